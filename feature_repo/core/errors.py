@@ -1,0 +1,94 @@
+"""What can go wrong, as one tree; the exit code of a command follows from the branch.
+
+::
+
+    PortraitError                 exit 2: the user must change something
+    ├── SettingsError             an environment variable, the home, the key file
+    ├── DeclarationError          a view, feature, task or service that cannot be what it says
+    ├── DataError                 an input table or row that cannot be read
+    ├── LogError                  the event log: missing table, other schema
+    │   └── CommitConflictError   another writer committed first, again and again
+    ├── StoreUnavailableError     Redis does not answer (exit 3 when it was ours and running)
+    ├── NotMaterializedError      a view has no state in Redis yet
+    ├── ModelUnavailableError     no champion, or one that was trained on other definitions
+    └── CheckFailedError          exit 1: a check did not hold (parity, gates)
+
+Every message says what was found, where, and what to do, in that order.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PortraitError(Exception):
+    """A failure with something the reader can do about it.
+
+    Parameters
+    ----------
+    what
+        What was found, and where.
+    hint
+        What to do; printed on its own line behind ``Hint:``.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        self.what = what
+        self.hint = hint
+        super().__init__(f"{what}\nHint: {hint}" if hint else what)
+
+
+class SettingsError(PortraitError):
+    """An environment variable, the home directory or a file in it cannot be used."""
+
+
+class DeclarationError(PortraitError):
+    """A declaration contradicts itself, its source, or the engine's rules."""
+
+
+class DataError(PortraitError):
+    """An input cannot be read as what it should be."""
+
+
+class LogError(PortraitError):
+    """The event log is missing, or a table in it is not what its event type declares."""
+
+
+class CommitConflictError(LogError):
+    """Other writers committed first until the retries were used up; nothing was written."""
+
+
+class StoreUnavailableError(PortraitError):
+    """Redis does not answer, or is not set up to hold state safely."""
+
+
+class NotMaterializedError(PortraitError):
+    """A view has no state in Redis, so its values cannot be told from zero."""
+
+
+class ModelUnavailableError(PortraitError):
+    """No model can answer: no champion, or one whose feature definitions are not the registry's."""
+
+
+class CheckFailedError(PortraitError):
+    """A check ran and did not hold."""
+
+    exit_code = 1
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Name the closest known word, or list what is known.
+
+    >>> did_you_mean("amuont", ["amount", "quantity"])
+    "did you mean 'amount'?"
+    >>> did_you_mean("zzz", ["amount", "quantity"])
+    "known are 'amount', 'quantity'."
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return "known are " + ", ".join(f"'{name}'" for name in names) + "."

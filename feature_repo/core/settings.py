@@ -1,0 +1,100 @@
+"""The one reader of the environment.
+
+Everything that runs writes below one home, so that removing the directory removes all of it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from feature_repo.core.errors import SettingsError
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+
+
+def default_home() -> Path:
+    """``.portrait`` in the checkout; for an installed wheel, in the directory the process started in.
+
+    Feast changes the working directory while it applies a repo, so a path relative to it would name two homes.
+    """
+    checkout = PACKAGE_ROOT.parent
+    return (checkout if (checkout / "pyproject.toml").is_file() else _STARTED_IN) / ".portrait"
+
+
+_STARTED_IN = Path.cwd()
+
+
+class Settings(BaseSettings):
+    """What an operator may set, each from ``PORTRAIT_<NAME>``.
+
+    ``home`` holds the event log, the Feast registry, MLflow's database and artifacts, embedded Redis data and reports.
+    ``redis_url`` empty means the embedded server. ``threads`` and ``memory`` bound DuckDB and XGBoost.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PORTRAIT_", extra="ignore", frozen=True)
+
+    home: Path = Field(default_factory=default_home)
+    redis_url: str = ""
+    mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
+    threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, le=256)
+    memory: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB|MiB|GiB|TiB)$")
+
+    @property
+    def log_root(self) -> Path:
+        """Delta tables, one directory per event type."""
+        return self.home / "log"
+
+    @property
+    def registry_path(self) -> Path:
+        return self.home / "registry.db"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's address: the server named by ``MLFLOW_TRACKING_URI``, else SQLite below the home."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment afresh.
+
+    Raises
+    ------
+    SettingsError
+        A value is out of its range; the message names the variable.
+    """
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "PORTRAIT_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(
+            f"{name} is {first['input']!r}: {first['msg']}", hint=f"unset {name} or correct it."
+        ) from None
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def ensure_home(settings: Settings) -> Path:
+    """Create the home, readable by its owner alone.
+
+    Raises
+    ------
+    SettingsError
+        The home cannot be created or written.
+    """
+    home = settings.home
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = home / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"The home {home} cannot be written: {error.strerror}.",
+            hint="set PORTRAIT_HOME to a directory of yours with free space.",
+        ) from None
+    return home

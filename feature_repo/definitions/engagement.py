@@ -1,0 +1,27 @@
+"""How shoppers answer campaigns."""
+
+from feature_repo.definitions.entities import user
+from feature_repo.definitions.sources import campaign_exposures, coupon_redemptions
+from feature_repo.definitions.windows import count, days_since, hour, windowed_view
+
+user_campaigns = windowed_view(
+    name="user_campaigns",
+    entities=[user],
+    source=campaign_exposures,
+    hop=hour,
+    owner="marketing",
+    description="Campaigns a shopper was addressed by.",
+    zh="顾客收到的营销活动",
+    features=[*count(days=(84, 182, 364)), *days_since(within_days=364)],
+)
+
+user_redemptions = windowed_view(
+    name="user_redemptions",
+    entities=[user],
+    source=coupon_redemptions,
+    hop=hour,
+    owner="marketing",
+    description="Coupons of campaigns a shopper redeemed.",
+    zh="顾客核销的优惠券",
+    features=[*count(days=(84, 182, 364)), *days_since(within_days=364)],
+)

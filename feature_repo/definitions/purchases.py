@@ -1,0 +1,91 @@
+"""What shoppers buy, pay and save: lines of orders, and whole orders."""
+
+from feature_repo.definitions.entities import category, item, user
+from feature_repo.definitions.sources import payments, purchases
+from feature_repo.definitions.windows import (
+    count,
+    day,
+    days_since,
+    hour,
+    largest,
+    last_event_at,
+    mean,
+    total,
+    windowed_view,
+)
+
+user_payments = windowed_view(
+    name="user_payments",
+    entities=[user],
+    source=payments,
+    hop=hour,
+    owner="growth",
+    description="How often a shopper comes, and what each visit is worth.",
+    zh="顾客的到店频次与客单价",
+    features=[
+        *count(days=(7, 28, 84, 182)),
+        *total("amount", days=(7, 28, 84)),
+        *mean("amount", days=(28, 84)),
+        *largest("amount", days=(84,)),
+        *total("items", days=(28,)),
+        *mean("lines", days=(84,)),
+        *total("retail_discount", days=(84,)),
+        *count("coupon_discount", days=(28, 84, 182)),
+        *total("coupon_discount", days=(84,)),
+        *days_since(within_days=364),
+        *days_since("coupon_discount", within_days=364),
+        *last_event_at(within_days=364),
+    ],
+)
+
+user_purchases = windowed_view(
+    name="user_purchases",
+    entities=[user],
+    source=purchases,
+    hop=hour,
+    owner="growth",
+    description="What a shopper's order lines are worth, and how many were bought with a coupon.",
+    zh="顾客的购买明细与优惠券使用",
+    features=[
+        *count(days=(28, 84, 182)),
+        *total("amount", days=(84, 182)),
+        *total("quantity", days=(28, 84)),
+        *total("retail_discount", days=(84,)),
+        *count("coupon_discount", days=(28, 84, 182)),
+        *total("coupon_discount", days=(84, 182)),
+        *total("coupon_match_discount", days=(84, 182)),
+    ],
+)
+
+user_category_purchases = windowed_view(
+    name="user_category_purchases",
+    entities=[user, category],
+    source=purchases,
+    hop=day,
+    owner="growth",
+    description="What a shopper buys within one category.",
+    zh="顾客在某一品类的购买",
+    features=[
+        *count(days=(28, 84, 364)),
+        *total("amount", days=(28, 84)),
+        *count("coupon_discount", days=(84,)),
+        *days_since(within_days=364),
+    ],
+)
+
+item_purchases = windowed_view(
+    name="item_purchases",
+    entities=[item],
+    source=purchases,
+    hop=day,
+    owner="merchandising",
+    description="How an item sells.",
+    zh="商品的销售",
+    features=[
+        *count(days=(7, 28, 84)),
+        *total("amount", days=(28,)),
+        *total("quantity", days=(28,)),
+        *count("coupon_discount", days=(28,)),
+        *last_event_at(within_days=84),
+    ],
+)

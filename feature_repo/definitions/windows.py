@@ -1,0 +1,198 @@
+"""Declare windowed features without typing a name twice.
+
+``total("amount", days=(7, 28))`` declares ``amount_sum_7d`` and ``amount_sum_28d``; :func:`windowed_view` expands such
+declarations into a Feast ``StreamFeatureView`` and checks it on the spot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from feast import Aggregation, Entity, Field, PushSource, StreamFeatureView
+
+from feature_repo.core.clock import DAY, HOUR, MINUTE, delta_us
+from feature_repo.core.errors import DeclarationError, did_you_mean
+from feature_repo.engine.kernels import FLOAT, INT, kernel_named
+from feature_repo.engine.spec import RESULT_TYPES, WindowedFeature, windowed_view_of
+from feature_repo.events.schema import arrow_schema
+
+hour = timedelta(hours=1)
+day = timedelta(days=1)
+
+_KINDS = {"int64": INT, "double": FLOAT}
+_LABELS = {
+    "count": ("Number of events", "次数"),
+    "sum": ("Sum", "总和"),
+    "mean": ("Mean", "均值"),
+    "min": ("Smallest", "最小值"),
+    "max": ("Largest", "最大值"),
+    "last_event_at": ("Time of the last event", "最近一次时间"),
+    "days_since": ("Days since the last event", "距最近一次的天数"),
+}
+
+
+def windowed(function: str, column: str, windows: Iterable[timedelta], *, name: str = "") -> list[Aggregation]:
+    """Declare one feature per window; the name follows from column, function and window, unless it is given."""
+    return [
+        Aggregation(
+            column=column, function=function, time_window=window, name=name or feature_name(column, function, window)
+        )
+        for window in windows
+    ]
+
+
+def count(column: str = "", *, days: Sequence[int] = (), hours: Sequence[int] = ()) -> list[Aggregation]:
+    """Number of events, or of events with a value in ``column``: ``count_7d``, ``coupon_discount_count_7d``."""
+    return windowed("count", column, lengths(days, hours))
+
+
+def total(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()) -> list[Aggregation]:
+    """Sum of a column: ``amount_sum_7d``."""
+    return windowed("sum", column, lengths(days, hours))
+
+
+def mean(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()) -> list[Aggregation]:
+    """Mean of a column: ``amount_mean_7d``."""
+    return windowed("mean", column, lengths(days, hours))
+
+
+def smallest(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()) -> list[Aggregation]:
+    """Smallest value of a column: ``amount_min_7d``."""
+    return windowed("min", column, lengths(days, hours))
+
+
+def largest(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()) -> list[Aggregation]:
+    """Largest value of a column: ``amount_max_7d``."""
+    return windowed("max", column, lengths(days, hours))
+
+
+def last_event_at(*, within_days: int) -> list[Aggregation]:
+    """When the last event was, if within so many days: ``last_event_at``."""
+    return windowed("last_event_at", "", [timedelta(days=within_days)], name="last_event_at")
+
+
+def days_since(column: str = "", *, within_days: int) -> list[Aggregation]:
+    """Days from the last event (with a value in ``column``) to the instant of reading: ``days_since``."""
+    name = f"{column}_days_since" if column else "days_since"
+    return windowed("days_since", column, [timedelta(days=within_days)], name=name)
+
+
+def lengths(days: Iterable[int], hours: Iterable[int]) -> list[timedelta]:
+    """Windows by their lengths."""
+    return [timedelta(hours=length) for length in hours] + [timedelta(days=length) for length in days]
+
+
+def feature_name(column: str, function: str, window: timedelta) -> str:
+    """Name of a feature.
+
+    >>> feature_name("amount", "sum", timedelta(days=28)), feature_name("", "count", timedelta(hours=1))
+    ('amount_sum_28d', 'count_1h')
+    """
+    return "_".join(part for part in (column, function, window_label(window)) if part)
+
+
+def window_label(window: timedelta) -> str:
+    """Return a window in its largest whole unit.
+
+    >>> window_label(timedelta(days=7)), window_label(timedelta(hours=25)), window_label(timedelta(minutes=30))
+    ('7d', '25h', '30m')
+    """
+    us = delta_us(window)
+    unit, label = next((unit, label) for unit, label in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")) if us % unit == 0)
+    return f"{us // unit}{label}"
+
+
+def windowed_view(
+    *,
+    name: str,
+    entities: Sequence[Entity],
+    source: PushSource,
+    hop: timedelta,
+    features: Sequence[Aggregation],
+    description: str,
+    zh: str,
+    owner: str,
+) -> StreamFeatureView:
+    """Build and check a windowed view.
+
+    Parameters
+    ----------
+    source
+        An event type, see ``definitions.sources``.
+    hop
+        Tile width: divides a day or is whole days; every window is a multiple of it. At most a 24th of the windows
+        keeps what is served close to what training saw.
+    features
+        Lists of this module's helpers, unpacked.
+    description, zh
+        One sentence each, in English and in Chinese.
+
+    Raises
+    ------
+    DeclarationError
+        A column the event type lacks, a window that is no multiple of the hop, and all else ``engine.spec`` checks.
+    """
+    keys = [entity.join_key for entity in entities]
+    view = StreamFeatureView(
+        name=name,
+        entities=list(entities),
+        source=source,
+        schema=[_output(name, source, aggregation) for aggregation in features] + [entity_field(entity) for entity in entities],
+        timestamp_field=source.batch_source.timestamp_field,
+        aggregations=list(features),
+        enable_tiling=True,
+        tiling_hop_size=hop,
+        ttl=timedelta(0),
+        description=description,
+        tags={"zh": zh},
+        owner=owner,
+        online=True,
+    )
+    for key in keys:
+        _check_column(name, source.name, key)
+    windowed_view_of(view)
+    return view
+
+
+def entity_field(entity: Entity) -> Field:
+    """Return the schema field of an entity's join key."""
+    from feast.types import from_value_type  # noqa: PLC0415 - beside its one use
+
+    return Field(name=entity.join_key, dtype=from_value_type(entity.value_type))
+
+
+def describe(feature: WindowedFeature) -> tuple[str, str]:
+    """Return a sentence about a feature in English and in Chinese."""
+    english, chinese = _LABELS[feature.function]
+    length = window_label(timedelta(microseconds=feature.window))
+    of = f" of {feature.column}" if feature.column else ""
+    return f"{english}{of} in the last {length}.", f"近{length}{feature.column}{chinese}"
+
+
+def _output(view: str, source: PushSource, aggregation: Aggregation) -> Field:
+    kernel = kernel_named(aggregation.function)
+    if aggregation.column:
+        _check_column(view, source.name, aggregation.column)
+    kind = kernel.result or _input_kind(view, source.name, aggregation.column)
+    feature = WindowedFeature(aggregation.name, aggregation.column, kernel.name, delta_us(aggregation.time_window), kind)
+    english, chinese = describe(feature)
+    return Field(name=aggregation.name, dtype=RESULT_TYPES[kind], description=english, tags={"zh": chinese})
+
+
+def _check_column(view: str, event: str, column: str) -> None:
+    known = arrow_schema(event).names
+    if column not in known:
+        raise DeclarationError(
+            f"View '{view}' reads column '{column}', which event '{event}' lacks.", hint=did_you_mean(column, known)
+        )
+
+
+def _input_kind(view: str, event: str, column: str) -> str:
+    found = str(arrow_schema(event).field(column).type)
+    if found not in _KINDS:
+        raise DeclarationError(
+            f"View '{view}' aggregates '{column}' of event '{event}', which holds {found}.",
+            hint="sums, means and extremes take int64 and float64 columns; count takes any.",
+        )
+    return _KINDS[found]

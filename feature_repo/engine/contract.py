@@ -1,0 +1,96 @@
+"""What each feature of a service means, as text: the contract between a trained model and the registry it is served from.
+
+A model pins the definitions of the features it reads. Windows, columns, functions, sources and the code of on-demand
+views are part of a definition; names of owners, descriptions and tags are not.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import textwrap
+from collections.abc import Iterator
+
+from feast import FeatureStore, FeatureView, OnDemandFeatureView
+
+from feature_repo.core.clock import delta_us
+from feature_repo.core.errors import DeclarationError, did_you_mean
+from feature_repo.engine.spec import is_windowed, windowed_view_of
+
+Contract = dict[str, str]
+
+
+def service_contract(store: FeatureStore, service: str) -> Contract:
+    """Definitions of a service's features, by full name (``view__feature``), in the service's order.
+
+    Parameters
+    ----------
+    store
+        Feast store whose registry is asked.
+    service
+        Name of a feature service.
+
+    Returns
+    -------
+    dict
+        Full name -> definition; equal definitions mean equal values over the same log.
+
+    Raises
+    ------
+    DeclarationError
+        The registry has no such service.
+    """
+    known = {each.name: each for each in store.list_feature_services()}
+    if service not in known:
+        raise DeclarationError(f"There is no feature service '{service}' in the registry", hint=did_you_mean(service, known))
+    views = {view.name: view for view in store.list_all_feature_views()}
+    contract: Contract = {}
+    for projection in known[service].feature_view_projections:
+        for feature in projection.features:
+            name = projection.name_to_use()
+            contract[f"{name}__{feature.name}"] = _definition(store, views[projection.name], feature.name)
+    return contract
+
+
+def fingerprint(contract: Contract) -> str:
+    """Sixteen hex digits that change with any definition in the contract."""
+    return hashlib.sha256(json.dumps(contract, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(pinned: Contract, current: Contract) -> list[str]:
+    """Names of pinned features that the registry lacks or defines otherwise."""
+    return [name for name, definition in pinned.items() if current.get(name) != definition]
+
+
+def _definition(store: FeatureStore, view: FeatureView | OnDemandFeatureView, feature: str) -> str:
+    if isinstance(view, OnDemandFeatureView):
+        return json.dumps([feature, _code(view.feature_transformation.udf_string), sorted(_inputs(store, view))])
+    if is_windowed(view):
+        return windowed_view_of(view).definition_of(feature)
+    source = view.batch_source
+    return json.dumps([source.name, sorted(view.join_keys), feature, delta_us(view.ttl) if view.ttl else 0])
+
+
+def _code(source: str) -> str:
+    """Return the function as the compiler sees it: no comments, no layout, no decorator, no docstring."""
+    function = ast.parse(textwrap.dedent(source)).body[0]
+    if isinstance(function, ast.FunctionDef):
+        function.decorator_list = []
+        if ast.get_docstring(function) is not None:
+            function.body = function.body[1:]
+    return ast.unparse(function)
+
+
+def _inputs(store: FeatureStore, view: OnDemandFeatureView) -> Iterator[str]:
+    for projection in view.source_feature_view_projections.values():
+        source = store.get_stream_feature_view(projection.name) if _streams(store, projection.name) else None
+        for feature in projection.features:
+            inner = _definition(store, source or store.get_feature_view(projection.name), feature.name)
+            yield f"{projection.name}__{feature.name}={inner}"
+    for name, request in view.source_request_sources.items():
+        yield from (f"{name}.{field.name}" for field in request.schema)
+
+
+def _streams(store: FeatureStore, name: str) -> bool:
+    return any(view.name == name for view in store.list_stream_feature_views())

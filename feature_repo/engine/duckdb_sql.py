@@ -1,0 +1,252 @@
+"""Compile windowed and ordinary views to DuckDB SQL.
+
+A windowed view is answered by equi-joins: the events of the entities asked for are folded into tiles once, spine rows
+take the whole tiles of their longest window, and the raw events of the tile they stand in; each window is a FILTER over
+the pieces of a row. The functions here are pure: text in, text out, so a reviewer can read the SQL in the snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from feature_repo.engine.kernels import SQL_TYPES, TIME, Monoid
+from feature_repo.engine.spec import WindowedFeature, WindowedView
+from feature_repo.engine.tiles import floor_sql
+
+ROW = "__row"
+AT = "__at"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a view's rows come from.
+
+    Attributes
+    ----------
+    relation
+        DuckDB table expression.
+    upto_version
+        Rows with a higher ``log_version`` are not read; None reads all.
+    known_by_at
+        Read only rows the log had learned of at the row's instant (``filter_by_created_timestamp``).
+    """
+
+    relation: str
+    upto_version: int | None = None
+    known_by_at: bool = False
+
+    @property
+    def condition(self) -> str:
+        """Rows of the log version, as a WHERE condition."""
+        return "true" if self.upto_version is None else f"log_version <= {self.upto_version}"
+
+
+def quote(name: str) -> str:
+    """Quote an identifier.
+
+    >>> quote('a"b')
+    '"a""b"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def windows_sql(
+    view: WindowedView,
+    features: Sequence[WindowedFeature],
+    *,
+    source: Source,
+    spine: str,
+    keys: dict[str, str],
+    span: tuple[int, int],
+    outputs: Sequence[str],
+) -> str:
+    """Return a query giving one row per spine row: ``__row`` and the features under ``outputs``.
+
+    Parameters
+    ----------
+    spine
+        Relation with ``__row`` (BIGINT), ``__at`` (BIGINT us) and the key columns.
+    keys
+        Join key of the view -> SQL expression over the spine, in the type of the source's column.
+    span
+        Smallest and largest ``__at`` of the spine: events outside their windows are not read.
+    """
+    monoids = {monoid.key: monoid for feature in features for monoid in feature.monoids}
+    names = {key: f"s{i}" for i, key in enumerate(sorted(monoids))}
+    windows = sorted({feature.window for feature in features})
+    merged = {(key, window): f"m{names[key]}_{windows.index(window)}" for key in monoids for window in windows}
+    longest = windows[-1]
+    join = " AND ".join(f"e.k{i} = s.k{i}" for i in range(len(keys)))
+    key_list = ", ".join(f"k{i}" for i in range(len(keys)))
+    states = ", ".join(names[key] for key in sorted(monoids))
+    lifted = ", ".join(f"{_lift(monoids[key])} AS {names[key]}" for key in sorted(monoids))
+    prompt = f"known < (tile + 1) * {view.hop}" if source.known_by_at else "true"
+    late = _late_pieces(view, longest, lifted, join) if source.known_by_at else ""
+    head_known = "AND e.known < s.instant" if source.known_by_at else ""
+    needed = {(monoid.key, feature.window) for feature in features for monoid in feature.monoids}
+    merges = ", ".join(
+        f"{monoids[key].merge_sql(names[key], f'tile >= {_first_tile(view, window)}')} AS {merged[key, window]}"
+        for key, window in sorted(needed)
+    )
+    values = ", ".join(
+        f"{_value(feature, [merged[monoid.key, feature.window] for monoid in feature.monoids])} AS {quote(output)}"
+        for feature, output in zip(features, outputs, strict=True)
+    )
+    return f"""
+WITH spine AS (
+    SELECT {ROW} AS id, {_expressions(keys.values())}, {AT} AS instant, {floor_sql(AT, view.hop)} AS head FROM {spine}
+),
+events AS (
+    SELECT {key_list}, ts, known, {floor_sql("ts", view.hop)} AS tile, {_columns(monoids.values())}
+    FROM ({_events(view, keys, monoids.values(), source, span, longest)}) SEMI JOIN spine USING ({key_list})
+),
+tiles AS (SELECT {key_list}, tile, {lifted} FROM events WHERE {prompt} GROUP BY ALL),
+pieces AS (
+    SELECT s.id, s.instant, e.tile, {states} FROM spine s JOIN tiles e
+        ON {join} AND e.tile < s.head AND e.tile >= {_first_tile(view, longest, "s.instant")}
+    UNION ALL
+    SELECT s.id, s.instant, e.tile, {lifted} FROM spine s JOIN events e
+        ON {join} AND e.tile = s.head AND e.ts < s.instant {head_known} GROUP BY ALL{late}
+),
+merged AS (
+    SELECT spine.id, spine.instant, {merges}
+    FROM spine LEFT JOIN pieces ON pieces.id = spine.id GROUP BY spine.id, spine.instant
+)
+SELECT id AS {ROW}, {values} FROM merged""".strip()
+
+
+def tiles_sql(view: WindowedView, *, source: str, since_tile: int, versions: tuple[int, int]) -> str:
+    """Return a query giving one row per entity: its keys ``k0..``, and lists ``version``, ``tile`` and ``s0..``.
+
+    The lists run in parallel, one element per tile and log version with events in it, tiles ascending. Rows with
+    ``versions[0] < log_version <= versions[1]`` are folded, tiles below ``since_tile`` left out. A build, which folds
+    everything at once (``versions[0] < 0``), has one element per tile, of version ``versions[1]``.
+    """
+    lifted = ", ".join(f"{_lift(monoid)} AS s{i}" for i, monoid in enumerate(view.monoids))
+    key_list = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
+    present = " AND ".join(f"k{i} IS NOT NULL" for i in range(len(view.join_keys)))
+    lists = ", ".join(f"list({name} ORDER BY tile) AS {name}" for name in _state_names(view))
+    version = str(versions[1]) if versions[0] < 0 else "log_version"
+    rows = Source(f"(FROM {source} WHERE log_version > {versions[0]})", upto_version=versions[1])
+    return f"""
+WITH events AS ({_events(view, view.join_keys, view.monoids, rows, None, 0, extra=f"{version} AS version")}),
+tiles AS (
+    SELECT {key_list}, version, {floor_sql("ts", view.hop)} AS tile, {lifted}
+    FROM events WHERE {present} AND ts >= {since_tile * view.hop} GROUP BY ALL
+)
+SELECT {key_list}, list(version ORDER BY tile) AS version, list(tile ORDER BY tile) AS tile, {lists}
+FROM tiles GROUP BY {key_list}""".strip()
+
+
+def asof_sql(
+    *,
+    source: Source,
+    spine: str,
+    keys: dict[str, str],
+    columns: dict[str, str],
+    timestamp_field: str,
+    created_field: str,
+    ttl: int,
+) -> str:
+    """Return a query giving one row per spine row: ``__row`` and an ordinary view's latest row at or before ``__at``.
+
+    Of rows with the same event time the one created last is taken. A row older than ``ttl`` (us; 0 = never) is NULL.
+
+    Parameters
+    ----------
+    columns
+        Source column -> output name.
+    """
+    created = quote(created_field) if created_field else "NULL"
+    picked = ", ".join(f"{quote(column)} AS c{i}" for i, column in enumerate(columns))
+    alive = f"r.ts >= s.instant - {ttl}" if ttl else "true"
+    values = ", ".join(f"CASE WHEN {alive} THEN r.c{i} END AS {quote(name)}" for i, name in enumerate(columns.values()))
+    join = " AND ".join(f"s.k{i} = r.k{i}" for i in range(len(keys)))
+    key_list = ", ".join(f"k{i}" for i in range(len(keys)))
+    rows = f"""
+    SELECT {_aliased(keys)}, epoch_us({quote(timestamp_field)}) AS ts, epoch_us({created}) AS known, {picked}
+    FROM {source.relation} WHERE {source.condition} AND {quote(timestamp_field)} IS NOT NULL"""
+    spine_cte = f"SELECT {ROW} AS id, {AT} AS instant, {_expressions(keys.values())} FROM {spine}"
+    if source.known_by_at:
+        return f"""
+WITH s AS ({spine_cte}), r AS ({rows}),
+best AS (
+    SELECT s.id, r.* FROM s JOIN r ON {join} AND r.ts <= s.instant AND r.known <= s.instant
+    QUALIFY row_number() OVER (PARTITION BY s.id ORDER BY r.ts DESC, r.known DESC) = 1
+)
+SELECT s.id AS {ROW}, {values} FROM s LEFT JOIN best r ON r.id = s.id""".strip()
+    return f"""
+WITH s AS ({spine_cte}),
+r AS (
+    SELECT * FROM ({rows})
+    QUALIFY row_number() OVER (PARTITION BY {key_list}, ts ORDER BY known DESC NULLS LAST) = 1
+)
+SELECT s.id AS {ROW}, {values} FROM s ASOF LEFT JOIN r ON {join} AND s.instant >= r.ts""".strip()
+
+
+def _events(
+    view: WindowedView,
+    keys: Iterable[str],
+    monoids: Iterable[Monoid],
+    source: Source,
+    span: tuple[int, int] | None,
+    longest: int,
+    *,
+    extra: str = "0 AS nothing",
+) -> str:
+    ts = quote(view.timestamp_field)
+    known = f"epoch_us({quote(view.created_field)})" if source.known_by_at else "0"
+    inputs = dict.fromkeys(f"{quote(monoid.column)} AS {_input(monoid)}" for monoid in monoids if monoid.column)
+    columns = ", ".join([extra, *inputs])
+    within = ""
+    if span is not None:
+        oldest = (span[0] - longest) // view.hop * view.hop
+        within = f" AND {ts} >= make_timestamptz({oldest}) AND {ts} < make_timestamptz({span[1]})"
+    return (
+        f"SELECT {_aliased(keys)}, epoch_us({ts}) AS ts, {known} AS known, {columns} "
+        f"FROM {source.relation} WHERE {source.condition}{within}"
+    )
+
+
+def _late_pieces(view: WindowedView, longest: int, lifted: str, join: str) -> str:
+    return f"""
+    UNION ALL
+    SELECT s.id, s.instant, e.tile, {lifted} FROM spine s JOIN events e
+        ON {join} AND e.tile < s.head AND e.tile >= {_first_tile(view, longest, "s.instant")}
+        AND e.known >= (e.tile + 1) * {view.hop} AND e.known < s.instant GROUP BY ALL"""
+
+
+def _first_tile(view: WindowedView, window: int, at: str = "spine.instant") -> str:
+    return floor_sql(f"({at} - {window})", view.hop)
+
+
+def _lift(monoid: Monoid) -> str:
+    return monoid.lift_sql(_input(monoid), "ts")
+
+
+def _input(monoid: Monoid) -> str:
+    return quote(f"x_{monoid.column}") if monoid.column else ""
+
+
+def _state_names(view: WindowedView) -> list[str]:
+    return [f"s{i}" for i in range(len(view.monoids))]
+
+
+def _columns(monoids: Iterable[Monoid]) -> str:
+    return ", ".join(dict.fromkeys(_input(monoid) for monoid in monoids if monoid.column)) or "nothing"
+
+
+def _expressions(expressions: Iterable[str]) -> str:
+    return ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(expressions))
+
+
+def _aliased(columns: Iterable[str]) -> str:
+    return _expressions(quote(column) for column in columns)
+
+
+def _value(feature: WindowedFeature, states: Sequence[str]) -> str:
+    value = feature.kernel.value_sql(states, "instant")
+    if feature.kind == TIME:
+        return f"make_timestamptz({value})"
+    return f"CAST({value} AS {SQL_TYPES[feature.kind]})"

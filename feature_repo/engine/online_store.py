@@ -1,0 +1,220 @@
+"""Feast's online store over Redis: "redis, plus windows".
+
+Ordinary views are stored and read as stock Feast does. A windowed view is one field per entity holding its tiles, and
+its features are computed when they are read, so they decay without writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from feast import Entity, FeatureView, RepoConfig, utils
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+
+from feature_repo.core.clock import SystemClock, from_us
+from feature_repo.core.errors import DeclarationError
+from feature_repo.core.settings import load_settings
+from feature_repo.core.stores import connect_redis
+from feature_repo.engine.kernels import FLOAT, TIME, Values
+from feature_repo.engine.positions import Positions
+from feature_repo.engine.spec import SpecCache, is_windowed
+from feature_repo.engine.window_reader import ViewRead, WindowReader
+
+Row = tuple[datetime | None, dict[str, Value] | None]
+
+
+class WindowedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
+    """The address comes from ``PORTRAIT_REDIS_URL`` or is the embedded server's, not from ``connection_string``."""
+
+    type: Literal["feature_repo.engine.online_store.WindowedRedisOnlineStore"] = (  # type: ignore[assignment]
+        "feature_repo.engine.online_store.WindowedRedisOnlineStore"
+    )
+
+
+class WindowedRedisOnlineStore(RedisOnlineStore):
+    """Feast names this class in ``feature_store.yaml``.
+
+    ``clock`` decides the instant windows are read at; tests and replays set their own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock: Any = SystemClock()
+        self._reader: WindowReader | None = None
+        self._specs = SpecCache()
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[Row]:
+        """Values of one view's features for each entity key.
+
+        A windowed feature of an entity without events has the value of no events. The time of a row is the instant it
+        was read at for a windowed view, its event time for an ordinary one.
+
+        Raises
+        ------
+        NotMaterializedError
+            The windowed view has no state yet.
+        """
+        if not is_windowed(table):
+            rows: list[Row] = super().online_read(config, table, entity_keys, requested_features)
+            return rows
+        return self._read_windows(config, [(table, requested_features, entity_keys)])[0]
+
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[Row]:
+        """Return the same as ``online_read``."""
+        return self.online_read(config, table, entity_keys, requested_features)
+
+    def online_write_batch(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Write rows of an ordinary view.
+
+        Raises
+        ------
+        DeclarationError
+            The view is windowed: its state comes from events, not from values.
+        """
+        if is_windowed(table):
+            raise DeclarationError(
+                f"View '{table.name}' is windowed: its values are computed from events and cannot be pushed.",
+                hint="append events to the log and run `portrait jobs materialize`.",
+            )
+        super().online_write_batch(config, table, data, progress)
+
+    def _read_features_per_fv(
+        self,
+        config: RepoConfig,
+        grouped_refs: Sequence[tuple[FeatureView, list[str]]],
+        join_key_values: Any,
+        entity_name_to_join_key_map: Any,
+        online_features_response: Any,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool,
+    ) -> None:
+        """Read all views of one call of ``get_online_features``; windowed ones in one pipeline."""
+        shared = (online_features_response, full_feature_names)
+        windowed = [(view, refs) for view, refs in grouped_refs if is_windowed(view)]
+        super()._read_features_per_fv(
+            config,
+            [(view, refs) for view, refs in grouped_refs if not is_windowed(view)],
+            join_key_values,
+            entity_name_to_join_key_map,
+            *shared,
+            include_feature_view_version_metadata,
+        )
+        unique = [utils._get_unique_entities(v, join_key_values, entity_name_to_join_key_map) for v, _ in windowed]
+        wanted = [
+            (view, refs, utils._get_entity_key_protos(values))
+            for (view, refs), (values, _, _) in zip(windowed, unique, strict=True)
+        ]
+        answers = self._read_windows(config, wanted)
+        for (view, refs), (_, indexes, length), rows in zip(windowed, unique, answers, strict=True):
+            utils._populate_response_from_feature_data(
+                refs, rows, indexes, *shared, view, length, include_feature_view_version_metadata
+            )
+
+    async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
+        self._read_features_per_fv(*args, **kwargs)
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """Follow an apply: nothing is touched unless a view was deleted, and then only that view's fields."""
+        if not tables_to_delete:
+            return
+        super().update(
+            config,
+            [table for table in tables_to_delete if not is_windowed(table)],
+            tables_to_keep,
+            entities_to_delete,
+            entities_to_keep,
+            partial,
+        )
+        for table in tables_to_delete:
+            self._delete_state(config, table)
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Remove everything the project holds in Redis."""
+        super().teardown(config, tables, entities)
+        client = self._get_client(config.online_store)
+        client.delete(Positions(client, config.project).key)
+
+    def _delete_state(self, config: RepoConfig, table: FeatureView) -> None:
+        client = self._get_client(config.online_store)
+        positions = Positions(client, config.project)
+        serving = positions.serving(table.name)
+        fields = positions.retired(table.name) + ([serving.field] if serving else [])
+        positions.forget_view(table.name)
+        if fields:
+            for key in client.scan_iter(match=b"*" + config.project.encode(), count=1_000, _type="hash"):
+                client.hdel(key, *fields)
+
+    def _read_windows(
+        self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, list[str] | None, Sequence[EntityKey]]]
+    ) -> list[list[Row]]:
+        if not wanted:
+            return []
+        if self._reader is None:
+            self._reader = WindowReader(config.project)
+        at = self.clock.now_us()
+        reads = [self._view_read(config, *each) for each in wanted]
+        answers = self._reader.read(self._get_client(config.online_store), reads, at)
+        return [_rows(read, values, at) for read, values in zip(reads, answers, strict=True)]
+
+    def _view_read(
+        self, config: RepoConfig, view: FeatureView, names: list[str] | None, keys: Sequence[EntityKey]
+    ) -> ViewRead:
+        spec = self._specs.of(view)
+        features = tuple(spec.feature(name) for name in names) if names else spec.features
+        return ViewRead(spec, features, self._generate_redis_keys_for_entities(config, list(keys)))
+
+    def _get_client(self, online_store_config: RedisOnlineStoreConfig) -> Any:  # noqa: ARG002 - Feast's signature
+        if self._client is None:
+            self._client = connect_redis(load_settings(), retries=1)
+        return self._client
+
+
+def _rows(read: ViewRead, values: Sequence[Values], at: int) -> list[Row]:
+    instant = from_us(at)
+    columns = [_protos(feature.kind, column) for feature, column in zip(read.features, values, strict=True)]
+    names = [feature.name for feature in read.features]
+    return [(instant, dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def _protos(kind: str, values: Values) -> list[Value]:
+    valid = [True] * len(values.data) if values.valid is None else values.valid.tolist()
+    data = values.data.tolist()
+    if kind == FLOAT:
+        return [Value(double_val=value) if known else Value() for value, known in zip(data, valid, strict=True)]
+    if kind == TIME:
+        # Feast's own timestamps are whole seconds.
+        return [
+            Value(unix_timestamp_val=value // 1_000_000) if known else Value()
+            for value, known in zip(data, valid, strict=True)
+        ]
+    return [Value(int64_val=value) if known else Value() for value, known in zip(data, valid, strict=True)]

@@ -1,0 +1,67 @@
+"""Feast file sources as DuckDB relations: Delta tables through their file list, Parquet files as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast import FileSource
+from feast.data_format import DeltaFormat
+from feast.data_source import DataSource
+
+from feature_repo.core.errors import DataError
+from feature_repo.core.settings import ensure_home, load_settings
+from feature_repo.events.log import Snapshot, read_snapshot
+from feature_repo.events.schema import TABLES, log_table
+
+
+def is_delta(source: DataSource) -> bool:
+    """Whether a source is a Delta table."""
+    return isinstance(source, FileSource) and isinstance(source.file_format, DeltaFormat)
+
+
+def relation_of(source: DataSource) -> str:
+    """Return a DuckDB table expression of a source's head.
+
+    Raises
+    ------
+    LogError
+        A Delta table is missing or damaged.
+    DataError
+        The source is no file, or the file is missing.
+    """
+    if is_delta(source):
+        return snapshot_of(source).sql()
+    return f"read_parquet('{_parquet(source)}')"
+
+
+def snapshot_of(source: DataSource) -> Snapshot:
+    """Head of a Delta source."""
+    return read_snapshot(source.path)
+
+
+def schema_of(source: DataSource) -> pa.Schema:
+    """Arrow schema of a source."""
+    return snapshot_of(source).schema if is_delta(source) else pq.read_schema(_parquet(source))
+
+
+def ensure_log_table(source: DataSource) -> None:
+    """Create the table of a source that stands on the event log; leave other sources alone."""
+    if not is_delta(source):
+        return
+    path = Path(source.path)
+    root = load_settings().log_root
+    if path.parent == root and path.name in TABLES:
+        ensure_home(load_settings())
+        log_table(root, path.name).ensure()
+
+
+def _parquet(source: DataSource) -> str:
+    if not isinstance(source, FileSource):
+        raise DataError(
+            f"Source '{source.name}' is a {type(source).__name__}.", hint="the offline store reads FileSource only."
+        )
+    if not Path(source.path).is_file():
+        raise DataError(f"Source '{source.name}' has no file {source.path}.", hint="create it, or correct its path.")
+    return source.path.replace("'", "''")

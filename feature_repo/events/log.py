@@ -1,0 +1,255 @@
+"""The event log: one Delta Lake table per event type, the only source of truth.
+
+Delta gives atomic commits and conflict detection; this module adds what it does not: a batch is committed from the
+snapshot it was checked against, never holds an ``event_id`` twice, and every row says which version brought it in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from feature_repo.core.errors import CommitConflictError, LogError
+
+EVENT_ID = "event_id"
+EVENT_TIMESTAMP = "event_timestamp"
+CLIENT_TIMESTAMP = "client_timestamp"
+INGESTED_AT = "ingested_at"
+LOG_VERSION = "log_version"
+
+MAX_ATTEMPTS = 20
+
+# Statistics hold the smallest and largest value of a column in the transaction log, where no DELETE reaches them:
+# none for columns that may identify a person.
+_CONFIGURATION = {
+    "delta.dataSkippingStatsColumns": f"{EVENT_TIMESTAMP},{INGESTED_AT},{LOG_VERSION}",
+    "delta.deletedFileRetentionDuration": "interval 60 minutes",
+    "delta.logRetentionDuration": "interval 60 minutes",
+}
+_DUCKDB_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.timestamp("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
+}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of a table: what a query reads, whatever is committed meanwhile.
+
+    Attributes
+    ----------
+    path
+        Directory of the table.
+    table_id
+        Delta's id of the table; a recreated table has another.
+    version
+        Delta version; rows in it have ``log_version <= version``.
+    files
+        Parquet files of the version.
+    schema
+        Arrow schema.
+    """
+
+    path: str
+    table_id: str
+    version: int
+    files: tuple[str, ...]
+    schema: pa.Schema
+
+    def sql(self) -> str:
+        """Return a DuckDB table expression: every column of the schema, in its type, whatever the files hold."""
+        columns = ", ".join(f'NULL::{_DUCKDB_TYPES[field.type]} AS "{field.name}"' for field in self.schema)
+        typed = f"SELECT {columns} WHERE false"
+        if not self.files:
+            return f"({typed})"
+        names = ", ".join("'" + file.replace("'", "''") + "'" for file in self.files)
+        return f"({typed} UNION ALL BY NAME FROM read_parquet([{names}], union_by_name=true))"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a commit did: the version it made (the head when nothing was new), rows written, rows known already."""
+
+    version: int
+    rows: int
+    duplicates: int
+
+
+def read_snapshot(path: str | Path, *, version: int | None = None) -> Snapshot:
+    """Load a table's head, or the given version of it.
+
+    Raises
+    ------
+    LogError
+        There is no table at ``path``, or its transaction log is damaged.
+    """
+    table = _load(path, version)
+    return Snapshot(
+        path=str(path),
+        table_id=str(table.metadata().id),
+        version=table.version(),
+        files=tuple(sorted(table.file_uris())),
+        schema=_arrow_schema(table),
+    )
+
+
+class LogTable:
+    """One table of the log, keyed by ``event_id``.
+
+    Parameters
+    ----------
+    path
+        Directory of the table.
+    schema
+        Arrow schema without ``log_version``; must hold ``event_id`` (string) and ``event_timestamp`` (us, UTC).
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.schema = schema.append(pa.field(LOG_VERSION, pa.int64(), nullable=False))
+
+    def ensure(self) -> Snapshot:
+        """Create the table if it is missing; add columns its event type has gained. A type is never changed.
+
+        Raises
+        ------
+        LogError
+            The table on disk declares another type for a column.
+        """
+        if not DeltaTable.is_deltatable(str(self.path)):
+            self.path.mkdir(parents=True, exist_ok=True)
+            DeltaTable.create(
+                str(self.path), schema=_nullable(self.schema), mode="ignore", configuration=_CONFIGURATION
+            )
+        snapshot = read_snapshot(self.path)
+        self._reconcile(snapshot)
+        return read_snapshot(self.path)
+
+    def commit(self, rows: pa.Table, *, app_id: str = "", position: int = 0) -> Commit:
+        """Append the rows whose ``event_id`` the table does not hold, as one atomic version.
+
+        Parameters
+        ----------
+        rows
+            Columns of ``schema``, in any order; rows repeated within the batch are taken once.
+        app_id, position
+            A stream's incarnation and how far it has read. A position at or below the one the table holds for the
+            ``app_id`` was committed before: nothing is written.
+
+        Raises
+        ------
+        CommitConflictError
+            Other writers came first ``MAX_ATTEMPTS`` times.
+        LogError
+            ``rows`` do not have the table's columns and types.
+        """
+        rows = self._conform(rows)
+        for _ in range(MAX_ATTEMPTS):
+            table = _load(self.path, None)
+            held = table.transaction_version(app_id) if app_id else None
+            fresh = rows.slice(0, 0) if held is not None and held >= position else _unknown(rows, table)
+            if not fresh.num_rows:
+                return Commit(version=table.version(), rows=0, duplicates=rows.num_rows)
+            stamped = fresh.append_column(LOG_VERSION, pa.array([table.version() + 1] * fresh.num_rows, pa.int64()))
+            transactions = [Transaction(app_id, position, None)] if app_id else None
+            try:
+                write_deltalake(
+                    table,
+                    stamped,
+                    mode="append",
+                    writer_properties=WriterProperties(compression="ZSTD"),
+                    commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=0),
+                )
+            except CommitFailedError:
+                continue
+            return Commit(version=table.version(), rows=fresh.num_rows, duplicates=rows.num_rows - fresh.num_rows)
+        raise CommitConflictError(
+            f"Table '{self.path.name}' of the event log was committed to by others {MAX_ATTEMPTS} times in a row.",
+            hint="nothing was written; run the command again when the other writers are done.",
+        )
+
+    def _conform(self, rows: pa.Table) -> pa.Table:
+        wanted = pa.schema([field for field in self.schema if field.name != LOG_VERSION])
+        missing = [name for name in wanted.names if name not in rows.column_names]
+        if missing:
+            raise LogError(f"Rows for table '{self.path.name}' lack {', '.join(missing)}.")
+        if rows[EVENT_ID].null_count:
+            # One NULL in the table would make every later row look known: x NOT IN (..., NULL) is never true.
+            raise LogError(
+                f"{rows[EVENT_ID].null_count} rows for table '{self.path.name}' have no {EVENT_ID}.",
+                hint="give each row an id that follows from its content, or put it into quarantine.",
+            )
+        try:
+            return rows.select(wanted.names).cast(_nullable(wanted))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+            raise LogError(f"Rows for table '{self.path.name}' have other types than its event: {error}") from None
+
+    def _reconcile(self, snapshot: Snapshot) -> None:
+        on_disk = {field.name: field.type for field in snapshot.schema}
+        for field in self.schema:
+            if field.name in on_disk and on_disk[field.name] != field.type:
+                raise LogError(
+                    f"Table '{self.path.name}' holds {field.name} as {on_disk[field.name]}, "
+                    f"its event declares {field.type}.",
+                    hint="a type is never changed in place: give the new meaning a new column name.",
+                )
+        added = [field for field in self.schema if field.name not in on_disk]
+        if added:
+            empty = _nullable(pa.schema(added)).empty_table()
+            write_deltalake(str(self.path), empty, mode="append", schema_mode="merge")
+
+
+def _load(path: str | Path, version: int | None) -> DeltaTable:
+    try:
+        return DeltaTable(str(path), version=version)
+    except TableNotFoundError:
+        raise LogError(
+            f"The event log has no table '{Path(path).name}' ({path}).",
+            hint="run `portrait features apply` to create the tables, then import events (`portrait events demo`).",
+        ) from None
+    except (DeltaError, OSError, ValueError) as error:
+        raise LogError(
+            f"Table '{Path(path).name}' of the event log cannot be read: {error}",
+            hint=f"restore {path} from a backup, or move it away and import its events again.",
+        ) from None
+
+
+def _arrow_schema(table: DeltaTable) -> pa.Schema:
+    schema: pa.Schema = pa.schema(table.schema().to_arrow())
+    return pa.schema([pa.field(field.name, _plain(field.type)) for field in schema])
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    # Delta hands strings over as views or large strings, depending on its version; the log has one string type.
+    return pa.string() if pa.types.is_string_view(kind) or pa.types.is_large_string(kind) else kind
+
+
+def _nullable(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field.with_nullable(True) for field in schema])
+
+
+def _unknown(rows: pa.Table, table: DeltaTable) -> pa.Table:
+    """Rows in order, the first of each ``event_id``, without those the table holds."""
+    files = table.file_uris()
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.register(
+            "batch", pa.table({EVENT_ID: rows[EVENT_ID], "n": pa.array(range(rows.num_rows), pa.int64())})
+        )
+        known = f"WHERE {EVENT_ID} NOT IN (SELECT {EVENT_ID} FROM read_parquet($files))" if files else ""
+        parameters: dict[str, Any] = {"files": files} if files else {}
+        chosen = connection.sql(
+            f"SELECT min(n) AS n FROM batch {known} GROUP BY {EVENT_ID} ORDER BY n", params=parameters
+        ).to_arrow_table()
+    if chosen.num_rows == rows.num_rows:
+        return rows
+    return rows.take(pc.cast(chosen["n"], pa.int64()))

@@ -1,0 +1,34 @@
+"""Rows the door refused, with the reason, so that nothing is dropped without a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from feature_repo.events.log import LogTable
+
+QUARANTINE = "quarantine"
+
+_INSTANT = pa.timestamp("us", "UTC")
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        pa.field(
+            "event_id", pa.string(), nullable=False
+        ),  # of the refused row; derived from its content if it had none
+        pa.field("event_timestamp", _INSTANT),  # NULL if the row named none
+        pa.field("ingested_at", _INSTANT, nullable=False),
+        pa.field("user_id", pa.string()),  # pseudonym, so that erasure finds the row; NULL if the row named nobody
+        pa.field("source", pa.string(), nullable=False),  # file or stream
+        pa.field("line", pa.int64()),  # row of the file, the first is 0; NULL for streams
+        pa.field("event_type", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # short and countable, such as no_money
+        pa.field("payload", pa.string()),  # the row as JSON, never with a raw user id
+    ]
+)
+
+
+def quarantine_table(log_root: Path) -> LogTable:
+    """Open the table of refused rows; ``ensure()`` creates it. A row refused twice is kept once."""
+    return LogTable(log_root / QUARANTINE, QUARANTINE_SCHEMA)

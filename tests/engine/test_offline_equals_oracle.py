@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+from histories import BASE, Event, every_kernel_view, events, instants, log_of, oracle_rows
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from feature_repo.core.clock import DAY, HOUR, from_us, to_us
+from feature_repo.engine.oracle import oracle_value
+from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_of
+from feature_repo.engine.spec import WindowedView, windowed_view_of
+
+Moments = st.lists(st.tuples(st.integers(0, 8).map(lambda i: f"u{i}"), instants()), min_size=1, max_size=25)
+
+
+def offline(view: Any, spine: pd.DataFrame, **options: Any) -> list[dict[str, Any]]:
+    refs = [f"{view.name}:{aggregation.name}" for aggregation in view.aggregations]
+    request = Request.of([view], refs, full_feature_names=False, **options)
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET TimeZone='UTC'")
+        return PointInTimeQuery(request).run(connection, spine_of(connection, spine, request.join_keys)).to_pylist()
+
+
+def assert_equal(spec: WindowedView, frame: list[dict[str, Any]], rows: list[dict[str, Any]], known_by: bool = False) -> int:
+    checked = 0
+    for record in frame:
+        at = to_us(record["event_timestamp"])
+        mine = [
+            row
+            for row in rows
+            if all(row[key] == record[key] for key in spec.join_keys) and (not known_by or row["ingested_at"] < at)
+        ]
+        for feature in spec.features:
+            expected = oracle_value(spec, feature, mine, at)
+            assert agrees(record[feature.name], expected, mine, feature), (feature, at, expected, record[feature.name])
+            checked += 1
+    return checked
+
+
+def agrees(found: Any, expected: Any, mine: list[dict[str, Any]], feature: Any) -> bool:
+    if expected is None:
+        return found is None
+    if feature.kind == "time":
+        return bool(to_us(found) == expected)
+    if feature.kind == "i8":
+        return bool(found == expected)
+    scale = sum(abs(row[feature.column]) for row in mine if row[feature.column] is not None) if feature.column else 0
+    return math.isclose(found, expected, rel_tol=1e-12, abs_tol=1e-9 * scale)
+
+
+@settings(max_examples=75, deadline=None, suppress_health_check=list(HealthCheck))
+@given(history=events(), moments=Moments, known_by=st.booleans())
+def test_every_function_equals_the_oracle_on_colliding_times(
+    history: list[Event], moments: list[tuple[str, int]], known_by: bool
+) -> None:
+    # Eight shoppers per example: 75 examples are 600 histories.
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "history"
+        log_of(path, history)
+        view = every_kernel_view(path)
+        spine = pd.DataFrame({"user_id": [u for u, _ in moments], "event_timestamp": [from_us(at) for _, at in moments]})
+        frame = offline(view, spine, known_by_at=known_by)
+        assert [row["user_id"] for row in frame] == list(spine["user_id"])
+        assert assert_equal(windowed_view_of(view), frame, oracle_rows(history), known_by) > 0
+
+
+def test_an_event_at_the_instant_of_reading_is_not_known(tmp_path: Path) -> None:
+    log_of(tmp_path / "h", [Event("u0", "a", BASE, 0, 1, 1.0)])
+    view = every_kernel_view(tmp_path / "h")
+    spine = pd.DataFrame({"user_id": ["u0", "u0"], "event_timestamp": [from_us(BASE), from_us(BASE + 1)]})
+    assert [row["count_all_2h"] for row in offline(view, spine)] == [0, 1]
+
+
+def test_the_tail_of_a_window_is_rounded_down_to_a_whole_hop(tmp_path: Path) -> None:
+    log_of(tmp_path / "h", [Event("u0", "a", BASE, 0, 1, 1.0)])
+    view = every_kernel_view(tmp_path / "h")
+    ends = [BASE + 3 * HOUR - 1, BASE + 3 * HOUR]
+    spine = pd.DataFrame({"user_id": ["u0", "u0"], "event_timestamp": [from_us(at) for at in ends]})
+    assert [row["count_all_2h"] for row in offline(view, spine)] == [1, 0]
+
+
+def test_keys_whose_texts_concatenate_alike_stay_apart(tmp_path: Path) -> None:
+    history = [Event("u1", "ab", BASE, 0, 1, 1.0), Event("u1a", "b", BASE, 0, 5, 5.0)]
+    log_of(tmp_path / "h", history)
+    view = every_kernel_view(tmp_path / "h", keys=("user_id", "place"))
+    at = from_us(BASE + HOUR)
+    spine = pd.DataFrame({"user_id": ["u1", "u1a", "u1"], "place": ["ab", "b", "b"], "event_timestamp": [at] * 3})
+    assert [row["sum_units_2h"] for row in offline(view, spine)] == [1, 5, 0]
+
+
+def test_times_before_the_epoch_fall_into_true_floors(tmp_path: Path) -> None:
+    log_of(tmp_path / "h", [Event("u0", "a", -DAY - 1, 0, 1, 1.0)])
+    view = every_kernel_view(tmp_path / "h")
+    instants_ = [-DAY - 1, -DAY, -DAY + HOUR, -DAY + 2 * HOUR]
+    spine = pd.DataFrame({"user_id": ["u0"] * 4, "event_timestamp": [from_us(at) for at in instants_]})
+    assert [row["count_all_2h"] for row in offline(view, spine)] == [0, 1, 1, 0]
+
+
+def test_an_empty_log_gives_zeros_and_nulls(tmp_path: Path) -> None:
+    log_of(tmp_path / "h", [])
+    view = every_kernel_view(tmp_path / "h")
+    row = offline(view, pd.DataFrame({"user_id": ["u0"], "event_timestamp": [from_us(BASE)]}))[0]
+    assert row["count_all_2h"] == 0
+    assert row["sum_amount_24h"] == 0
+    assert row["mean_amount_24h"] is None
+    assert row["last_event_at_all_24h"] is None
+
+
+def test_an_empty_spine_gives_an_empty_answer(tmp_path: Path) -> None:
+    log_of(tmp_path / "h", [Event("u0", "a", BASE, 0, 1, 1.0)])
+    spine = pd.DataFrame({"user_id": pd.Series([], dtype=str), "event_timestamp": pd.Series([], dtype="datetime64[us, UTC]")})
+    assert offline(every_kernel_view(tmp_path / "h"), spine) == []
+
+
+@pytest.mark.parametrize("upto", [1, 2])
+def test_a_query_reads_the_log_up_to_the_version_it_is_told(tmp_path: Path, upto: int) -> None:
+    log_of(tmp_path / "h", [Event("u0", "a", BASE, 0, 1, 1.0)], [Event("u0", "a", BASE, 0, 1, 1.0)])
+    spine = pd.DataFrame({"user_id": ["u0"], "event_timestamp": [from_us(BASE + 1)]})
+    frame = offline(every_kernel_view(tmp_path / "h"), spine, versions={"history": upto})
+    assert [row["count_all_2h"] for row in frame] == [upto]

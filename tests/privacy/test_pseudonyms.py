@@ -1,0 +1,123 @@
+"""A shopper's pseudonym is one, stays one, and says nothing."""
+
+import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feature_repo.core.errors import SettingsError
+from feature_repo.privacy.pseudonyms import KEY_BYTES, Pseudonymiser, is_pseudonym, key_path, load_pseudonymiser
+
+PSEUDONYMISER = Pseudonymiser(bytes(range(KEY_BYTES)))
+
+
+@given(st.text())
+def test_a_pseudonym_is_never_hashed_twice(raw: str) -> None:
+    once = PSEUDONYMISER.pseudonym(raw)
+    assert is_pseudonym(once)
+    assert PSEUDONYMISER.pseudonym(once) == once
+
+
+@pytest.mark.parametrize(
+    "near", ["u_" + "0" * 31, "u_" + "0" * 33, "u_" + "A" * 32, "U_" + "0" * 32, "u_" + "0" * 32 + "\n"]
+)
+def test_what_only_looks_like_a_pseudonym_is_hashed(near: str) -> None:
+    assert not is_pseudonym(near)
+    assert PSEUDONYMISER.pseudonym(near) != near
+
+
+def test_the_pseudonym_is_the_published_function_of_key_and_id() -> None:
+    # HMAC-SHA-256, test case 2 of RFC 4231, with its key filled up with zeros as RFC 2104 does.
+    key = b"Jefe".ljust(KEY_BYTES, b"\0")
+    assert Pseudonymiser(key).pseudonym("what do ya want for nothing?") == "u_5bdcc146bf60754e6a042426089575c7"
+
+
+def test_another_key_gives_another_pseudonym() -> None:
+    assert Pseudonymiser(bytes(KEY_BYTES)).pseudonym("7") != PSEUDONYMISER.pseudonym("7")
+
+
+@given(st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8"), max_size=3)), max_size=20))
+def test_a_column_is_hashed_as_its_values_are(raws: list[str | None]) -> None:
+    column = PSEUDONYMISER.pseudonyms(pa.array(raws, pa.string()))
+    assert column.to_pylist() == [None if raw is None else PSEUDONYMISER.pseudonym(raw) for raw in raws]
+
+
+@pytest.mark.parametrize("column", [pa.array([7, None, 7]), pa.chunked_array([["7", None], ["7"]])])
+def test_numbers_and_chunks_are_the_same_ids(column: pa.Array | pa.ChunkedArray) -> None:
+    expected = PSEUDONYMISER.pseudonym("7")
+    assert PSEUDONYMISER.pseudonyms(column).to_pylist() == [expected, None, expected]
+
+
+@pytest.mark.parametrize("empty", [pa.chunked_array([], pa.string()), pa.array([], pa.int64()), pa.nulls(0)])
+def test_an_empty_column_stays_empty(empty: pa.Array | pa.ChunkedArray) -> None:
+    assert PSEUDONYMISER.pseudonyms(empty).to_pylist() == []
+
+
+def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    first = load_pseudonymiser(tmp_path).pseudonym("7")
+    path = key_path(tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert len(path.read_bytes()) == KEY_BYTES
+    assert load_pseudonymiser(tmp_path).pseudonym("7") == first
+
+
+@pytest.mark.parametrize("length", [0, KEY_BYTES - 1, KEY_BYTES + 1])
+def test_a_key_of_another_length_is_refused(tmp_path: Path, length: int) -> None:
+    load_pseudonymiser(tmp_path)
+    key_path(tmp_path).write_bytes(bytes(length))
+    with pytest.raises(SettingsError, match=f"has {length} bytes"):
+        load_pseudonymiser(tmp_path)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_key_others_may_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
+    load_pseudonymiser(tmp_path)
+    key_path(tmp_path).chmod(mode)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        load_pseudonymiser(tmp_path)
+
+
+def test_a_key_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    key_path(tmp_path).mkdir(parents=True)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_pseudonymiser(tmp_path)
+
+
+def _race(home: Path, start: object, found: object) -> None:
+    start.wait()
+    found.put(load_pseudonymiser(home).pseudonym("7"))
+
+
+def test_processes_that_race_for_the_key_agree(tmp_path: Path) -> None:
+    forked = multiprocessing.get_context("spawn")
+    start, found = forked.Barrier(2), forked.Queue()
+    racers = [forked.Process(target=_race, args=(tmp_path, start, found)) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    names = {found.get(timeout=60) for _ in racers}
+    for racer in racers:
+        racer.join(timeout=60)
+    assert names == {load_pseudonymiser(tmp_path).pseudonym("7")}
+    assert list(key_path(tmp_path).parent.iterdir()) == [key_path(tmp_path)]
+
+
+def test_whoever_loses_the_race_uses_the_winners_key(tmp_path: Path) -> None:
+    racers = 8
+    with ThreadPoolExecutor(racers) as pool:
+        for round_ in range(10):
+            home, start = tmp_path / str(round_), threading.Barrier(racers)
+
+            def load(home: Path = home, start: threading.Barrier = start) -> str:
+                start.wait()
+                return load_pseudonymiser(home).pseudonym("7")
+
+            names = {future.result() for future in [pool.submit(load) for _ in range(racers)]}
+            assert len(names) == 1
+            assert list(key_path(home).parent.iterdir()) == [key_path(home)]
