@@ -157,7 +157,7 @@ def test_a_payment_is_the_sum_of_its_lines(demo) -> None:
     assert wrong == [(0,)]
 
 
-def test_a_discount_nobody_gave_is_not_known_rather_than_zero(demo: Demo) -> None:
+def test_a_discount_nobody_gave_is_not_known_rather_than_zero(demo) -> None:
     for table in ("purchase", "payment"):
         [(zeros, given)] = ask(
             demo,
