@@ -1,0 +1,36 @@
+"""From features to a registered model: ``training.dataset(task)``, ``training.train(task)``.
+
+Both are imported when they are first asked for, so that ``import training`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training.datasets import Dataset, dataset
+    from training.job import TrainReport, train
+    from training.registry import up_to_date
+    from training.task import Task, all_tasks, find_task
+
+__all__ = ["Dataset", "Task", "TrainReport", "all_tasks", "dataset", "find_task", "train", "up_to_date"]
+
+_HOMES = {
+    "Dataset": "datasets",
+    "Task": "task",
+    "TrainReport": "job",
+    "all_tasks": "task",
+    "dataset": "datasets",
+    "find_task": "task",
+    "train": "job",
+    "up_to_date": "registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'training' has no attribute {name!r}")
+    found = getattr(import_module(f"training.{_HOMES[name]}"), name)
+    globals()[name] = found  # asked once
+    return found

@@ -1,18 +1,22 @@
 """Where features come from: tables of the event log, by their event type."""
 
+from pathlib import Path
+
 from feast import FileSource, PushSource
 from feast.data_format import DeltaFormat
 
-from feature_repo.core.settings import load_settings
 from feature_repo.events.log import EVENT_TIMESTAMP, INGESTED_AT
 from feature_repo.events.schema import table_class, table_path
 
 
 def table_source(name: str) -> FileSource:
-    """Return a table of the log as a Feast source; the path is absolute, as Feast resolves others where it happens to run."""
+    """Return a table of the log as a Feast source.
+
+    The path is relative to the home: our stores resolve it (``engine.sources.located``), so the registry names no machine.
+    """
     return FileSource(
         name=f"{name}_log",
-        path=str(table_path(load_settings().log_root, name)),
+        path=table_path(Path("log"), name).as_posix(),
         file_format=DeltaFormat(),
         timestamp_field=EVENT_TIMESTAMP,
         created_timestamp_column=INGESTED_AT,

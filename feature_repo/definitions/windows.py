@@ -6,15 +6,19 @@ declarations into a Feast ``StreamFeatureView`` and checks it on the spot.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import warnings
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from feast import Aggregation, Entity, Field, PushSource, StreamFeatureView
 
 from feature_repo.core.clock import DAY, HOUR, MINUTE, delta_us
 from feature_repo.core.errors import DeclarationError, did_you_mean
 from feature_repo.engine.kernels import FLOAT, INT, kernel_named
-from feature_repo.engine.spec import RESULT_TYPES, WindowedFeature, windowed_view_of
+from feature_repo.engine.spec import RESULT_TYPES, WindowedFeature, WindowedView, windowed_view_of
 from feature_repo.events.schema import arrow_schema
 
 hour = timedelta(hours=1)
@@ -134,7 +138,7 @@ def windowed_view(
         A column the event type lacks, a window that is no multiple of the hop, and all else ``engine.spec`` checks.
     """
     keys = [entity.join_key for entity in entities]
-    view = StreamFeatureView(
+    view = _stream_view(
         name=name,
         entities=list(entities),
         source=source,
@@ -151,8 +155,25 @@ def windowed_view(
     )
     for key in keys:
         _check_column(name, source.name, key)
-    windowed_view_of(view)
+    view.tags["definition"] = definition_tag(windowed_view_of(view))
     return view
+
+
+def definition_tag(view: WindowedView) -> str:
+    """Return eight hex digits of what a view computes.
+
+    Feast compares a stream view without its aggregations and hop, and would keep the registered ones after a change
+    that leaves the names alone; it does compare tags.
+    """
+    facts = [view.hop, *(view.definition_of(feature.name) for feature in view.features)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
+
+
+def _stream_view(**declared: Any) -> StreamFeatureView:
+    with warnings.catch_warnings():
+        # Feast calls stream views experimental; that its own engine cannot compute their windows is why ours exists.
+        warnings.filterwarnings("ignore", message="Stream feature views", category=RuntimeWarning)
+        return StreamFeatureView(**declared)
 
 
 def entity_field(entity: Entity) -> Field:

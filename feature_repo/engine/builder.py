@@ -13,9 +13,10 @@ import pyarrow as pa
 from feature_repo.core.clock import Clock
 from feature_repo.core.errors import StoreUnavailableError
 from feature_repo.engine.duckdb_sql import tiles_sql
-from feature_repo.engine.entity_keys import entity_keys
+from feature_repo.engine.entity_keys import entity_keys, entity_pattern
 from feature_repo.engine.positions import Layout, Position, Positions
-from feature_repo.engine.redis_writer import RedisWriter
+from feature_repo.engine.redis_writer import RedisWriter, remove_fields
+from feature_repo.engine.sources import located
 from feature_repo.engine.spec import WindowedView
 from feature_repo.engine.tile_codec import NO_VERSION, Ints, TileCodec, Tiles, merge
 from feature_repo.engine.tiles import first_tile
@@ -89,7 +90,7 @@ class StateBuilder:
         Readers see the old state until the new one is whole. Running it again, or after a kill, changes nothing that
         it should not.
         """
-        snapshot = read_snapshot(view.source_path)
+        snapshot = read_snapshot(located(view.source_path))
         layout = self._positions.serving(view.name)
         held = self._held(view, layout)
         if full or layout is None or held is None or not _continues(held, snapshot):
@@ -160,10 +161,8 @@ class StateBuilder:
     def retire(self, view: WindowedView) -> None:
         """Remove states of earlier definitions and generations, from entities that were not written since."""
         retired = self._positions.retired(view.name)
-        if not retired:
-            return
-        for key in self._client.scan_iter(match=b"*" + self._project.encode(), count=1_000, _type="hash"):
-            self._client.hdel(key, *retired)
+        if retired:
+            remove_fields(self._client, entity_pattern(self._project, view.join_keys), retired)
         for field in retired:
             self._positions.forget(view.name, field)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 
@@ -28,13 +29,23 @@ def entity_keys(project: str, join_keys: Sequence[str], columns: Sequence[pa.Arr
     DataError
         A column has another type.
     """
-    names = [name.encode() for name in join_keys]
-    prefix = struct.pack("<I", len(names)) + b"".join(_PAIR.pack(ValueType.STRING, len(name)) + name for name in names)
+    prefix = _prefix(join_keys)
     suffix = project.encode()
     parts = [_values(name, column) for name, column in zip(join_keys, columns, strict=True)]
     if len(parts) == 1:
         return [prefix + part + suffix for part in parts[0]]
     return [prefix + b"".join(row) + suffix for row in zip(*parts, strict=True)]
+
+
+def entity_pattern(project: str, join_keys: Sequence[str]) -> bytes:
+    """Return a Redis pattern that every key of these join keys matches; a longer set of join keys does not."""
+    glob = re.sub(rb"([*?\[\]\\\\])", rb"\\\1", _prefix(sorted(join_keys)))
+    return glob + b"*" + project.encode()
+
+
+def _prefix(join_keys: Sequence[str]) -> bytes:
+    names = [name.encode() for name in join_keys]
+    return struct.pack("<I", len(names)) + b"".join(_PAIR.pack(ValueType.STRING, len(name)) + name for name in names)
 
 
 def _values(name: str, column: pa.Array | pa.ChunkedArray) -> list[bytes]:

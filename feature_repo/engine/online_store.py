@@ -19,8 +19,10 @@ from feature_repo.core.clock import SystemClock, from_us
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import connect_redis
+from feature_repo.engine.entity_keys import entity_pattern
 from feature_repo.engine.kernels import FLOAT, TIME, Values
 from feature_repo.engine.positions import Positions
+from feature_repo.engine.redis_writer import remove_fields
 from feature_repo.engine.spec import SpecCache, is_windowed
 from feature_repo.engine.window_reader import ViewRead, WindowReader
 
@@ -171,8 +173,7 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         fields = positions.retired(table.name) + ([serving.field] if serving else [])
         positions.forget_view(table.name)
         if fields:
-            for key in client.scan_iter(match=b"*" + config.project.encode(), count=1_000, _type="hash"):
-                client.hdel(key, *fields)
+            remove_fields(client, entity_pattern(config.project, table.join_keys), fields)
 
     def _read_windows(
         self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, list[str] | None, Sequence[EntityKey]]]

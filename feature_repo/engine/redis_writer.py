@@ -128,6 +128,19 @@ class RedisWriter:
         return taken
 
 
+def remove_fields(client: Any, pattern: bytes, fields: Sequence[bytes]) -> None:
+    """Delete fields from every hash whose key matches, a page of keys at a time."""
+    cursor = 0
+    while True:
+        cursor, keys = client.scan(cursor, match=pattern, count=MAX_COMMANDS, _type="hash")
+        with client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hdel(key, *fields)
+            pipe.execute()
+        if not cursor:
+            return
+
+
 def _chunks(rows: Iterable[tuple[bytes, Arguments]]) -> Iterator[list[tuple[bytes, Arguments]]]:
     chunk: list[tuple[bytes, Arguments]] = []
     size = 0

@@ -21,6 +21,11 @@ def is_delta(source: DataSource) -> bool:
     return isinstance(source, FileSource) and isinstance(source.file_format, DeltaFormat)
 
 
+def located(path: str) -> str:
+    """Return where a source's file is: a relative path is below the home, so that a home can be moved."""
+    return path if "://" in path else str(load_settings().home / path)
+
+
 def relation_of(source: DataSource) -> str:
     """Return a DuckDB table expression of a source's head.
 
@@ -38,7 +43,7 @@ def relation_of(source: DataSource) -> str:
 
 def snapshot_of(source: DataSource) -> Snapshot:
     """Head of a Delta source."""
-    return read_snapshot(source.path)
+    return read_snapshot(located(source.path))
 
 
 def schema_of(source: DataSource) -> pa.Schema:
@@ -50,7 +55,7 @@ def ensure_log_table(source: DataSource) -> None:
     """Create the table of a source that stands on the event log; leave other sources alone."""
     if not is_delta(source):
         return
-    path = Path(source.path)
+    path = Path(located(source.path))
     root = load_settings().log_root
     if path.parent == root and path.name in TABLES:
         ensure_home(load_settings())
@@ -62,6 +67,7 @@ def _parquet(source: DataSource) -> str:
         raise DataError(
             f"Source '{source.name}' is a {type(source).__name__}.", hint="the offline store reads FileSource only."
         )
-    if not Path(source.path).is_file():
-        raise DataError(f"Source '{source.name}' has no file {source.path}.", hint="create it, or correct its path.")
-    return source.path.replace("'", "''")
+    path = located(source.path)
+    if not Path(path).is_file():
+        raise DataError(f"Source '{source.name}' has no file {path}.", hint="create it, or correct its path.")
+    return path.replace("'", "''")

@@ -73,7 +73,7 @@ class WindowedView:
     join_keys
         Entity columns, sorted: the order of Feast's entity key.
     source_name, source_path
-        Event type, and directory of its Delta table.
+        Event type, and directory of its Delta table, relative to the home or absolute.
     timestamp_field, created_field
         Columns of the event's instant and of when the log learned of it.
     hop

@@ -1,4 +1,4 @@
-"""Commands of the jobs: `portrait up`, `down`, `status`.
+"""Commands on the services, the event log, the declared features and the jobs.
 
 Each group below is an entry point of ``portrait.commands`` (pyproject.toml). This module is imported for every
 ``portrait --help``, so what a command needs is imported in its body; typer evaluates the annotations of a command, so
@@ -8,12 +8,24 @@ they name only what is imported here.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from feature_repo.core.console import Json, command_group, emit, example
+import typer
+
+from feature_repo.core.console import Json, command_group, emit, example, progress, table
 
 if TYPE_CHECKING:
+    from feature_repo.events.demo import LoadReport
+    from feature_repo.events.stats import TableStats
+    from feature_repo.jobs.features import ApplyReport, Description, FeatureLine
+    from feature_repo.jobs.materialize import MaterializeReport
+    from feature_repo.jobs.parity import ParityReport
     from feature_repo.jobs.services import ServiceStatus
+
+Views = Annotated[list[str] | None, typer.Option("--views", help="Only this view; may be repeated.")]
+Full = Annotated[bool, typer.Option("--full", help="Build anew; readers keep the old state until the new one is whole.")]
+Users = Annotated[int, typer.Option("--users", min=1, help="How many shoppers to sample.")]
 
 services = command_group()
 
@@ -67,3 +79,170 @@ def _sentence(service: ServiceStatus) -> str:
     process = f"process {service.pid}" if service.pid is not None else ""
     facts = (service.kind, service.url, version, process, since, size, saved)
     return ", ".join(fact for fact in facts if fact)
+
+
+events = command_group("events", "The event log: what happened.")
+
+
+@events.command("demo", epilog=example("portrait events demo"))
+def events_demo(*, as_json: Json = False) -> object:
+    """Load Complete Journey, a year of one grocery chain, shifted so that it ends now."""
+    from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from feature_repo.events.demo import load_demo  # noqa: PLC0415
+
+    with progress("Loading events") as step:
+        report = load_demo(load_settings(), SystemClock(), progress=step)
+    emit(report, as_json, _render_load)
+    return report
+
+
+@events.command("stats", epilog=example("portrait events stats"))
+def events_stats(*, as_json: Json = False) -> object:
+    """Say what the log holds: rows, shoppers, time span, version, and what was refused."""
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from feature_repo.events.stats import log_stats  # noqa: PLC0415
+
+    report = {"tables": log_stats(load_settings())}
+    emit(report, as_json, lambda found: _render_stats(found["tables"]))
+    return report
+
+
+features = command_group("features", "Declared features and the registry.")
+
+
+@features.command("apply", epilog=example("portrait features apply"))
+def features_apply(*, as_json: Json = False) -> object:
+    """Write the declarations to the registry; create tables the log lacks."""
+    from feature_repo.jobs.features import apply  # noqa: PLC0415
+
+    report = apply()
+    emit(report, as_json, _render_apply)
+    return report
+
+
+@features.command("list", epilog=example("portrait features list", "portrait features list --json"))
+def features_list(*, as_json: Json = False) -> object:
+    """List every feature with its meaning, in English and Chinese."""
+    from feature_repo.jobs.features import catalogue  # noqa: PLC0415
+
+    report = {"features": catalogue()}
+    emit(report, as_json, lambda found: _render_features(found["features"]))
+    return report
+
+
+@features.command("describe", epilog=example("portrait features describe user_payments"))
+def features_describe(name: str, *, as_json: Json = False) -> object:
+    """Tell all about one view or feature service."""
+    from feature_repo.jobs.features import describe  # noqa: PLC0415
+
+    report = describe(name)
+    emit(report, as_json, _render_description)
+    return report
+
+
+jobs = command_group("jobs", "What operators run.")
+
+
+@jobs.command("materialize", epilog=example("portrait jobs materialize", "portrait jobs materialize --views user_payments"))
+def jobs_materialize(*, views: Views = None, full: Full = False, as_json: Json = False) -> object:
+    """Bring Redis to the head of the event log; a second run finds nothing to do."""
+    from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from feature_repo.jobs.materialize import materialize  # noqa: PLC0415
+
+    with progress("Materializing") as step:
+        report = materialize(load_settings(), SystemClock(), views=views, full=full, progress=step)
+    emit(report, as_json, _render_materialize)
+    return report
+
+
+@jobs.command("parity", epilog=example("portrait jobs parity --users 200"))
+def jobs_parity(*, users: Users = 200, views: Views = None, as_json: Json = False) -> object:
+    """Compare Redis with the log for some shoppers, now; exit 1 if any value differs."""
+    from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.errors import CheckFailedError  # noqa: PLC0415
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from feature_repo.jobs.parity import parity  # noqa: PLC0415
+
+    with progress("Comparing") as step:
+        report = parity(load_settings(), SystemClock(), users=users, views=views, progress=step)
+    emit(report, as_json, _render_parity)
+    if report.mismatches:
+        raise CheckFailedError(
+            f"{report.mismatches} of {report.checked} values differ between Redis and the log.",
+            hint="rebuild with `portrait jobs materialize --full`; if they differ again, report it with this output.",
+        )
+    return report
+
+
+def _render_load(report: LoadReport) -> None:
+    table(["table", "rows"], [(name, f"{rows:,}") for name, rows in report.published.items()])
+    sys.stdout.write(f"\n{report.read:,} rows read, {report.duplicates:,} known already, {report.seconds:.1f} s\n")
+    refused = ", ".join(f"{reason} {rows:,}" for reason, rows in report.quarantined.items()) or "none"
+    sys.stdout.write(f"refused (in the table 'quarantine'): {refused}\n")
+    sys.stdout.write(f"moved by {report.shift_weeks} weeks of local time, so that the year ends now\n\n")
+    table(["cleaning rule", "rows"], [(rule, f"{rows:,}") for rule, rows in report.rules.items()])
+
+
+def _render_stats(tables: list[TableStats]) -> None:
+    if not tables:
+        sys.stdout.write("The event log is empty. Load some events: portrait events demo\n")
+        return
+    table(
+        ["table", "rows", "shoppers", "from", "to", "version", "MiB", "refused"],
+        [
+            (
+                each.name,
+                f"{each.rows:,}",
+                "" if each.users is None else f"{each.users:,}",
+                f"{each.first:%Y-%m-%d %H:%M}" if each.first else "",
+                f"{each.last:%Y-%m-%d %H:%M}" if each.last else "",
+                each.version,
+                f"{each.bytes / 2**20:.1f}",
+                ", ".join(f"{reason} {rows:,}" for reason, rows in each.quarantined.items()),
+            )
+            for each in tables
+        ],
+    )
+
+
+def _render_apply(report: ApplyReport) -> None:
+    for change in report.changes:
+        sys.stdout.write(f"{change.change:<8}{change.kind:<24}{change.name}\n")
+    sys.stdout.write(f"{len(report.changes)} changes, {report.objects} objects declared\n")
+
+
+def _render_features(lines: Sequence[FeatureLine]) -> None:
+    table(
+        ["feature", "type", "entity", "meaning", "含义"],
+        [(f"{line.view}:{line.feature}", line.dtype, line.entity, line.description, line.zh) for line in lines],
+    )
+
+
+def _render_description(found: Description) -> None:
+    sys.stdout.write(f"{found.name}: {found.kind}, owned by {found.owner}\n{found.description}\n{found.zh}\n")
+    facts = {
+        "entities": ", ".join(found.entities),
+        "source": found.source,
+        "hop": f"{found.hop_s:,.0f} s" if found.hop_s else "",
+        "state": ", ".join(found.state),
+    }
+    sys.stdout.writelines(f"{name}: {fact}\n" for name, fact in facts.items() if fact)
+    sys.stdout.write("\n")
+    _render_features(found.features)
+
+
+def _render_materialize(report: MaterializeReport) -> None:
+    table(
+        ["view", "did", "log version", "entities"],
+        [(each.view, each.action, each.version, f"{each.entities:,}") for each in report.views],
+    )
+    sys.stdout.write(f"\n{report.seconds:.1f} s\n")
+
+
+def _render_parity(report: ParityReport) -> None:
+    sys.stdout.write(f"{report.checked:,} values of {report.users} shoppers compared, {report.mismatches:,} differ\n")
+    for title, counts in (("view", report.by_view), ("feature", report.by_feature), ("cause", report.by_cause)):
+        if counts:
+            table([title, "differ"], list(counts.items()))

@@ -1,0 +1,217 @@
+"""Apply the declarations to the registry, and tell what it holds."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView, Project, StreamFeatureView
+from feast.data_source import DataSource, PushSource
+from feast.diff.registry_diff import RegistryDiff
+from feast.feature_view import DUMMY_ENTITY
+from feast.repo_contents import RepoContents
+
+from feature_repo.core.clock import from_us
+from feature_repo.core.errors import DeclarationError, did_you_mean
+from feature_repo.engine.contract import service_contract
+from feature_repo.engine.feature_store import open_store, quiet_feast
+from feature_repo.engine.spec import WindowedView, is_windowed, windowed_view_of
+
+
+@dataclass(frozen=True)
+class Change:
+    """One object of the registry that an apply created, changed or removed."""
+
+    kind: str
+    name: str
+    change: str
+
+
+@dataclass(frozen=True)
+class ApplyReport:
+    """Changes of one apply, and how many objects the registry holds now."""
+
+    changes: tuple[Change, ...]
+    objects: int
+
+
+@dataclass(frozen=True)
+class FeatureLine:
+    """One feature as the catalogue shows it."""
+
+    view: str
+    feature: str
+    dtype: str
+    entity: str
+    description: str
+    zh: str
+    owner: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of one view or service.
+
+    Attributes
+    ----------
+    kind
+        ``"windowed view"``, ``"view"``, ``"on-demand view"`` or ``"service"``.
+    hop_s
+        Tile width of a windowed view in seconds.
+    state
+        State columns of a windowed view.
+    """
+
+    kind: str
+    name: str
+    description: str
+    zh: str
+    owner: str
+    entities: tuple[str, ...]
+    source: str
+    features: tuple[FeatureLine, ...]
+    hop_s: float | None = None
+    state: tuple[str, ...] = ()
+
+
+def apply() -> ApplyReport:
+    """Write every declaration of ``feature_definitions`` to the registry; create tables the log lacks.
+
+    What is no longer declared is removed from the registry, with the state it has in Redis.
+
+    Raises
+    ------
+    DeclarationError
+        A declaration contradicts itself; nothing is written.
+    """
+    with quiet_feast():
+        from feature_repo import feature_definitions  # noqa: PLC0415 - declarations are built while Feast is quiet
+
+        store = open_store()
+        # Feast completes the objects it is given, and refuses a completed on-demand view the next time: give it copies.
+        contents = _contents(deepcopy([getattr(feature_definitions, name) for name in feature_definitions.__all__]), store.project)
+        for source in contents.data_sources:
+            store._get_provider().offline_store.validate_data_source(store.config, source)  # noqa: SLF001
+        difference, infra, new_infra = store.plan(contents)
+        store._apply_diffs(difference, infra, new_infra)  # noqa: SLF001 - what Feast's own CLI calls
+    return ApplyReport(_changes(difference), len(difference.feast_object_diffs))
+
+
+def catalogue(store: FeatureStore | None = None) -> list[FeatureLine]:
+    """Every feature of the registry, by view.
+
+    Raises
+    ------
+    DeclarationError
+        Nothing was applied yet.
+    """
+    store = store or open_store()
+    with quiet_feast():
+        views = sorted(store.list_all_feature_views(), key=lambda view: str(view.name))
+    if not views:
+        raise DeclarationError("The registry holds no views.", hint="run `portrait features apply`.")
+    return [line for view in views for line in _lines(view)]
+
+
+def describe(name: str) -> Description:
+    """Tell all about a view or a service.
+
+    Raises
+    ------
+    DeclarationError
+        Nothing in the registry has that name.
+    """
+    store = open_store()
+    with quiet_feast():
+        views = {view.name: view for view in store.list_all_feature_views()}
+        services = {service.name: service for service in store.list_feature_services()}
+        if name in views:
+            return _view_description(views[name])
+        if name in services:
+            return _service_description(store, services[name])
+    raise DeclarationError(f"There is no view or service '{name}'", hint=did_you_mean(name, [*views, *services]))
+
+
+def _contents(declared: list[Any], project: str) -> RepoContents:
+    sources = [each for each in declared if isinstance(each, DataSource)]
+    batch = [source.batch_source for source in sources if isinstance(source, PushSource)]
+    streams = [each for each in declared if isinstance(each, StreamFeatureView)]
+    return RepoContents(
+        projects=[Project(name=project)],
+        data_sources=[*sources, *batch],
+        entities=[*(each for each in declared if isinstance(each, Entity)), DUMMY_ENTITY],
+        feature_views=[each for each in declared if type(each) is FeatureView],
+        on_demand_feature_views=[each for each in declared if isinstance(each, OnDemandFeatureView)],
+        stream_feature_views=streams,
+        feature_services=[each for each in declared if isinstance(each, FeatureService)],
+        label_views=[],
+        permissions=[],
+    )
+
+
+def _changes(difference: RegistryDiff) -> tuple[Change, ...]:
+    return tuple(
+        Change(each.feast_object_type.value, each.name, each.transition_type.name.lower())
+        for each in difference.feast_object_diffs
+        if each.transition_type.name != "UNCHANGED" and not _same_stream_view(each)
+    )
+
+
+def _same_stream_view(each: Any) -> bool:
+    """Whether Feast reports a stream view as updated that is not: it compares the key column it adds on reading."""
+    old, new = each.current_feast_object, each.new_feast_object
+    if each.feast_object_type.value != "stream feature view" or old is None or new is None:
+        return False
+    facts = ("tags", "description", "owner", "entities", "batch_source")
+    return all(getattr(old, fact) == getattr(new, fact) for fact in facts)
+
+
+def _lines(view: Any) -> list[FeatureLine]:
+    entities = ", ".join(getattr(view, "entities", [])) or "request"
+    return [
+        FeatureLine(
+            view=view.name,
+            feature=field.name,
+            dtype=str(field.dtype),
+            entity=entities,
+            description=field.description or view.tags.get(field.name, ""),
+            zh=field.tags.get("zh", ""),
+            owner=view.owner,
+        )
+        for field in sorted(view.features, key=lambda field: str(field.name))
+        if field.name not in getattr(view, "join_keys", [])
+    ]
+
+
+def _view_description(view: Any) -> Description:
+    spec: WindowedView | None = windowed_view_of(view) if is_windowed(view) else None
+    on_demand = isinstance(view, OnDemandFeatureView)
+    source = ", ".join(view.source_feature_view_projections) if on_demand else view.batch_source.name
+    return Description(
+        kind="windowed view" if spec else ("on-demand view" if on_demand else "view"),
+        name=view.name,
+        description=view.description,
+        zh=view.tags.get("zh", ""),
+        owner=view.owner,
+        entities=tuple(getattr(view, "entities", [])),
+        source=source,
+        features=tuple(_lines(view)),
+        hop_s=(from_us(spec.hop) - from_us(0)).total_seconds() if spec else None,
+        state=tuple(monoid.key for monoid in spec.monoids) if spec else (),
+    )
+
+
+def _service_description(store: FeatureStore, service: Any) -> Description:
+    wanted = service_contract(store, service.name)
+    lines = {f"{line.view}__{line.feature}": line for line in catalogue(store)}
+    return Description(
+        kind="service",
+        name=service.name,
+        description=service.description,
+        zh=service.tags.get("zh", ""),
+        owner=service.owner,
+        entities=tuple(dict.fromkeys(lines[name].entity for name in wanted if lines[name].entity != "request")),
+        source="",
+        features=tuple(lines[name] for name in wanted),
+    )

@@ -1,0 +1,65 @@
+"""Bring what Redis holds to the head of the event log, view by view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from feature_repo.core.clock import Clock
+from feature_repo.core.settings import Settings
+from feature_repo.engine.batch_engine import materialize_view
+from feature_repo.engine.builder import Materialized
+from feature_repo.engine.feature_store import open_store, stored_views
+
+
+@dataclass(frozen=True)
+class MaterializeReport:
+    """What each view's turn did, in order, and how long all took."""
+
+    views: tuple[Materialized, ...]
+    seconds: float
+
+
+def materialize(
+    settings: Settings,
+    clock: Clock,
+    *,
+    views: list[str] | None = None,
+    full: bool = False,
+    progress: Callable[[str, float], None] = lambda _step, _done: None,
+) -> MaterializeReport:
+    """Bring views to the log's head.
+
+    Parameters
+    ----------
+    views
+        Names; None for all stored views.
+    full
+        Build anew even what could be applied; readers keep the old state until the new one is whole.
+    progress
+        Told the view and its share done.
+
+    Raises
+    ------
+    DeclarationError
+        A view is unknown, or nothing was applied yet.
+    LogError, StoreUnavailableError
+        A table or Redis cannot be used; views done before stay done, and running again goes on.
+    """
+    started = clock.now_us()
+    store = open_store()
+    done = []
+    for view in stored_views(store, views):
+        progress(view.name, 0.0)
+        done.append(
+            materialize_view(
+                view,
+                project=store.project,
+                settings=settings,
+                clock=clock,
+                full=full,
+                progress=lambda share, name=view.name: progress(name, share),
+            )
+        )
+        progress(view.name, 1.0)
+    return MaterializeReport(tuple(done), (clock.now_us() - started) / 1e6)

@@ -1,0 +1,224 @@
+"""A task's rows: labels, features at the instant of the question, and what each row serves."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from feast import FeatureStore
+
+from feature_repo.core.clock import delta_us
+from feature_repo.core.errors import DeclarationError, did_you_mean
+from feature_repo.core.settings import Settings, load_settings
+from feature_repo.engine.contract import Contract, service_contract
+from feature_repo.engine.feature_store import open_store, quiet_feast
+from training.features import features_at, service_views
+from training.labels import AT, label_rows
+from training.log_views import Versions, head_versions, tables_in
+from training.split import Mask, Split, split_by_time
+from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError
+
+Matrix: TypeAlias = npt.NDArray[np.float64]
+
+SPLIT = "split"
+SIGNIFICANT_DIGITS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Point-in-time correct rows of one task.
+
+    Rows are ordered by instant and then by content, never by the shopper's pseudonym: another home, with another key,
+    has them in the same order and fits the same model.
+
+    Attributes
+    ----------
+    task
+        What was asked.
+    frame
+        One row per observation: join key, ``event_timestamp``, ``known_at`` (UTC microseconds), ``label``, the
+        columns of the label query, then the features under their full names. NULL is NaN.
+    key
+        Join key column.
+    features
+        Full feature names, in the service's order.
+    contract
+        What each feature means, see :mod:`feature_repo.engine.contract`.
+    log_versions
+        Table -> version everything was read at.
+    split
+        What each row serves.
+    fingerprint
+        Sixteen hex digits of the rows' content and roles, whatever their order; floats to six digits, as sums of
+        floats differ in the last ones from run to run.
+    """
+
+    task: Task
+    frame: pd.DataFrame = field(repr=False)
+    key: str
+    features: tuple[str, ...]
+    contract: Contract = field(repr=False)
+    log_versions: Versions
+    split: Split = field(repr=False)
+    fingerprint: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns a model may read: the features, then the context."""
+        return (*self.features, *self.task.context_names)
+
+    @property
+    def train(self) -> Mask:
+        """Rows to fit on."""
+        return self.split.train
+
+    @property
+    def valid(self) -> Mask:
+        """The last rows of training: rounds and calibration are chosen on them."""
+        return self.split.valid
+
+    @property
+    def test(self) -> Mask:
+        """Rows to measure on."""
+        return self.split.test
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The answers, 0 or 1."""
+        return self.frame[LABEL].to_numpy(np.int64)
+
+    def matrix(self, columns: tuple[str, ...] = ()) -> Matrix:
+        """Return model inputs as ``float64[rows, columns]``, NULL as NaN; every input unless columns are named.
+
+        Raises
+        ------
+        DeclarationError
+            A column is no input of the task.
+        """
+        for column in columns:
+            if column not in self.inputs:
+                raise DeclarationError(
+                    f"Task '{self.task.name}' has no input '{column}'.", hint=did_you_mean(column, self.inputs)
+                )
+        return self.frame[list(columns or self.inputs)].to_numpy(np.float64, na_value=np.nan)
+
+    def to_df(self) -> pd.DataFrame:
+        """Return the rows with their role (``split``: train, test or embargo) as pandas."""
+        return self.frame.assign(**{SPLIT: self.split.roles})
+
+    def to_arrow(self) -> pa.Table:
+        """Return the same as an Arrow table."""
+        return pa.Table.from_pandas(self.to_df(), preserve_index=False)
+
+
+def dataset(task: Task, settings: Settings | None = None, *, versions: Versions | None = None) -> Dataset:
+    """Build the rows of a task from the log.
+
+    Parameters
+    ----------
+    settings
+        Bounds of threads and memory; their home is the one ``PORTRAIT_HOME`` names.
+    versions
+        Versions of the tables to read up to, for instance those a model was trained on; the heads unless given.
+
+    Raises
+    ------
+    TaskUnavailableError
+        The log cannot support the task; the message says what is missing.
+    DeclarationError
+        The task, its service or its label query contradict themselves or the registry.
+
+    Examples
+    --------
+    ``training.dataset(training.find_task("redemption")).to_df()``
+    """
+    settings = settings or load_settings()
+    with quiet_feast():
+        store = open_store()
+        contract, views = service_contract(store, task.service), service_views(store, task.service)
+        key = _join_key(store, task)
+    pinned = versions or head_versions(settings, views.tables | tables_in(task.label) | {task.pulse})
+    found = label_rows(task, settings, versions=pinned, key=key)
+    frame = features_at(views, found.rows, versions=pinned, settings=settings)
+    _check_inputs(task, frame, views.names)
+    split = _split(task, frame, found.log_end)
+    content = _content_hash(frame, split, [*views.names, *task.context_names], found.log_end)
+    order = np.lexsort((content, frame[AT]))
+    frame = frame.iloc[order].reset_index(drop=True)
+    return Dataset(
+        task=task,
+        frame=frame,
+        key=key,
+        features=views.names,
+        contract=contract,
+        log_versions=pinned,
+        split=_split(task, frame, found.log_end),
+        fingerprint=_fingerprint(content[order], frame[key]),
+    )
+
+
+def _join_key(store: FeatureStore, task: Task) -> str:
+    known = {entity.name: str(entity.join_key) for entity in store.list_entities()}
+    if task.entity not in known:
+        raise DeclarationError(f"Task '{task.name}' is about '{task.entity}'.", hint=did_you_mean(task.entity, known))
+    return known[task.entity]
+
+
+def _check_inputs(task: Task, frame: pd.DataFrame, features: tuple[str, ...]) -> None:
+    inputs = (*features, *task.context_names)
+    for recipe in (task.model, *task.all_baselines.values()):
+        for name in recipe.named_inputs:
+            if name not in inputs:
+                raise DeclarationError(f"Task '{task.name}' reads '{name}'.", hint=did_you_mean(name, inputs))
+    infinite = [name for name in inputs if np.isinf(frame[name].to_numpy(np.float64, na_value=np.nan)).any()]
+    if infinite:
+        raise DeclarationError(
+            f"Features {', '.join(infinite)} are infinite in some rows.",
+            hint="a ratio over nothing is NULL: divide by `below.where(below != 0)`.",
+        )
+
+
+def _split(task: Task, frame: pd.DataFrame, log_end: int) -> Split:
+    split = split_by_time(
+        _instants(frame, AT),
+        _instants(frame, KNOWN_AT),
+        end=log_end,
+        holdout=delta_us(task.holdout),
+        validation=delta_us(task.validation),
+    )
+    labels = frame[LABEL].to_numpy()
+    for name in ("fit", "valid", "test"):
+        if len(set(labels[getattr(split, name)])) < 2:  # noqa: PLR2004 - both answers
+            raise TaskUnavailableError(
+                f"Task '{task.name}' has no {name} rows with both answers in this log.",
+                hint=f"it needs history from well before, and answers in, the last {task.holdout.days} days of the log.",
+            )
+    return split
+
+
+def _instants(frame: pd.DataFrame, column: str) -> npt.NDArray[np.int64]:
+    return frame[column].dt.as_unit("us").astype(np.int64).to_numpy()
+
+
+def _content_hash(frame: pd.DataFrame, split: Split, inputs: list[str], log_end: int) -> npt.NDArray[np.uint64]:
+    """Hash each row without its key, its instant relative to the log's end: the same wherever the data is imported."""
+    content = {name: _rounded(frame[name].to_numpy(np.float64, na_value=np.nan)) for name in inputs}
+    content |= {name: log_end - _instants(frame, name) for name in (AT, KNOWN_AT)}
+    content |= {LABEL: frame[LABEL].to_numpy(), SPLIT: 2 * split.train + split.test + 4 * split.valid}
+    return pd.util.hash_pandas_object(pd.DataFrame(content), index=False).to_numpy()
+
+
+def _rounded(values: Matrix) -> Matrix:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 10.0 ** (SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values))))
+    return np.where(values == 0, 0.0, np.round(values * np.where(np.isfinite(scale), scale, 1.0)) / scale)
+
+
+def _fingerprint(content: npt.NDArray[np.uint64], keys: pd.Series[str]) -> str:
+    rows = pd.util.hash_pandas_object(pd.DataFrame({"content": content, "key": keys.to_numpy()}), index=False)
+    return hashlib.sha256(np.sort(rows.to_numpy()).tobytes()).hexdigest()[:16]

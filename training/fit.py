@@ -1,0 +1,133 @@
+"""Fits a recipe on a dataset: rounds and calibration on the validation slice, then all training rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from training.datasets import Dataset, Matrix
+from training.recipe import Boosting, Linear, Recipe
+from training.scorer import Scorer
+from training.split import Mask
+
+Labels: TypeAlias = npt.NDArray[np.int64]
+
+UNCALIBRATED = {"slope": 1.0, "offset": 0.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A model in the parts it is stored in.
+
+    Attributes
+    ----------
+    head
+        Content of ``head.json``, see :class:`training.scorer.Scorer`.
+    boosters
+        XGBoost models in UBJSON, one per seed.
+    rounds
+        Trees in each; 0 without boosting.
+    """
+
+    head: dict[str, Any] = field(repr=False)
+    boosters: tuple[bytes, ...] = field(repr=False)
+    rounds: int
+
+    def scorer(self) -> Scorer:
+        """Return what serving runs, built from the same parts."""
+        return Scorer.of(self.head, self.boosters)
+
+
+def fit(recipe: Recipe, data: Dataset, *, threads: int = 1) -> Fitted:
+    """Fit a recipe.
+
+    The number of rounds is the median over the seeds of where the log loss on the validation slice was best, and the
+    calibration (Platt: a slope and an offset on the logit) is fitted on that slice; the model is then fitted again on
+    all training rows. The test rows are not read.
+
+    Raises
+    ------
+    DeclarationError
+        The recipe names an input the dataset lacks.
+    """
+    columns = recipe.inputs or data.inputs
+    matrix, labels = data.matrix(columns), data.labels
+    with threadpool_limits(threads):
+        searching = _Fit(recipe, columns, matrix, labels, data.task.objective, threads)
+        first = searching.on(data.split.fit, valid=data.split.valid)
+        calibration = platt(first.scorer().margin(matrix[data.valid]), labels[data.valid])
+        final = searching.on(data.train, rounds=first.rounds)
+    return Fitted({**final.head, "calibration": calibration}, final.boosters, first.rounds)
+
+
+def platt(margin: npt.NDArray[np.float64], labels: Labels) -> dict[str, float]:
+    """Fit ``slope * margin + offset`` to labels by maximum likelihood (Platt 1999, without his smoothing of labels)."""
+    fitted = LogisticRegression(C=1e6, max_iter=1000).fit(margin[:, None], labels)
+    return {"slope": float(fitted.coef_[0, 0]), "offset": float(fitted.intercept_[0])}
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    recipe: Recipe
+    columns: tuple[str, ...]
+    matrix: Matrix
+    labels: Labels
+    objective: str
+    threads: int
+
+    def on(self, rows: Mask, *, valid: Mask | None = None, rounds: int = 0) -> Fitted:
+        linear, boosting = self.recipe.linear, self.recipe.boosting
+        boosters = [self._boost(boosting, seed, rows, valid, rounds) for seed in boosting.seeds] if boosting else []
+        head = {
+            "columns": list(self.columns),
+            "weights": _weights(linear, boosting),
+            "linear": self._regress(linear, rows) if linear else None,
+            "calibration": UNCALIBRATED,
+        }
+        found = [booster.num_boosted_rounds() for booster in boosters]
+        raw = tuple(bytes(booster.save_raw("ubj")) for booster in boosters)
+        return Fitted(head, raw, int(np.median(found)) if found else 0)
+
+    def _boost(self, boosting: Boosting, seed: int, rows: Mask, valid: Mask | None, rounds: int) -> xgboost.Booster:
+        params = boosting.params(objective=self.objective, columns=self.columns, seed=seed, threads=self.threads)
+        if valid is None:
+            return xgboost.train(params, self._rows(rows), num_boost_round=rounds)
+        searched = xgboost.train(
+            params,
+            self._rows(rows),
+            num_boost_round=boosting.max_rounds,
+            evals=[(self._rows(valid), "valid")],
+            early_stopping_rounds=boosting.patience,
+            verbose_eval=False,
+        )
+        return searched[: searched.best_iteration + 1]
+
+    def _rows(self, rows: Mask) -> xgboost.DMatrix:
+        return xgboost.DMatrix(
+            self.matrix[rows], self.labels[rows], feature_names=list(self.columns), nthread=self.threads
+        )
+
+    def _regress(self, linear: Linear, rows: Mask) -> dict[str, Any]:
+        fill = np.array([linear.fill(column) for column in self.columns])
+        values = np.log1p(np.maximum(np.where(np.isnan(self.matrix[rows]), fill, self.matrix[rows]), 0.0))
+        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        scale = np.where(deviation > 0, deviation, 1.0)
+        fitted = LogisticRegression(C=linear.strength, max_iter=3000).fit((values - mean) / scale, self.labels[rows])
+        return {
+            "fill": fill.tolist(),
+            "mean": mean.tolist(),
+            "scale": scale.tolist(),
+            "coef": fitted.coef_[0].tolist(),
+            "intercept": float(fitted.intercept_[0]),
+        }
+
+
+def _weights(linear: Linear | None, boosting: Boosting | None) -> dict[str, float]:
+    parts = {"linear": linear is not None, "boosting": boosting is not None}
+    return {name: present / sum(parts.values()) for name, present in parts.items()}

@@ -1,0 +1,105 @@
+"""Runs a task's label query over the log and checks what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+import duckdb
+import pandas as pd
+
+from feature_repo.core.clock import to_us
+from feature_repo.core.errors import DeclarationError
+from feature_repo.core.settings import Settings
+from feature_repo.core.stores import connect_duckdb
+from feature_repo.engine.duckdb_sql import quote
+from training.log_views import SPAN, open_span, open_tables
+from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError
+
+AT = "event_timestamp"
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Answers of the past.
+
+    Attributes
+    ----------
+    rows
+        One row per observation: the join key, ``event_timestamp`` and ``known_at`` (UTC, microseconds), ``label``
+        (int64, 0 or 1), the context columns, the slices, and what else the query gives.
+    log_end
+        Last event of the task's pulse, microseconds.
+    """
+
+    rows: pd.DataFrame
+    log_end: int
+
+
+def label_rows(task: Task, settings: Settings, *, versions: Mapping[str, int], key: str) -> Labels:
+    """Run the label query of a task over the log at the given versions.
+
+    Parameters
+    ----------
+    versions
+        Table -> version; at least the tables the query names and the task's pulse.
+    key
+        Join key of the task's entity.
+
+    Raises
+    ------
+    TaskUnavailableError
+        The log has no event of the pulse, or no row to learn from.
+    DeclarationError
+        The query fails, lacks a column, or gives a label that is not 0 or 1, or one known before it was asked for.
+    """
+    with closing(connect_duckdb(settings)) as connection:
+        open_tables(connection, settings, versions)
+        open_span(connection, task.pulse)
+        [(end,)] = connection.execute(f"SELECT last_at FROM {SPAN}").fetchall()
+        if end is None:
+            raise TaskUnavailableError(
+                f"Task '{task.name}' needs '{task.pulse}' events, and the log has none.",
+                hint="import some (`portrait events demo` for the demo's).",
+            )
+        rows = _run(connection, task, key)
+    _check(task, rows)
+    return Labels(rows, to_us(end))
+
+
+def _run(connection: duckdb.DuckDBPyConnection, task: Task, key: str) -> pd.DataFrame:
+    known = f", {AT} + INTERVAL {task.horizon.total_seconds()} SECOND AS {KNOWN_AT}" if task.horizon else ""
+    late = f"WHERE {KNOWN_AT} <= (SELECT last_at FROM {SPAN})"
+    try:
+        found = connection.sql(f"SELECT * FROM (SELECT *{known} FROM ({task.label})) {late}").to_arrow_table().to_pandas()
+    except duckdb.Error as error:
+        raise DeclarationError(
+            f"The label query of task '{task.name}' fails: {error}", hint="run it in DuckDB over the log and correct it."
+        ) from None
+    wanted = (key, AT, LABEL, KNOWN_AT, *task.context_names, *task.slices)
+    missing = [name for name in wanted if name not in found.columns]
+    if missing:
+        raise DeclarationError(
+            f"The label query of task '{task.name}' lacks {', '.join(map(quote, missing))}.",
+            hint="add the column to its SELECT, under that name.",
+        )
+    return found
+
+
+def _check(task: Task, rows: pd.DataFrame) -> None:
+    if rows.empty:
+        raise TaskUnavailableError(
+            f"Task '{task.name}' finds no row to learn from in this log.",
+            hint="its label query names the events it needs: import them, or train another task.",
+        )
+    wrong = {
+        "without a label of 0 or 1": ~rows[LABEL].isin([0, 1]),
+        "whose label is known before it is asked for": ~(rows[KNOWN_AT] > rows[AT]),
+        "without a value for the context": rows[list(task.context_names)].isna().any(axis=1),
+    }
+    for what, mask in wrong.items():
+        if mask.any():
+            raise DeclarationError(
+                f"The label query of task '{task.name}' gives {int(mask.sum())} rows {what}.", hint="correct the query."
+            )

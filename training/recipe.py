@@ -1,0 +1,117 @@
+"""How a model is fitted: a logistic regression, gradient-boosted trees, or both blended on the logit. Data, no code."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from feature_repo.core.errors import DeclarationError
+
+DAYS_SINCE_NOTHING = 400.0
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Logistic regression over ``log1p(max(x, 0))`` of every input, standardised, with an L2 penalty.
+
+    Attributes
+    ----------
+    strength
+        Inverse of the penalty (scikit-learn's ``C``).
+    days_since_nothing
+        What a NULL of an input named ``..days_since`` stands for, in days; a NULL of any other input is 0.
+    """
+
+    strength: float = 1.0
+    days_since_nothing: float = DAYS_SINCE_NOTHING
+
+    def __post_init__(self) -> None:
+        if not self.strength > 0:
+            raise DeclarationError(f"Linear(strength={self.strength}) is not positive.", hint="choose for example 1.0.")
+
+    def fill(self, column: str) -> float:
+        """Return what a NULL of a column stands for.
+
+        >>> Linear().fill("user_payments__days_since"), Linear().fill("user_payments__count_28d")
+        (400.0, 0.0)
+        """
+        return self.days_since_nothing if column.endswith("days_since") else 0.0
+
+
+@dataclass(frozen=True)
+class Boosting:
+    """XGBoost, one booster per seed, their logits averaged; the names are XGBoost's where it has one.
+
+    Attributes
+    ----------
+    seeds
+        One booster each.
+    rising, falling
+        Inputs the score may only rise, or only fall, with.
+    max_rounds, patience
+        Rounds at most, and how many without a better log loss on the validation slice end the search.
+    """
+
+    eta: float = 0.03
+    max_depth: int = 3
+    subsample: float = 0.7
+    colsample_bytree: float = 0.3
+    min_child_weight: float = 15.0
+    reg_lambda: float = 5.0
+    max_bin: int = 64
+    seeds: tuple[int, ...] = (7, 11, 23, 42, 101)
+    rising: tuple[str, ...] = ()
+    falling: tuple[str, ...] = ()
+    max_rounds: int = 1500
+    patience: int = 60
+
+    def __post_init__(self) -> None:
+        both = set(self.rising) & set(self.falling)
+        if both or not self.seeds:
+            what = f"lets {', '.join(sorted(both))} both rise and fall" if both else "has no seed"
+            raise DeclarationError(f"Boosting {what}.", hint="give it at least one seed, and each input one direction.")
+
+    def direction(self, column: str) -> int:
+        """Return the monotone constraint of an input: 1, -1 or 0."""
+        return int(column in self.rising) - int(column in self.falling)
+
+    def params(self, *, objective: str, columns: tuple[str, ...], seed: int, threads: int) -> dict[str, Any]:
+        """Return the parameters ``xgboost.train`` takes."""
+        own = ("seeds", "rising", "falling", "max_rounds", "patience")
+        directions = tuple(self.direction(column) for column in columns)
+        settings = {name: value for name, value in asdict(self).items() if name not in own}
+        return settings | {
+            "objective": objective,
+            "eval_metric": "logloss",
+            "tree_method": "hist",
+            "monotone_constraints": directions,
+            "seed": seed,
+            "nthread": threads,
+        }
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to fit on which inputs; with both parts the model is the mean of their logits.
+
+    Attributes
+    ----------
+    inputs
+        Full feature names and context columns, in the model's order; empty means all the task has.
+    linear, boosting
+        The parts; at least one.
+    """
+
+    inputs: tuple[str, ...] = ()
+    linear: Linear | None = None
+    boosting: Boosting | None = None
+
+    def __post_init__(self) -> None:
+        if self.linear is None and self.boosting is None:
+            raise DeclarationError("A recipe fits nothing.", hint="give it linear=Linear(), boosting=Boosting() or both.")
+
+    @property
+    def named_inputs(self) -> tuple[str, ...]:
+        """Every input the recipe names, so that a misspelt one is found before anything is fitted."""
+        constrained = (*self.boosting.rising, *self.boosting.falling) if self.boosting else ()
+        return tuple(dict.fromkeys((*self.inputs, *constrained)))
