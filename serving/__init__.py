@@ -1,0 +1,34 @@
+"""From registry to decision: ``from serving import ProfileClient``.
+
+The public names are imported when they are first asked for, so that ``import serving`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serving.profile import Fact, Freshness, Profile
+    from serving.scoring import Score, Scores
+    from serving.sdk import Features, ProfileClient
+
+__all__ = ["Fact", "Features", "Freshness", "Profile", "ProfileClient", "Score", "Scores"]
+
+_HOMES = {
+    "Fact": "profile",
+    "Features": "sdk",
+    "Freshness": "profile",
+    "Profile": "profile",
+    "ProfileClient": "sdk",
+    "Score": "scoring",
+    "Scores": "scoring",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'serving' has no attribute {name!r}")
+    found = getattr(import_module(f"serving.{_HOMES[name]}"), name)
+    globals()[name] = found  # asked once
+    return found

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -54,3 +61,57 @@ def redis(settings: Settings) -> Iterator[redis_py.Redis]:
     """A client of the empty Redis."""
     with connect_redis(settings) as client:
         yield client
+
+
+STEPS = ("up", "events demo", "features apply", "jobs materialize", "train redemption", "down")
+
+
+@pytest.fixture(scope="session")
+def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the demo loaded, materialized and trained on: made once for all workers, by a user's commands."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home, done = root / "shop", root / "shop.done"
+    with (root / "shop.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            for step in STEPS:
+                run_portrait(step, home)
+            done.touch()
+    return home
+
+
+@pytest.fixture(scope="session")
+def shop_home(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """This worker's copy of the shop, with its own Redis running."""
+    home = tmp_path_factory.mktemp("worker") / "shop"
+    shutil.copytree(built_shop, home)
+    settings = Settings(home=home, redis_url="")
+    services.up(settings, SystemClock())
+    yield home
+    services.down(settings)
+
+
+@pytest.fixture
+def shop(shop_home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of the shop. Its events, registry, state and models are shared: a test that changes them copies it."""
+    for name in ("PORTRAIT_REDIS_URL", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PORTRAIT_HOME", str(shop_home))
+    return load_settings()
+
+
+def run_portrait(words: str, home: Path, *, expect: int = 0) -> dict[str, Any]:
+    """Run a command in its own process with ``--json`` and return its object."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PORTRAIT_", "MLFLOW_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "feature_repo.cli", *words.split(), "--json"],
+        env={**environment, "PORTRAIT_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == expect, f"portrait {words} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

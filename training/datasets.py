@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +90,7 @@ class Dataset:
     @property
     def labels(self) -> npt.NDArray[np.int64]:
         """The answers, 0 or 1."""
-        return self.frame[LABEL].to_numpy(np.int64)
+        return np.asarray(self.frame[LABEL], np.int64)
 
     def matrix(self, columns: tuple[str, ...] = ()) -> Matrix:
         """Return model inputs as ``float64[rows, columns]``, NULL as NaN; every input unless columns are named.
@@ -105,7 +105,7 @@ class Dataset:
                 raise DeclarationError(
                     f"Task '{self.task.name}' has no input '{column}'.", hint=did_you_mean(column, self.inputs)
                 )
-        return self.frame[list(columns or self.inputs)].to_numpy(np.float64, na_value=np.nan)
+        return np.asarray(self.frame[list(columns or self.inputs)].to_numpy(np.float64, na_value=np.nan))
 
     def to_df(self) -> pd.DataFrame:
         """Return the rows with their role (``split``: train, test or embargo) as pandas."""
@@ -196,21 +196,22 @@ def _split(task: Task, frame: pd.DataFrame, log_end: int) -> Split:
         if len(set(labels[getattr(split, name)])) < 2:  # noqa: PLR2004 - both answers
             raise TaskUnavailableError(
                 f"Task '{task.name}' has no {name} rows with both answers in this log.",
-                hint=f"it needs history from well before, and answers in, the last {task.holdout.days} days of the log.",
+                hint=f"it needs answers in the last {task.holdout.days} days of the log, and history well before.",
             )
     return split
 
 
 def _instants(frame: pd.DataFrame, column: str) -> npt.NDArray[np.int64]:
-    return frame[column].dt.as_unit("us").astype(np.int64).to_numpy()
+    return np.asarray(frame[column].dt.as_unit("us").astype(np.int64))
 
 
 def _content_hash(frame: pd.DataFrame, split: Split, inputs: list[str], log_end: int) -> npt.NDArray[np.uint64]:
     """Hash each row without its key, its instant relative to the log's end: the same wherever the data is imported."""
+    content: dict[str, npt.NDArray[Any]]
     content = {name: _rounded(frame[name].to_numpy(np.float64, na_value=np.nan)) for name in inputs}
     content |= {name: log_end - _instants(frame, name) for name in (AT, KNOWN_AT)}
     content |= {LABEL: frame[LABEL].to_numpy(), SPLIT: 2 * split.train + split.test + 4 * split.valid}
-    return pd.util.hash_pandas_object(pd.DataFrame(content), index=False).to_numpy()
+    return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(content), index=False), np.uint64)
 
 
 def _rounded(values: Matrix) -> Matrix:

@@ -70,7 +70,7 @@ def service_views(store: FeatureStore, service: str) -> ServiceViews:
     found = store.get_feature_service(service)
     refs = list(_refs(found))
     on_demand = []
-    stored = {}
+    stored: dict[str, Any] = {}
     for projection in _projections(found, known):
         view = known[projection.name].with_projection(projection)
         if isinstance(view, OnDemandFeatureView):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from training.datasets import Dataset, Matrix
 from training.recipe import Boosting, Linear, Recipe
@@ -18,6 +18,8 @@ from training.split import Mask
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 
+# Below this many cells a second thread costs more than it gains, and one gives the same trees on every machine.
+CELLS_PER_THREAD = 2_000_000
 UNCALIBRATED = {"slope": 1.0, "offset": 0.0}
 
 
@@ -58,6 +60,7 @@ def fit(recipe: Recipe, data: Dataset, *, threads: int = 1) -> Fitted:
     """
     columns = recipe.inputs or data.inputs
     matrix, labels = data.matrix(columns), data.labels
+    threads = min(threads, 1 + matrix.size // CELLS_PER_THREAD)
     with threadpool_limits(threads):
         searching = _Fit(recipe, columns, matrix, labels, data.task.objective, threads)
         first = searching.on(data.split.fit, valid=data.split.valid)

@@ -72,10 +72,13 @@ def _run(connection: duckdb.DuckDBPyConnection, task: Task, key: str) -> pd.Data
     known = f", {AT} + INTERVAL {task.horizon.total_seconds()} SECOND AS {KNOWN_AT}" if task.horizon else ""
     late = f"WHERE {KNOWN_AT} <= (SELECT last_at FROM {SPAN})"
     try:
-        found = connection.sql(f"SELECT * FROM (SELECT *{known} FROM ({task.label})) {late}").to_arrow_table().to_pandas()
+        found = (
+            connection.sql(f"SELECT * FROM (SELECT *{known} FROM ({task.label})) {late}").to_arrow_table().to_pandas()
+        )
     except duckdb.Error as error:
         raise DeclarationError(
-            f"The label query of task '{task.name}' fails: {error}", hint="run it in DuckDB over the log and correct it."
+            f"The label query of task '{task.name}' fails: {error}",
+            hint="run it in DuckDB over the log and correct it.",
         ) from None
     wanted = (key, AT, LABEL, KNOWN_AT, *task.context_names, *task.slices)
     missing = [name for name in wanted if name not in found.columns]

@@ -108,7 +108,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.linear is None and self.boosting is None:
-            raise DeclarationError("A recipe fits nothing.", hint="give it linear=Linear(), boosting=Boosting() or both.")
+            raise DeclarationError(
+                "A recipe fits nothing.", hint="give it linear=Linear(), boosting=Boosting() or both."
+            )
 
     @property
     def named_inputs(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The model as MLflow deploys it: one self-contained file, logged as code and run by whoever loads the model.
 
-It imports nothing of this project, so a model trained today loads under tomorrow's checkout, and serving needs no part of
-``training``. Its state is the file ``head.json`` and one XGBoost file per booster; nothing is pickled.
+It imports nothing of this project, so a model trained today loads under tomorrow's checkout, and serving needs no
+part of ``training``. Its state is the file ``head.json`` and one XGBoost file per booster; nothing is pickled.
 
 The logit of a row is the weighted mean of two logits, then calibrated::
 
@@ -144,11 +144,11 @@ class Scorer(mlflow.pyfunc.PythonModel):
     def _standardised(self, matrix: Matrix) -> Matrix:
         part = self._linear or {}
         filled = np.where(np.isnan(matrix), part["fill"], matrix)
-        return (np.log1p(np.maximum(filled, 0.0)) - part["mean"]) / part["scale"]
+        return np.asarray((np.log1p(np.maximum(filled, 0.0)) - part["mean"]) / part["scale"])
 
     def _calibrated(self, margin: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         calibration = self._head["calibration"]
-        return calibration["slope"] * margin + calibration["offset"]
+        return np.asarray(calibration["slope"] * margin + calibration["offset"])
 
 
 def _booster(source: bytearray | str) -> xgboost.Booster:
@@ -157,8 +157,8 @@ def _booster(source: bytearray | str) -> xgboost.Booster:
     return booster
 
 
-def _margin(booster: xgboost.Booster, matrix: Matrix) -> npt.NDArray[np.float32]:
-    return booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+def _margin(booster: xgboost.Booster, matrix: Matrix) -> npt.NDArray[np.float64]:
+    return np.asarray(booster.inplace_predict(matrix, predict_type="margin", validate_features=False), np.float64)
 
 
 mlflow.models.set_model(Scorer())

@@ -12,8 +12,7 @@ from feast.types import Float64
 from feature_repo.definitions.engagement import user_campaigns, user_redemptions
 from feature_repo.definitions.purchases import user_payments, user_purchases
 
-
-# Feature -> what it is. Feast compares whole fields when it checks an on-demand view, so the texts are tags of the view.
+# Feature -> what it is. Feast compares whole fields when it checks an on-demand view, so the texts are its tags.
 TRENDS = {
     "visits_trend_28d_84d": "Visits in 28 days against the average 28 of 84 days. 到店频次趋势",
     "spend_trend_28d_84d": "Spend in 28 days against the average 28 of 84 days. 消费金额趋势",
@@ -52,8 +51,14 @@ def user_trends(inputs: pd.DataFrame) -> pd.DataFrame:
     sources=[
         user_payments[["count_84d", "count_182d", "coupon_discount_count_84d", "coupon_discount_count_182d"]],
         user_purchases[
-            ["count_182d", "amount_sum_84d", "amount_sum_182d", "retail_discount_sum_84d"]
-            + ["coupon_discount_count_182d", "coupon_discount_sum_84d", "coupon_discount_sum_182d"]
+            [
+                "count_182d",
+                "amount_sum_84d",
+                "amount_sum_182d",
+                "retail_discount_sum_84d",
+                "coupon_discount_count_182d",
+                "coupon_discount_sum_182d",
+            ]
         ],
         user_campaigns[["count_182d"]],
         user_redemptions[["count_182d"]],

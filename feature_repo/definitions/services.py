@@ -27,14 +27,30 @@ redemption_v1 = FeatureService(
     name="redemption_v1",
     features=[
         user_payments[
-            ["count_28d", "count_84d", "amount_sum_28d", "amount_sum_84d", "amount_mean_84d", "retail_discount_sum_84d"]
-            + ["coupon_discount_count_28d", "coupon_discount_count_84d", "coupon_discount_count_182d"]
-            + ["days_since", "coupon_discount_days_since"]
+            [
+                "count_28d",
+                "count_84d",
+                "amount_sum_28d",
+                "amount_sum_84d",
+                "amount_mean_84d",
+                "retail_discount_sum_84d",
+                "coupon_discount_count_28d",
+                "coupon_discount_count_84d",
+                "coupon_discount_count_182d",
+                "days_since",
+                "coupon_discount_days_since",
+            ]
         ],
         user_purchases[
-            ["coupon_discount_count_28d", "coupon_discount_count_84d", "coupon_discount_count_182d"]
-            + ["coupon_discount_sum_84d", "coupon_discount_sum_182d"]
-            + ["coupon_match_discount_sum_84d", "coupon_match_discount_sum_182d"]
+            [
+                "coupon_discount_count_28d",
+                "coupon_discount_count_84d",
+                "coupon_discount_count_182d",
+                "coupon_discount_sum_84d",
+                "coupon_discount_sum_182d",
+                "coupon_match_discount_sum_84d",
+                "coupon_match_discount_sum_182d",
+            ]
         ],
         user_redemptions[["count_84d", "count_182d", "count_364d", "days_since"]],
         user_campaigns[["count_84d", "count_182d"]],

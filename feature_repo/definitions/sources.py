@@ -12,7 +12,7 @@ from feature_repo.events.schema import table_class, table_path
 def table_source(name: str) -> FileSource:
     """Return a table of the log as a Feast source.
 
-    The path is relative to the home: our stores resolve it (``engine.sources.located``), so the registry names no machine.
+    The path is relative to the home, where our stores look it up (``engine.sources.located``).
     """
     return FileSource(
         name=f"{name}_log",

@@ -142,7 +142,8 @@ def windowed_view(
         name=name,
         entities=list(entities),
         source=source,
-        schema=[_output(name, source, aggregation) for aggregation in features] + [entity_field(entity) for entity in entities],
+        schema=[_output(name, source, aggregation) for aggregation in features]
+        + [entity_field(entity) for entity in entities],
         timestamp_field=source.batch_source.timestamp_field,
         aggregations=list(features),
         enable_tiling=True,
@@ -193,16 +194,20 @@ def describe(feature: WindowedFeature) -> tuple[str, str]:
 
 def _output(view: str, source: PushSource, aggregation: Aggregation) -> Field:
     kernel = kernel_named(aggregation.function)
-    if aggregation.column:
+    if aggregation.column or kernel.needs_column:
         _check_column(view, source.name, aggregation.column)
     kind = kernel.result or _input_kind(view, source.name, aggregation.column)
-    feature = WindowedFeature(aggregation.name, aggregation.column, kernel.name, delta_us(aggregation.time_window), kind)
+    feature = WindowedFeature(
+        aggregation.name, aggregation.column, kernel.name, delta_us(aggregation.time_window), kind
+    )
     english, chinese = describe(feature)
     return Field(name=aggregation.name, dtype=RESULT_TYPES[kind], description=english, tags={"zh": chinese})
 
 
 def _check_column(view: str, event: str, column: str) -> None:
     known = arrow_schema(event).names
+    if not column:
+        raise DeclarationError(f"View '{view}' aggregates no column of event '{event}'.", hint="name the column.")
     if column not in known:
         raise DeclarationError(
             f"View '{view}' reads column '{column}', which event '{event}' lacks.", hint=did_you_mean(column, known)

@@ -83,7 +83,9 @@ class StateBuilder:
         self._positions = Positions(client, project)
         self._writer = RedisWriter(client)
 
-    def bring_to_head(self, view: WindowedView, *, full: bool = False, progress: Progress = lambda _: None) -> Materialized:
+    def bring_to_head(
+        self, view: WindowedView, *, full: bool = False, progress: Progress = lambda _: None
+    ) -> Materialized:
         """Fold every committed row into the view's state, once.
 
         A view without a state of its definition, or whose table was recreated, is built; so is any view if ``full``.
@@ -164,7 +166,7 @@ class StateBuilder:
         if retired:
             remove_fields(self._client, entity_pattern(self._project, view.join_keys), retired)
         for field in retired:
-            self._positions.forget(view.name, field)
+            self._positions.forget(field)
 
     def _read(self, keys: list[bytes], field: bytes) -> list[bytes | None]:
         with self._client.pipeline(transaction=False) as pipe:

@@ -1,4 +1,4 @@
-"""What each feature of a service means, as text: the contract between a trained model and the registry it is served from.
+"""What each feature of a service means, as text: the contract between a model and the registry it is served from.
 
 A model pins the definitions of the features it reads. Windows, columns, functions, sources and the code of on-demand
 views are part of a definition; names of owners, descriptions and tags are not.
@@ -43,7 +43,9 @@ def service_contract(store: FeatureStore, service: str) -> Contract:
     """
     known = {each.name: each for each in store.list_feature_services()}
     if service not in known:
-        raise DeclarationError(f"There is no feature service '{service}' in the registry", hint=did_you_mean(service, known))
+        raise DeclarationError(
+            f"There is no feature service '{service}' in the registry", hint=did_you_mean(service, known)
+        )
     views = {view.name: view for view in store.list_all_feature_views()}
     contract: Contract = {}
     for projection in known[service].feature_view_projections:

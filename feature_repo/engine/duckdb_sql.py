@@ -246,7 +246,7 @@ def _aliased(columns: Iterable[str]) -> str:
 
 
 def _value(feature: WindowedFeature, states: Sequence[str]) -> str:
-    value = feature.kernel.value_sql(states, "instant")
+    value = feature.kernel.value_sql(states, "instant", feature.kind)
     if feature.kind == TIME:
         return f"make_timestamptz({value})"
     return f"CAST({value} AS {SQL_TYPES[feature.kind]})"

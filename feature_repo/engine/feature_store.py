@@ -16,7 +16,9 @@ from feature_repo.core.settings import PACKAGE_ROOT
 def quiet_feast() -> Iterator[None]:
     """Keep Feast from telling users that stream and on-demand views are experimental: their use here is deliberate."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="(Stream feature views|On demand feature view).*", category=RuntimeWarning)
+        warnings.filterwarnings(
+            "ignore", message="(Stream feature views|On demand feature view).*", category=RuntimeWarning
+        )
         yield
 
 

@@ -182,8 +182,11 @@ class Kernel(ABC):
         """Values from merged states, one array per monoid, read at instant ``at`` (us)."""
 
     @abstractmethod
-    def value_sql(self, states: Sequence[str], at: str) -> str:
-        """Return the same as a SQL expression over merged state columns and the instant column ``at`` (BIGINT us)."""
+    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:
+        """Return the same as a SQL expression.
+
+        ``states`` are merged state columns, ``at`` the instant (BIGINT us), ``kind`` that of the result.
+        """
 
 
 class _Plain(Kernel):
@@ -192,7 +195,7 @@ class _Plain(Kernel):
     def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
         return Values(states[0])
 
-    def value_sql(self, states: Sequence[str], at: str) -> str:  # noqa: ARG002
+    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
         return states[0]
 
 
@@ -230,7 +233,7 @@ class Mean(Kernel):
         total, present = states
         return Values(total / np.maximum(present, 1), present > 0)
 
-    def value_sql(self, states: Sequence[str], at: str) -> str:  # noqa: ARG002
+    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
         """Sum over count."""
         return f"{states[0]} / nullif({states[1]}, 0)"
 
@@ -246,11 +249,8 @@ class _Extreme(Kernel):
     def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
         return Values(states[0], states[0] != self._nothing(states[0].dtype))
 
-    def value_sql(self, states: Sequence[str], at: str) -> str:  # noqa: ARG002
-        whole, real = self.monoid("", INT).identity_sql, self.monoid("", FLOAT).identity_sql
-        return (
-            f"CASE WHEN typeof({states[0]}) = 'DOUBLE' THEN nullif({states[0]}, {real}) ELSE nullif({states[0]}, {whole}) END"
-        )
+    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
+        return f"nullif({states[0]}, {self.monoids('', kind)[0].identity_sql})"
 
     def _nothing(self, dtype: np.dtype[Any]) -> float | int:
         return self.monoid("", FLOAT if dtype.kind == "f" else INT).identity
@@ -289,12 +289,12 @@ class DaysSince(LastEventAt):
     def value(self, states: Sequence[Array], at: int) -> Values:
         """Elapsed time over a day."""
         last = super().value(states, at)
-        known = np.where(last.valid, last.data, at)
-        return Values((at - known) / float(DAY), last.valid)
+        elapsed = np.where(last.data != self._nothing(last.data.dtype), at - last.data, 0)
+        return Values(elapsed / float(DAY), last.valid)
 
-    def value_sql(self, states: Sequence[str], at: str) -> str:
+    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:
         """Elapsed time over a day."""
-        return f"CAST({at} - {super().value_sql(states, at)} AS DOUBLE) / {DAY}.0"
+        return f"CAST({at} - {super().value_sql(states, at, kind)} AS DOUBLE) / {DAY}.0"
 
 
 KERNELS: dict[str, Kernel] = {

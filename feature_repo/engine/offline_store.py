@@ -86,7 +86,9 @@ class DuckDBRetrievalJob(RetrievalJob):
             The file exists and ``allow_overwrite`` is False.
         """
         if not isinstance(storage, SavedDatasetFileStorage):
-            raise DataError(f"A dataset cannot be saved to {type(storage).__name__}.", hint="use SavedDatasetFileStorage.")
+            raise DataError(
+                f"A dataset cannot be saved to {type(storage).__name__}.", hint="use SavedDatasetFileStorage."
+            )
         path = Path(storage.file_options.uri)
         if path.exists() and not allow_overwrite:
             raise SavedDatasetLocationAlreadyExists(location=str(path))

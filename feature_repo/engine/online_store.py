@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from feast import Entity, FeatureView, RepoConfig, utils
+from feast import Entity, FeatureView, RepoConfig
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
+from feast.utils import _get_entity_key_protos as _entity_key_protos
+from feast.utils import _get_unique_entities as _unique_entities
+from feast.utils import _populate_response_from_feature_data as _populate
 
 from feature_repo.core.clock import SystemClock, from_us
 from feature_repo.core.errors import DeclarationError
@@ -32,7 +35,7 @@ Row = tuple[datetime | None, dict[str, Value] | None]
 class WindowedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
     """The address comes from ``PORTRAIT_REDIS_URL`` or is the embedded server's, not from ``connection_string``."""
 
-    type: Literal["feature_repo.engine.online_store.WindowedRedisOnlineStore"] = (  # type: ignore[assignment]
+    type: Literal["feature_repo.engine.online_store.WindowedRedisOnlineStore"] = (
         "feature_repo.engine.online_store.WindowedRedisOnlineStore"
     )
 
@@ -45,6 +48,7 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
 
     def __init__(self) -> None:
         super().__init__()
+        self._client: Any = None
         self.clock: Any = SystemClock()
         self._reader: WindowReader | None = None
         self._specs = SpecCache()
@@ -123,16 +127,14 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
             *shared,
             include_feature_view_version_metadata,
         )
-        unique = [utils._get_unique_entities(v, join_key_values, entity_name_to_join_key_map) for v, _ in windowed]
+        unique = [_unique_entities(v, join_key_values, entity_name_to_join_key_map) for v, _ in windowed]
         wanted = [
-            (view, refs, utils._get_entity_key_protos(values))
+            (view, refs, _entity_key_protos(values))
             for (view, refs), (values, _, _) in zip(windowed, unique, strict=True)
         ]
         answers = self._read_windows(config, wanted)
         for (view, refs), (_, indexes, length), rows in zip(windowed, unique, answers, strict=True):
-            utils._populate_response_from_feature_data(
-                refs, rows, indexes, *shared, view, length, include_feature_view_version_metadata
-            )
+            _populate(refs, rows, indexes, *shared, view, length, include_feature_view_version_metadata)
 
     async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
         self._read_features_per_fv(*args, **kwargs)

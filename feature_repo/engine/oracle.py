@@ -1,4 +1,4 @@
-"""What a window means, said slowly. Tests and the parity job compare the fast paths with it; it shares no code with them.
+"""What a window means, said slowly. Tests compare the fast paths with it; it shares no code with them.
 
 One value at a time, over a plain list of events: no tiles, no state, no SQL.
 """

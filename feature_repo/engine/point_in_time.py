@@ -143,7 +143,9 @@ class PointInTimeQuery:
         view = requested.view
         schema = schema_of(view.batch_source)
         keys = {key: _typed(column, schema.field(key).type) for key, column in requested.keys.items()}
-        source = Source(relation_of(view.batch_source), dict(self.request.versions).get(view.name), self.request.known_by_at)
+        source = Source(
+            relation_of(view.batch_source), dict(self.request.versions).get(view.name), self.request.known_by_at
+        )
         if is_windowed(view):
             spec = windowed_view_of(view)
             return windows_sql(
@@ -208,12 +210,15 @@ def range_spine(
             hint="ask for views of one entity, or pass an entity_df.",
         )
     if start is None or end is None:
-        raise DataError("Without entity_df both start_date and end_date are needed.", hint="pass both, or an entity_df.")
+        raise DataError(
+            "Without entity_df both start_date and end_date are needed.", hint="pass both, or an entity_df."
+        )
     keys = key_sets.pop()
     columns = ", ".join(map(quote, keys))
+    within = f"BETWEEN make_timestamptz({_instant(start)}) AND make_timestamptz({_instant(end)})"
     arms = {
         f"SELECT {columns}, {quote(source.timestamp_field)} AS {EVENT_TIMESTAMP} FROM {relation_of(source)} "
-        f"WHERE {quote(source.timestamp_field)} BETWEEN make_timestamptz({_instant(start)}) AND make_timestamptz({_instant(end)})"
+        f"WHERE {quote(source.timestamp_field)} {within}"
         for source in (view.view.batch_source for view in request.views)
     }
     query = f"SELECT DISTINCT * FROM ({' UNION ALL '.join(sorted(arms))}) ORDER BY {EVENT_TIMESTAMP}, {columns}"

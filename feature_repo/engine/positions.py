@@ -116,6 +116,8 @@ class Positions:
             left = Layout.load(json.dumps(facts["layout"]))
             if facts["table_id"] == table_id and left == Layout.of(view, left.generation):
                 return left
+            # What it wrote has to go too: a position of no table makes it a retired state.
+            self.advance(view.name, Position("abandoned", -1), left.state_hash, left.generation)
         layout = Layout.of(view, self._next_generation(view.name))
         facts = {"layout": json.loads(layout.dump()), "table_id": table_id}
         self._client.hset(self.key, f"build:{view.name}", json.dumps(facts))
@@ -142,7 +144,7 @@ class Positions:
         fields = [b"_t:" + name.removeprefix(b"at:") for name in fed if not name.endswith(f":{ORDINARY}:0".encode())]
         return [field for field in fields if field not in kept]
 
-    def forget(self, view: str, field: bytes) -> None:
+    def forget(self, field: bytes) -> None:
         """Drop the position of a retired state whose fields are gone."""
         self._client.hdel(self.key, b"at:" + field.removeprefix(b"_t:"))
 
@@ -154,7 +156,11 @@ class Positions:
 
     def _next_generation(self, view: str) -> int:
         # Abandoned builds count too: their fields may be half written.
-        used = [int(name.rsplit(b":", 1)[1]) for name in self._client.hkeys(self.key) if name.startswith(f"at:{view}:".encode())]
+        used = [
+            int(name.rsplit(b":", 1)[1])
+            for name in self._client.hkeys(self.key)
+            if name.startswith(f"at:{view}:".encode())
+        ]
         building = self._client.hget(self.key, f"build:{view}")
         used += [json.loads(building)["layout"]["generation"]] if building else []
         return max(used, default=-1) + 1

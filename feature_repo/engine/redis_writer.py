@@ -70,6 +70,7 @@ return 1
 """
 
 Arguments = Sequence[bytes | int]
+Rows = Iterable[tuple[bytes, Arguments]]
 
 
 class RedisWriter:
@@ -91,7 +92,7 @@ class RedisWriter:
         self, keys: Sequence[bytes], field: bytes, version: int, states: Sequence[bytes], retired: Sequence[bytes]
     ) -> list[bool]:
         """Replace states whose header is older than ``version``."""
-        rows = ((key, (field, version, state, *retired)) for key, state in zip(keys, states, strict=True))
+        rows: Rows = ((key, [field, version, state, *retired]) for key, state in zip(keys, states, strict=True))
         return self._send(self._build, rows)
 
     def merge(
@@ -103,8 +104,8 @@ class RedisWriter:
         retired: Sequence[bytes],
     ) -> list[bool]:
         """Replace states that still have the version they were read with."""
-        rows = (
-            (key, (field, version, state, *retired)) for key, version, state in zip(keys, versions, states, strict=True)
+        rows: Rows = (
+            (key, [field, version, state, *retired]) for key, version, state in zip(keys, versions, states, strict=True)
         )
         return self._send(self._merge, rows)
 
@@ -112,7 +113,7 @@ class RedisWriter:
         """Write rows of an ordinary view: ``fields`` are ``_ts`` field, timestamp, then field and value in turn."""
         return self._send(self._row, zip(keys, fields, strict=True))
 
-    def _send(self, script: Any, rows: Iterable[tuple[bytes, Arguments]]) -> list[bool]:
+    def _send(self, script: Any, rows: Rows) -> list[bool]:
         taken: list[bool] = []
         for chunk in _chunks(rows):
             try:
@@ -141,7 +142,7 @@ def remove_fields(client: Any, pattern: bytes, fields: Sequence[bytes]) -> None:
             return
 
 
-def _chunks(rows: Iterable[tuple[bytes, Arguments]]) -> Iterator[list[tuple[bytes, Arguments]]]:
+def _chunks(rows: Rows) -> Iterator[list[tuple[bytes, Arguments]]]:
     chunk: list[tuple[bytes, Arguments]] = []
     size = 0
     for key, arguments in rows:

@@ -7,6 +7,7 @@ from pathlib import Path
 from feast.infra.registry.file import FileRegistryStore
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 from feast.repo_config import RegistryConfig
+from google.protobuf.message import DecodeError
 
 from feature_repo.core.clock import SystemClock, from_us
 from feature_repo.core.errors import SettingsError
@@ -31,14 +32,15 @@ class HomeRegistryStore(FileRegistryStore):
             The file is damaged.
         """
         try:
-            return super().get_registry_proto()
+            registry: RegistryProto = super().get_registry_proto()
         except FileNotFoundError:
             raise
-        except Exception as error:
+        except (DecodeError, OSError) as error:
             raise SettingsError(
                 f"The registry {self._filepath} cannot be read: {error}",
                 hint="move the file away and run `portrait features apply`; it is made from the declarations.",
             ) from None
+        return registry
 
     def _write_registry(self, registry_proto: RegistryProto) -> None:
         now = SystemClock().now_us()

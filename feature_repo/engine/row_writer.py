@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -34,7 +35,9 @@ class RowMaterializer:
         self._positions = Positions(client, project)
         self._writer = RedisWriter(client)
 
-    def bring_to_head(self, view: FeatureView, *, full: bool = False, progress: Progress = lambda _: None) -> Materialized:
+    def bring_to_head(
+        self, view: FeatureView, *, full: bool = False, progress: Progress = lambda _: None
+    ) -> Materialized:
         """Write the latest row of every entity that has rows the last run did not see; all of them if ``full``."""
         head = self._head(view)
         held = None if full else self._positions.position(view.name)
@@ -95,9 +98,11 @@ def row_encoder(view: FeatureView) -> Callable[[pa.RecordBatch], list[list[bytes
 
     def encode(batch: pa.RecordBatch) -> list[list[bytes]]:
         times = _distinct(batch.column("__ts"), _timestamps)
-        columns = [_distinct(batch.column(name), lambda values, t=kind: _values(values, t)) for name, kind in features]
+        columns = [_distinct(batch.column(name), partial(_values, kind=kind)) for name, kind in features]
         rows = zip(times, *columns, strict=True)
-        return [[stamp, at, *[part for pair in zip(names, values, strict=True) for part in pair]] for at, *values in rows]
+        return [
+            [stamp, at, *[part for pair in zip(names, values, strict=True) for part in pair]] for at, *values in rows
+        ]
 
     return encode
 
@@ -121,6 +126,6 @@ def _timestamps(instants: list[int]) -> list[bytes]:
     return encoded
 
 
-def _values(values: list[Any], kind: ValueType) -> list[bytes]:
+def _values(values: list[Any], *, kind: ValueType) -> list[bytes]:
     protos: list[Value] = python_values_to_proto_values(values, kind)
     return [proto.SerializeToString() for proto in protos]

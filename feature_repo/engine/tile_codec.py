@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,8 @@ def merge(monoids: Sequence[Monoid], *parts: Tiles) -> Tiles:
     starts = np.flatnonzero(first)
     columns = [np.concatenate([part.states[i] for part in parts])[order] for i in range(len(monoids))]
     reduced = tuple(
-        monoid.reduce(column, starts) if len(starts) else column for monoid, column in zip(monoids, columns, strict=True)
+        monoid.reduce(column, starts) if len(starts) else column
+        for monoid, column in zip(monoids, columns, strict=True)
     )
     return Tiles(owner[starts], tile[starts], reduced)
 
@@ -95,7 +97,7 @@ class TileCodec:
         bounds = np.searchsorted(tiles.owner, np.arange(entities + 1)).tolist()
         return [
             HEADER.pack(CODEC_VERSION, stop - start, log_version) + raw[start * size : stop * size]
-            for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+            for start, stop in pairwise(bounds)
         ]
 
     def decode(self, blobs: Sequence[bytes | None]) -> tuple[Tiles, Ints]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from feature_repo.core.errors import NotMaterializedError
@@ -89,9 +90,7 @@ class WindowReader:
                 hint=f"run `portrait jobs materialize --views {read.view.name}`.",
             )
         tiles, _ = codec.decode(blobs)
-        return window_values(
-            read.features, codec.monoids, tiles, entities=len(read.keys), at=at, hop=read.view.hop
-        )
+        return window_values(read.features, codec.monoids, tiles, entities=len(read.keys), at=at, hop=read.view.hop)
 
     def _fetch(self, client: Any, reads: Sequence[ViewRead]) -> tuple[list[bytes | None], list[list[bytes | None]]]:
         with client.pipeline(transaction=False) as pipe:
@@ -102,7 +101,7 @@ class WindowReader:
                     pipe.hget(key, name)
             pointers, *found = pipe.execute()
         starts = [sum(len(read.keys) for read in reads[:i]) for i in range(len(reads) + 1)]
-        return pointers, [found[start:stop] for start, stop in zip(starts[:-1], starts[1:], strict=True)]
+        return pointers, [found[start:stop] for start, stop in pairwise(starts)]
 
     def _pointers(self, client: Any, reads: Sequence[ViewRead]) -> list[bytes | None]:
         found: list[bytes | None] = client.hmget(
@@ -116,7 +115,8 @@ class WindowReader:
             if raw is None:
                 self._layouts.pop(name, None)
                 raise NotMaterializedError(
-                    f"View '{name}' has no state in Redis.", hint="run `portrait jobs materialize` (or `feast materialize`)."
+                    f"View '{name}' has no state in Redis.",
+                    hint="run `portrait jobs materialize` (or `feast materialize`).",
                 )
             self._raw[name] = raw
             self._layouts[name] = Layout.load(raw)

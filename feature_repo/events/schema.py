@@ -137,9 +137,15 @@ class Purchase(PersonEvent):
     volume: float | None = Field(default=None, description="Volume of goods sold by volume (fuel); NULL for others.")
     amount: float | None = Field(default=None, description="Sales value of the line, after the shop's own discounts.")
     list_amount: float | None = Field(default=None, description="amount before retail and coupon-match discounts.")
-    retail_discount: float | None = Field(default=None, description="Discount of the shop's loyalty card, > 0; NULL if none.")
-    coupon_discount: float | None = Field(default=None, description="Paid by a manufacturer's coupon, > 0; NULL if none.")
-    coupon_match_discount: float | None = Field(default=None, description="Added to a coupon by the shop, > 0; NULL if none.")
+    retail_discount: float | None = Field(
+        default=None, description="Discount of the shop's loyalty card, > 0; NULL if none."
+    )
+    coupon_discount: float | None = Field(
+        default=None, description="Paid by a manufacturer's coupon, > 0; NULL if none."
+    )
+    coupon_match_discount: float | None = Field(
+        default=None, description="Added to a coupon by the shop, > 0; NULL if none."
+    )
     campaign_id: Text | None = Field(default=None, description="Campaign the line is credited to; NULL if unknown.")
 
 
@@ -155,7 +161,9 @@ class Payment(PersonEvent):
     categories: Count | None = Field(default=None, description="Number of distinct categories.")
     retail_discount: float | None = Field(default=None, description="Sum of the lines' retail discount; NULL if none.")
     coupon_discount: float | None = Field(default=None, description="Sum of the lines' coupon discount; NULL if none.")
-    coupon_match_discount: float | None = Field(default=None, description="Sum of the lines' coupon-match discount; NULL if none.")
+    coupon_match_discount: float | None = Field(
+        default=None, description="Sum of the lines' coupon-match discount; NULL if none."
+    )
     coupon_lines: Count | None = Field(default=None, description="Lines with a coupon or a match discount.")
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from feature_repo.jobs.services import ServiceStatus
 
 Views = Annotated[list[str] | None, typer.Option("--views", help="Only this view; may be repeated.")]
-Full = Annotated[bool, typer.Option("--full", help="Build anew; readers keep the old state until the new one is whole.")]
+Full = Annotated[
+    bool, typer.Option("--full", help="Build anew; readers keep the old state until the new one is whole.")
+]
 Users = Annotated[int, typer.Option("--users", min=1, help="How many shoppers to sample.")]
 
 services = command_group()
@@ -144,7 +146,9 @@ def features_describe(name: str, *, as_json: Json = False) -> object:
 jobs = command_group("jobs", "What operators run.")
 
 
-@jobs.command("materialize", epilog=example("portrait jobs materialize", "portrait jobs materialize --views user_payments"))
+@jobs.command(
+    "materialize", epilog=example("portrait jobs materialize", "portrait jobs materialize --views user_payments")
+)
 def jobs_materialize(*, views: Views = None, full: Full = False, as_json: Json = False) -> object:
     """Bring Redis to the head of the event log; a second run finds nothing to do."""
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415

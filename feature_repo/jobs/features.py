@@ -90,7 +90,9 @@ def apply() -> ApplyReport:
 
         store = open_store()
         # Feast completes the objects it is given, and refuses a completed on-demand view the next time: give it copies.
-        contents = _contents(deepcopy([getattr(feature_definitions, name) for name in feature_definitions.__all__]), store.project)
+        contents = _contents(
+            deepcopy([getattr(feature_definitions, name) for name in feature_definitions.__all__]), store.project
+        )
         for source in contents.data_sources:
             store._get_provider().offline_store.validate_data_source(store.config, source)  # noqa: SLF001
         difference, infra, new_infra = store.plan(contents)

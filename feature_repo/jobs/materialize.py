@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from feature_repo.core.clock import Clock
 from feature_repo.core.settings import Settings
@@ -58,7 +59,7 @@ def materialize(
                 settings=settings,
                 clock=clock,
                 full=full,
-                progress=lambda share, name=view.name: progress(name, share),
+                progress=partial(progress, view.name),
             )
         )
         progress(view.name, 1.0)

@@ -163,7 +163,7 @@ def parity(
     """
     with contextlib.closing(_Comparison(settings, clock.now_us())) as comparison:
         chosen = stored_views(comparison.store, views)
-        sampled = _sample(comparison.connection, settings, chosen, users, seed)
+        sampled = _sample(comparison.connection, chosen, users, seed)
         for i, view in enumerate(chosen):
             progress(view.name, i / len(chosen))
             comparison.view(view, sampled)
@@ -192,9 +192,7 @@ def difference(offline: Any, online: Any) -> str:
     return "" if offline == online else "value"
 
 
-def _sample(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, views: Sequence[FeatureView], users: int, seed: int
-) -> list[str]:
+def _sample(connection: duckdb.DuckDBPyConnection, views: Sequence[FeatureView], users: int, seed: int) -> list[str]:
     """Shoppers of the log, the same ones for the same seed."""
     tables = {view.batch_source.path: relation_of(view.batch_source) for view in views if USER in view.join_keys}
     arms = " UNION ".join(f"SELECT {USER} FROM {relation} WHERE {USER} IS NOT NULL" for relation in tables.values())

@@ -8,7 +8,6 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pytest
-from histories import BASE, Event, every_kernel_view, events, instants, log_of, oracle_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from feature_repo.core.clock import DAY, HOUR, from_us, to_us
 from feature_repo.engine.oracle import oracle_value
 from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_of
 from feature_repo.engine.spec import WindowedView, windowed_view_of
+from histories import BASE, Event, events, every_kernel_view, instants, log_of, oracle_rows
 
 Moments = st.lists(st.tuples(st.integers(0, 8).map(lambda i: f"u{i}"), instants()), min_size=1, max_size=25)
 
@@ -28,7 +28,9 @@ def offline(view: Any, spine: pd.DataFrame, **options: Any) -> list[dict[str, An
         return PointInTimeQuery(request).run(connection, spine_of(connection, spine, request.join_keys)).to_pylist()
 
 
-def assert_equal(spec: WindowedView, frame: list[dict[str, Any]], rows: list[dict[str, Any]], known_by: bool = False) -> int:
+def assert_equal(
+    spec: WindowedView, frame: list[dict[str, Any]], rows: list[dict[str, Any]], known_by: bool = False
+) -> int:
     checked = 0
     for record in frame:
         at = to_us(record["event_timestamp"])
@@ -65,7 +67,9 @@ def test_every_function_equals_the_oracle_on_colliding_times(
         path = Path(directory) / "history"
         log_of(path, history)
         view = every_kernel_view(path)
-        spine = pd.DataFrame({"user_id": [u for u, _ in moments], "event_timestamp": [from_us(at) for _, at in moments]})
+        spine = pd.DataFrame(
+            {"user_id": [u for u, _ in moments], "event_timestamp": [from_us(at) for _, at in moments]}
+        )
         frame = offline(view, spine, known_by_at=known_by)
         assert [row["user_id"] for row in frame] == list(spine["user_id"])
         assert assert_equal(windowed_view_of(view), frame, oracle_rows(history), known_by) > 0
@@ -115,7 +119,9 @@ def test_an_empty_log_gives_zeros_and_nulls(tmp_path: Path) -> None:
 
 def test_an_empty_spine_gives_an_empty_answer(tmp_path: Path) -> None:
     log_of(tmp_path / "h", [Event("u0", "a", BASE, 0, 1, 1.0)])
-    spine = pd.DataFrame({"user_id": pd.Series([], dtype=str), "event_timestamp": pd.Series([], dtype="datetime64[us, UTC]")})
+    spine = pd.DataFrame(
+        {"user_id": pd.Series([], dtype=str), "event_timestamp": pd.Series([], dtype="datetime64[us, UTC]")}
+    )
     assert offline(every_kernel_view(tmp_path / "h"), spine) == []
 
 

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pytest
-from histories import BASE, Event, every_kernel_view, events, log_of, oracle_rows, table_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from feature_repo.engine.positions import Positions
 from feature_repo.engine.spec import WindowedView, windowed_view_of
 from feature_repo.engine.window_reader import ViewRead, WindowReader
 from feature_repo.events.log import LogTable
+from histories import BASE, Event, events, every_kernel_view, log_of, oracle_rows, table_of
 
 PROJECT = "online"
 NOW = BASE + 7 * HOUR
@@ -98,7 +100,7 @@ def test_a_state_built_and_applied_in_any_steps_equals_the_oracle(
         assert_online_is_oracle(redis, spec, history, at)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -113,29 +115,36 @@ class DyingClient:
         if name in {"hset", "pipeline", "hdel", "hget", "scan"}:
             self._left -= 1
             if self._left < 0:
-                raise Killed
+                raise KilledError
         return getattr(self._client, name)
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
-@given(batches=Batches, deaths=st.lists(st.integers(0, 9), min_size=1, max_size=4))
+Rounds = st.lists(
+    st.tuples(events(users=3), st.lists(st.integers(0, 12), max_size=3), st.booleans()), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(first=events(users=3), built=st.booleans(), rounds=Rounds)
 def test_a_run_killed_between_any_two_commands_is_finished_by_the_next(
-    redis: Any, connection: Any, batches: list[list[Event]], deaths: list[int]
+    redis: Any, connection: Any, first: list[Event], built: bool, rounds: list[tuple[list[Event], list[int], bool]]
 ) -> None:
     redis.flushall()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "history"
-        table = log_of(path, batches[0])
+        table = log_of(path, first)
         spec = windowed_view_of(every_kernel_view(path))
-        history: list[Event] = list(batches[0])
-        for i, batch in enumerate([*batches[1:], []]):
-            for commands in deaths:
-                try:
-                    builder(connection, DyingClient(redis, commands)).bring_to_head(spec, full=i == 1)
-                except Killed:
-                    connection.execute("DROP TABLE IF EXISTS folds")
+        history: list[Event] = list(first)
+        if built:
+            builder(connection, redis).bring_to_head(spec)
+        for batch, deaths, full in rounds:
             commit(table, len(history), batch)
             history += batch
+            for commands in deaths:
+                try:
+                    builder(connection, DyingClient(redis, commands)).bring_to_head(spec, full=full)
+                except KilledError:
+                    connection.execute("DROP TABLE IF EXISTS folds")
         builder(connection, redis).bring_to_head(spec)
         assert_online_is_oracle(redis, spec, history, NOW)
 
@@ -167,7 +176,9 @@ def test_a_view_without_state_is_refused_rather_than_read_as_zero(tmp_path: Path
         online(redis, spec, NOW)
 
 
-def test_readers_move_to_a_rebuilt_state_and_the_old_one_is_removed(tmp_path: Path, redis: Any, connection: Any) -> None:
+def test_readers_move_to_a_rebuilt_state_and_the_old_one_is_removed(
+    tmp_path: Path, redis: Any, connection: Any
+) -> None:
     log_of(tmp_path / "h", [Event("u0", "a", BASE, 0, 3, 1.5)])
     spec = windowed_view_of(every_kernel_view(tmp_path / "h"))
     read = ViewRead(spec, spec.features, entity_keys(PROJECT, spec.join_keys, [pa.array(["u0"])]))
@@ -180,6 +191,22 @@ def test_readers_move_to_a_rebuilt_state_and_the_old_one_is_removed(tmp_path: Pa
     ]
     assert len(redis.hkeys(read.keys[0])) == 1
     assert Positions(redis, PROJECT).serving(spec.name).generation == 1
+
+
+def test_a_build_given_up_for_another_definition_leaves_nothing_behind(
+    tmp_path: Path, redis: Any, connection: Any
+) -> None:
+    log_of(tmp_path / "h", [Event("u0", "a", BASE, 0, 3, 1.5)])
+    first, second = (
+        windowed_view_of(every_kernel_view(tmp_path / "h", hop=timedelta(minutes=minutes))) for minutes in (60, 30)
+    )
+    for commands in range(12):
+        with contextlib.suppress(KilledError):
+            builder(connection, DyingClient(redis, commands)).bring_to_head(first)
+        connection.execute("DROP TABLE IF EXISTS folds")
+    builder(connection, redis).bring_to_head(second)
+    [key] = entity_keys(PROJECT, second.join_keys, [pa.array(["u0"])])
+    assert redis.hkeys(key) == [Positions(redis, PROJECT).serving("history").field]
 
 
 def test_a_table_recreated_with_fewer_versions_is_built_anew(tmp_path: Path, redis: Any, connection: Any) -> None:

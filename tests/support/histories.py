@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from feast import Entity, FileSource, PushSource, StreamFeatureView, ValueType
+from feast import Aggregation, Entity, FileSource, PushSource, StreamFeatureView, ValueType
 from feast import Field as FeastField
 from feast.data_format import DeltaFormat
 from feast.types import String
@@ -111,8 +111,6 @@ def log_of(path: Path, *batches: list[Event]) -> LogTable:
 
 def every_kernel_view(path: Path, *, keys: tuple[str, ...] = ("user_id",), hop: timedelta = HOP) -> StreamFeatureView:
     """A view with every registered function over an integer and a float column, in every window."""
-    from feast import Aggregation
-
     fields, aggregations = [], []
     for kernel in KERNELS.values():
         columns = ("units", "amount") if kernel.needs_column else ("", "amount")

@@ -1,0 +1,195 @@
+"""Ordinary views in Redis are stock Feast's rows, in order of event time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from feast import Entity, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.data_format import DeltaFormat
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.types import Bool, Float64, Int64, String, UnixTimestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feature_repo.core.clock import from_us
+from feature_repo.engine.entity_keys import entity_keys, entity_pattern
+from feature_repo.engine.row_writer import RowMaterializer
+from feature_repo.events.log import LogTable
+
+US = pa.timestamp("us", "UTC")
+SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("event_timestamp", US),
+        ("ingested_at", US),
+        ("user_id", pa.string()),
+        ("name", pa.string()),
+        ("size", pa.int64()),
+        ("weight", pa.float64()),
+        ("alive", pa.bool_()),
+        ("seen", US),
+    ]
+)
+KINDS = {"name": String, "size": Int64, "weight": Float64, "alive": Bool, "seen": UnixTimestamp}
+
+
+def facts_view(path: Path) -> FeatureView:
+    source = FileSource(
+        name="facts",
+        path=str(path),
+        file_format=DeltaFormat(),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="ingested_at",
+    )
+    return FeatureView(
+        name="facts",
+        entities=[Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)],
+        source=source,
+        ttl=timedelta(0),
+        schema=[Field(name=name, dtype=kind) for name, kind in KINDS.items()] + [Field(name="user_id", dtype=String)],
+    )
+
+
+def row(at: int, name: str | None, *, known: int = 0, key: str = "u1") -> dict[str, Any]:
+    return {
+        "event_id": f"{key}-{at}-{known}-{name}",
+        "event_timestamp": from_us(at),
+        "ingested_at": from_us(known),
+        "user_id": key,
+        "name": name,
+        "size": None if name is None else len(name),
+        "weight": None if name is None else len(name) / 3,
+        "alive": None if name is None else len(name) % 2 == 0,
+        "seen": from_us(1_700_000_000_000_000),
+    }
+
+
+class Facts:
+    def __init__(self, path: Path, client: Any) -> None:
+        self.view = facts_view(path)
+        self.table = LogTable(path, SCHEMA)
+        self.table.ensure()
+        self.client = client
+
+    def commit(self, *rows: dict[str, Any]) -> None:
+        self.table.commit(pa.Table.from_pylist(list(rows), schema=SCHEMA))
+
+    def materialize(self, *, full: bool = False) -> str:
+        with duckdb.connect(config={"threads": 1}) as connection:
+            connection.execute("SET TimeZone='UTC'")
+            return RowMaterializer(connection, self.client, "rows").bring_to_head(self.view, full=full).action
+
+    def stock_read(self, *keys: str) -> list[Any]:
+        store = RedisOnlineStore()
+        store._client = self.client
+        config = RepoConfig(
+            project="rows",
+            provider="local",
+            registry="unused.db",
+            online_store=RedisOnlineStoreConfig(),
+            entity_key_serialization_version=3,
+        )
+        entities = [EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=key)]) for key in keys]
+        return store.online_read(config, self.view, entities)
+
+
+@pytest.fixture
+def facts(tmp_path: Path, redis: Any) -> Facts:
+    return Facts(tmp_path / "facts", redis)
+
+
+def test_stock_feast_reads_what_we_write(facts: Facts) -> None:
+    facts.commit(row(1_500_000, "ann"), row(2_500_000, "anna", key="u2"), row(3_000_000, None, key="u3"))
+    assert facts.materialize() == "built"
+    (at, first), (_, second), (_, third) = facts.stock_read("u1", "u2", "u3")
+    assert at == from_us(1_500_000)
+    assert first["name"].string_val == "ann"
+    assert first["size"].int64_val == 3
+    assert first["weight"].double_val == 1.0
+    assert first["alive"].bool_val is False
+    assert first["seen"].unix_timestamp_val == 1_700_000_000
+    assert second["alive"].bool_val is True
+    assert third["name"].WhichOneof("val") is None
+
+
+def test_a_later_row_is_not_replaced_by_an_earlier_one_that_arrives_after_it(facts: Facts) -> None:
+    facts.commit(row(2_000_000, "new"))
+    facts.materialize()
+    facts.commit(row(1_000_000, "old"))
+    assert facts.materialize() == "applied"
+    assert facts.stock_read("u1")[0][1]["name"].string_val == "new"
+    assert facts.materialize() == "at head"
+
+
+def test_a_correction_with_the_same_event_time_wins(facts: Facts) -> None:
+    facts.commit(row(2_000_000, "wrong", known=1))
+    facts.materialize()
+    facts.commit(row(2_000_000, "right", known=2))
+    facts.materialize()
+    assert facts.stock_read("u1")[0][1]["name"].string_val == "right"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        (-1, 0),
+        (-(2**31) * 1_000_000, -1_000_000),
+        (-1_500_000, -1_000_001),
+        (127_000_000, 128_000_000),
+        (999_999, 1_000_000),
+    ],
+)
+def test_times_are_ordered_as_instants_and_not_as_bytes(facts: Facts, earlier: int, later: int) -> None:
+    facts.commit(row(later, "later"))
+    facts.materialize()
+    facts.commit(row(earlier, "earlier"))
+    facts.materialize()
+    assert facts.stock_read("u1")[0][1]["name"].string_val == "later"
+    facts.commit(row(later + 1, "latest"))
+    facts.materialize()
+    assert facts.stock_read("u1")[0][1]["name"].string_val == "latest"
+
+
+@given(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), min_size=1, max_size=5))
+def test_keys_are_feasts_own(pairs: list[tuple[str, str]]) -> None:
+    ours = entity_keys(
+        "shop", ["category", "user_id"], [pa.array([c for c, _ in pairs]), pa.array([u for _, u in pairs])]
+    )
+    stock = [
+        serialize_entity_key(
+            EntityKey(join_keys=["user_id", "category"], entity_values=[Value(string_val=u), Value(string_val=c)]), 3
+        )
+        + b"shop"
+        for c, u in pairs
+    ]
+    assert ours == stock
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        (pa.array([-5], pa.int64()), Value(int64_val=-5)),
+        (pa.array([5], pa.int32()), Value(int32_val=5)),
+        (pa.array([b"\x00*"]), Value(bytes_val=b"\x00*")),
+    ],
+)
+def test_keys_of_other_types_are_feasts_own(column: pa.Array, value: Value) -> None:
+    [ours] = entity_keys("shop", ["id"], [column])
+    assert ours == serialize_entity_key(EntityKey(join_keys=["id"], entity_values=[value]), 3) + b"shop"
+
+
+def test_a_pattern_matches_the_keys_of_its_join_keys_and_no_others(redis: Any) -> None:
+    name = "x" * ord("*")  # the length of the name is the byte of a wildcard
+    single = entity_keys("shop", [name], [pa.array(["a", "b"])])
+    pair = entity_keys("shop", [name, "y"], [pa.array(["a"]), pa.array(["b"])])
+    for key in [*single, *pair]:
+        redis.hset(key, "f", 1)
+    assert set(redis.scan_iter(match=entity_pattern("shop", [name]))) == set(single)

@@ -1,0 +1,113 @@
+"""Commands of training: `portrait train`.
+
+This module is imported for every ``portrait --help``, so what a command needs is imported in its body.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from feature_repo.core.console import Json, command_group, emit, example, progress, table
+from feature_repo.core.errors import CheckFailedError, PortraitError
+
+if TYPE_CHECKING:
+    from training.task import Task
+
+TaskName = Annotated[str | None, typer.Argument(metavar="[TASK]", help="Name of a task.", show_default=False)]
+All = Annotated[bool, typer.Option("--all", help="Train every task the log can support.")]
+IfChanged = Annotated[
+    bool, typer.Option("--if-changed", help="Train only what differs from the champion in rows, features or task.")
+]
+
+Outcomes = dict[str, dict[str, Any]]
+
+_app = command_group()
+_COLUMNS = {"auc": "AUC", "average_precision": "AP", "logloss": "log loss", "ece": "ECE"}
+
+
+def commands() -> typer.Typer:
+    """Return the commands, for the entry point ``portrait.commands``."""
+    return _app
+
+
+@_app.command(epilog=example("portrait train redemption", "portrait train --all --json"))
+def train(task: TaskName = None, *, every: All = False, if_changed: IfChanged = False, as_json: Json = False) -> object:
+    """Fit a model, measure it, register it; it becomes champion if every gate holds."""
+    from training.task import all_tasks, find_task  # noqa: PLC0415
+
+    if (task is None) != every:
+        known = ", ".join(all_tasks())
+        raise PortraitError("Name one task, or say --all.", hint=f"known tasks are {known}.")
+    tasks = [find_task(task)] if task else list(all_tasks().values())
+    report = {"tasks": {each.name: _train(each, if_changed=if_changed, skip=every) for each in tasks}}
+    emit(report, as_json, _render)
+    _check(report["tasks"])
+    return report
+
+
+def _train(task: Task, *, if_changed: bool, skip: bool) -> dict[str, Any]:
+    from training.job import train as run  # noqa: PLC0415
+    from training.task import TaskUnavailableError  # noqa: PLC0415
+
+    try:
+        with progress(f"Training {task.name}") as step:
+            return asdict(run(task, progress=step, if_changed=if_changed))
+    except TaskUnavailableError as error:
+        if not skip:
+            raise
+        return {"unavailable": error.what}
+
+
+def _check(outcomes: Outcomes) -> None:
+    failed = {
+        name: [gate for gate, ok in each["gates"].items() if not ok]
+        for name, each in outcomes.items()
+        if "gates" in each
+    }
+    told = [f"{name} fails {', '.join(gates)}" for name, gates in failed.items() if gates]
+    if told:
+        raise CheckFailedError(
+            f"Not promoted: {'; '.join(told)}.",
+            hint="the version is registered without the alias; the champion of before, if any, still answers.",
+        )
+
+
+def _render(report: dict[str, Outcomes]) -> None:
+    for name, outcome in report["tasks"].items():
+        if "unavailable" in outcome:
+            sys.stdout.write(f"{name}: unavailable. {outcome['unavailable']}\n")
+        else:
+            _render_model(name, outcome)
+
+
+def _render_model(name: str, outcome: dict[str, Any]) -> None:
+    rows = outcome["rows"]
+    sys.stdout.write(f"{name}: fitted on {rows['train']:,} rows, measured on {rows['test']:,} later ones\n\n")
+    low, high = outcome["intervals"]["auc"]
+    lines = [_line("this model", outcome["metrics"], f" [{low:.3f}, {high:.3f}]")]
+    lines += [_line(f"  {part}", metrics) for part, metrics in outcome["slices"].items()]
+    lines += [_line(baseline, metrics) for baseline, metrics in outcome["baselines"].items()]
+    table(["", *_COLUMNS.values()], lines)
+    sys.stdout.write("\n")
+    table(
+        ["gate", "", "measured"],
+        [[gate, "ok" if ok else "FAILED", outcome["measured"][gate]] for gate, ok in outcome["gates"].items()],
+    )
+    sys.stdout.write(f"\n{_sentence(name, outcome)}\n")
+
+
+def _line(name: str, metrics: dict[str, float], interval: str = "") -> list[str]:
+    figures = [f"{metrics[column]:.3f}" for column in _COLUMNS]
+    return [name, figures[0] + interval, *figures[1:]]
+
+
+def _sentence(name: str, outcome: dict[str, Any]) -> str:
+    version = f"{name} version {outcome['model_version']}"
+    if outcome["unchanged"]:
+        return f"Nothing has changed since {version} was trained; it stays champion."
+    state = "is champion" if outcome["promoted"] else "is registered and NOT promoted"
+    return f"{version} {state} ({outcome['seconds']:.0f} s)"

@@ -1,0 +1,129 @@
+"""Trains a task: rows, fit, measure, register, promote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from feature_repo.core.settings import Settings, load_settings
+from training.datasets import dataset
+from training.evaluate import Evaluation
+from training.registry import Registered, attach_report, read_report, register, up_to_date
+from training.task import Task
+from training.trained import Step, Trained, fit_and_measure
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training did.
+
+    Attributes
+    ----------
+    metrics, intervals
+        Of the model on the test rows: metric -> value, and -> low and high end of the 95% interval.
+    baselines, slices
+        Name -> the same metrics.
+    gates
+        Gate -> whether it holds.
+    measured
+        Gate -> what was measured, and the bound.
+    rows
+        ``train`` and ``test``: how many.
+    model_version
+        Version of the registered model named after the task.
+    run_id
+        MLflow run.
+    promoted
+        Whether the version is champion: every gate held.
+    unchanged
+        Nothing was trained, as nothing had changed since the champion was; the figures are the champion's.
+    seconds
+        Time it took.
+    """
+
+    task: str
+    metrics: Metrics
+    intervals: dict[str, tuple[float, float]]
+    baselines: dict[str, Metrics]
+    slices: dict[str, Metrics]
+    gates: dict[str, bool]
+    measured: dict[str, str]
+    rows: dict[str, int]
+    model_version: str
+    run_id: str
+    promoted: bool
+    seconds: float
+    unchanged: bool = False
+
+
+def train(
+    task: Task, settings: Settings | None = None, *, progress: Step | None = None, if_changed: bool = False
+) -> TrainReport:
+    """Train a task on the log as it is, and register the model; it becomes champion if every gate holds.
+
+    Parameters
+    ----------
+    settings
+        Read from the environment unless given; their home is the one ``PORTRAIT_HOME`` names.
+    progress
+        Called with what is being done and the share done, 0 to 1.
+    if_changed
+        Do nothing but report if the champion was trained on the same rows, definitions and declaration.
+
+    Raises
+    ------
+    TaskUnavailableError
+        The log cannot support the task.
+    StoreUnavailableError
+        MLflow does not answer.
+    """
+    settings, step, started = settings or load_settings(), progress or _silent, time.monotonic()
+    step("reading the log", 0.0)
+    data = dataset(task, settings)
+    if if_changed and (champion := up_to_date(task, data, settings)):
+        kept = _restored(read_report(settings, champion.run_id))
+        if kept:
+            return replace(kept, unchanged=True, promoted=True, seconds=time.monotonic() - started)
+    trained = fit_and_measure(data, threads=settings.threads, step=lambda what, done: step(what, 0.1 + 0.5 * done))
+    step("registering the model", 0.7)
+    report = _report(trained, register(trained, settings), started)
+    attach_report(settings, report.run_id, asdict(report))
+    step("done", 1.0)
+    return report
+
+
+def _report(trained: Trained, registered: Registered, started: float) -> TrainReport:
+    data, found = trained.data, trained.evaluation
+    return TrainReport(
+        task=data.task.name,
+        metrics=_values(found),
+        intervals={name: (estimate.low, estimate.high) for name, estimate in found.metrics.items()},
+        baselines={name: _values(each) for name, each in trained.baselines.items()},
+        slices={name: _values(each) for name, each in found.slices.items()},
+        gates={name: outcome.holds for name, outcome in trained.gates.items()},
+        measured={name: f"{outcome.value:.4f} ({outcome.bound})" for name, outcome in trained.gates.items()},
+        rows={"train": int(data.train.sum()), "test": int(data.test.sum())},
+        model_version=registered.version,
+        run_id=registered.run_id,
+        promoted=registered.promoted,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _values(found: Evaluation) -> Metrics:
+    return {name: estimate.value for name, estimate in found.metrics.items()}
+
+
+def _restored(kept: Mapping[str, Any]) -> TrainReport | None:
+    try:
+        return TrainReport(**kept)
+    except TypeError:  # a report of another version of this class
+        return None
+
+
+def _silent(what: str, done: float) -> None:
+    del what, done

@@ -1,0 +1,92 @@
+"""Pictures logged with a run, drawn without pyplot: no window, no global state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from training.evaluate import Evaluation
+
+SHOWN = 20
+_GREY, _BLUE = "#999999", "#1f5fa8"
+
+
+def draw_calibration(evaluations: dict[str, Evaluation], path: Path) -> None:
+    """Draw mean score against share of positives by bin; the size of a point is its number of rows."""
+    figure, axes = _figure(5, 5)
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    for name, found in evaluations.items():
+        sizes = [10 + 200 * point.rows / found.rows for point in found.calibration]
+        x, y = [point.score for point in found.calibration], [point.share for point in found.calibration]
+        axes.plot(x, y, linewidth=1)
+        axes.scatter(x, y, s=sizes, label=f"{name}, ECE {found.metrics['ece'].value:.3f}", alpha=0.7)
+    axes.set(
+        xlabel="score", ylabel="share of positives", xlim=(0, 1), ylim=(0, 1), title="Calibration on the test rows"
+    )
+    axes.legend(loc="upper left")
+    _save(figure, path)
+
+
+def draw_contributions(
+    columns: Sequence[str], matrix: npt.NDArray[np.float64], shares: npt.NDArray[np.float64], path: Path
+) -> None:
+    """Draw what the strongest inputs add to the logit, one point a row, coloured by the input's rank (NULL grey).
+
+    Parameters
+    ----------
+    shares
+        ``float64[n, len(columns)]``, as of ``Scorer.contributions`` without its last column.
+    """
+    order = importance(shares).argsort()[::-1][:SHOWN]
+    figure, axes = _figure(9, 0.32 * len(order) + 1.2)
+    jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(matrix))
+    for place, column in enumerate(order):
+        colours = _colours(matrix[:, column])
+        axes.scatter(shares[:, column], place + jitter, c=colours, s=3, linewidths=0)
+    axes.axvline(0, color=_GREY, linewidth=1)
+    axes.set_yticks(range(len(order)), [columns[column] for column in order], fontsize=7)
+    axes.invert_yaxis()
+    axes.set(xlabel="added to the logit (blue: low value, yellow: high, grey: NULL)")
+    _save(figure, path)
+
+
+def draw_importance(columns: Sequence[str], shares: npt.NDArray[np.float64], path: Path) -> None:
+    """Draw the mean size of what each of the strongest inputs adds to the logit."""
+    means = importance(shares)
+    order = means.argsort()[::-1][:SHOWN]
+    figure, axes = _figure(7, 0.3 * len(order) + 1)
+    axes.barh(range(len(order)), means[order], color=_BLUE)
+    axes.set_yticks(range(len(order)), [columns[column] for column in order], fontsize=7)
+    axes.invert_yaxis()
+    axes.set(xlabel="mean |added to the logit|")
+    _save(figure, path)
+
+
+def importance(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean absolute contribution of each column."""
+    return np.asarray(np.abs(shares).mean(axis=0), np.float64)
+
+
+def _colours(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    from matplotlib import colormaps  # noqa: PLC0415 - beside its one use
+
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable") / max(len(values) - 1, 1)
+    colours = np.asarray(colormaps["viridis"](ranks), np.float64)
+    colours[np.isnan(values)] = (0.6, 0.6, 0.6, 1.0)
+    return colours
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110)

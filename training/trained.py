@@ -1,0 +1,80 @@
+"""A fitted model with everything that was measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from training.datasets import Dataset
+from training.evaluate import Estimate, Evaluation, Outcome, Rows, auc_difference, check_gates, evaluate
+from training.fit import Fitted, fit
+
+Step = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model, its baselines and its gates, before anything is registered.
+
+    Attributes
+    ----------
+    data, fitted
+        The rows, and the model.
+    evaluation, baselines
+        Measured on the test rows.
+    differences
+        Baseline -> AUC of the model minus the baseline's, paired by shopper.
+    gates
+        Gate -> outcome.
+    """
+
+    data: Dataset
+    fitted: Fitted
+    evaluation: Evaluation
+    baselines: dict[str, Evaluation]
+    differences: dict[str, Estimate]
+    gates: dict[str, Outcome]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every gate holds."""
+        return all(outcome.holds for outcome in self.gates.values())
+
+    @cached_property
+    def contributions(self) -> npt.NDArray[np.float64]:
+        """What each input adds to the logit of each test row: ``float64[test rows, inputs]``."""
+        scorer = self.fitted.scorer()
+        return scorer.contributions(self.data.matrix(scorer.columns)[self.data.test])[:, :-1]
+
+
+def fit_and_measure(data: Dataset, *, threads: int, step: Step) -> Trained:
+    """Fit the model of a task and its baselines, and measure them on the test rows.
+
+    Parameters
+    ----------
+    step
+        Called with what is being done and the share done, 0 to 1.
+    """
+    task = data.task
+    recipes = {task.name: task.model, **task.all_baselines}
+    rows = Rows(data.labels[data.test], data.frame[data.key].to_numpy()[data.test], _slices(data))
+    fitted, scores = {}, {}
+    for n, (name, recipe) in enumerate(recipes.items()):
+        step(f"fitting {name}", n / len(recipes))
+        fitted[name] = fit(recipe, data, threads=threads)
+        scorer = fitted[name].scorer()
+        scores[name] = scorer.score(data.matrix(scorer.columns)[data.test])
+    measured = {name: evaluate(each, rows) for name, each in scores.items()}
+    baselines = {name: measured[name] for name in task.all_baselines}
+    differences = {name: auc_difference(scores[task.name], scores[name], rows) for name in baselines}
+    gates = check_gates(task, measured[task.name], baselines, differences)
+    return Trained(data, fitted[task.name], measured[task.name], baselines, differences, gates)
+
+
+def _slices(data: Dataset) -> pd.DataFrame:
+    return data.frame.loc[data.test, list(data.task.slices)]
