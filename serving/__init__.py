@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from serving.models import Score, Scores
     from serving.profile import Fact, Freshness, Profile
-    from serving.scoring import Score, Scores
     from serving.sdk import Features, ProfileClient
 
 __all__ = ["Fact", "Features", "Freshness", "Profile", "ProfileClient", "Score", "Scores"]
@@ -21,8 +21,8 @@ _HOMES = {
     "Freshness": "profile",
     "Profile": "profile",
     "ProfileClient": "sdk",
-    "Score": "scoring",
-    "Scores": "scoring",
+    "Score": "models",
+    "Scores": "models",
 }
 
 

@@ -45,8 +45,8 @@ def _measured(trained: Trained) -> str:
     embargoed = int((~data.train & ~data.test).sum())
     return (
         f"Fitted on {train} whose answers were known before the first test row, measured on {test} observed later. "
-        f"{embargoed:,} rows whose answers overlap the test stretch serve neither. Features are those of the instant of "
-        "the question. Intervals are 95%, resampled by shopper."
+        f"{embargoed:,} rows whose answers overlap the test stretch serve neither. Features are those of the instant "
+        "of the question. Intervals are 95%, resampled by shopper."
     )
 
 
@@ -75,8 +75,8 @@ def _boosting(trained: Trained) -> str:
         verdict = "in favour of the blend" if gain.value > 0 else "in favour of the logistic regression alone"
     return (
         "The model is the mean of the logits of a logistic regression and of boosted trees. Against the logistic "
-        f"regression alone the trees change the AUC by {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] (paired), {verdict}. "
-        "They are kept for interactions a linear model cannot express, and dropped by one line of the task."
+        f"regression alone the trees change the AUC by {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] (paired), "
+        f"{verdict}. They are kept for interactions a linear model cannot express, and dropped by one line of the task."
     )
 
 

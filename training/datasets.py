@@ -148,7 +148,7 @@ def dataset(task: Task, settings: Settings | None = None, *, versions: Versions 
     _check_inputs(task, frame, views.names)
     split = _split(task, frame, found.log_end)
     content = _content_hash(frame, split, [*views.names, *task.context_names], found.log_end)
-    order = np.lexsort((content, frame[AT]))
+    order = _order(frame, key, content)
     frame = frame.iloc[order].reset_index(drop=True)
     return Dataset(
         task=task,
@@ -212,6 +212,14 @@ def _content_hash(frame: pd.DataFrame, split: Split, inputs: list[str], log_end:
     content |= {name: log_end - _instants(frame, name) for name in (AT, KNOWN_AT)}
     content |= {LABEL: frame[LABEL].to_numpy(), SPLIT: 2 * split.train + split.test + 4 * split.valid}
     return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(content), index=False), np.uint64)
+
+
+def _order(frame: pd.DataFrame, key: str, content: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """By instant and content; rows alike by all their shopper's rows, so that shoppers too come in one order."""
+    codes, shoppers = pd.factorize(frame[key].to_numpy())
+    history = np.zeros(len(shoppers), np.uint64)
+    np.add.at(history, codes, content)
+    return np.lexsort((frame[key], history[codes], content, frame[AT]))
 
 
 def _rounded(values: Matrix) -> Matrix:

@@ -113,7 +113,8 @@ def features_at(
         full_feature_names=True,
         metadata=RetrievalMetadata(features=list(views.refs), keys=[]),
     )
-    return job.to_df()[[*spine.columns, *views.names]]
+    joined: pd.DataFrame = job.to_df()
+    return joined[[*spine.columns, *views.names]]
 
 
 @dataclass(frozen=True, eq=False)

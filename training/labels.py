@@ -71,10 +71,9 @@ def label_rows(task: Task, settings: Settings, *, versions: Mapping[str, int], k
 def _run(connection: duckdb.DuckDBPyConnection, task: Task, key: str) -> pd.DataFrame:
     known = f", {AT} + INTERVAL {task.horizon.total_seconds()} SECOND AS {KNOWN_AT}" if task.horizon else ""
     late = f"WHERE {KNOWN_AT} <= (SELECT last_at FROM {SPAN})"
+    query = f"SELECT * FROM (SELECT *{known} FROM ({task.label})) {late}"
     try:
-        found = (
-            connection.sql(f"SELECT * FROM (SELECT *{known} FROM ({task.label})) {late}").to_arrow_table().to_pandas()
-        )
+        found: pd.DataFrame = connection.sql(query).to_arrow_table().to_pandas()
     except duckdb.Error as error:
         raise DeclarationError(
             f"The label query of task '{task.name}' fails: {error}",

@@ -76,7 +76,7 @@ def importance(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _colours(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     from matplotlib import colormaps  # noqa: PLC0415 - beside its one use
 
-    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable") / max(len(values) - 1, 1)
+    ranks = np.searchsorted(np.sort(values), values, side="right") / len(values)
     colours = np.asarray(colormaps["viridis"](ranks), np.float64)
     colours[np.isnan(values)] = (0.6, 0.6, 0.6, 1.0)
     return colours

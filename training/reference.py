@@ -22,7 +22,7 @@ def summary(columns: tuple[str, ...], matrix: npt.NDArray[np.float64]) -> dict[s
 
     >>> found = summary(("x",), np.array([[0.0], [0.0], [4.0], [np.nan]]))["columns"]["x"]
     >>> found["null_share"], found["edges"], [round(share, 2) for share in found["shares"]]
-    (0.25, [0.0, 1.6, 4.0], [0.67, 0.0, 0.33, 0.0])
+    (0.25, [0.0, 4.0], [0.67, 0.33, 0.0])
     """
     return {"rows": len(matrix), "columns": {name: _column(matrix[:, i]) for i, name in enumerate(columns)}}
 
@@ -32,7 +32,7 @@ def _column(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     null_share = float(1 - len(known) / len(values)) if len(values) else 0.0
     if not len(known):
         return {"null_share": null_share, "edges": [], "shares": [], "mean": None, "std": None}
-    edges = np.unique(np.round(np.quantile(known, QUANTILES), 6))
+    edges = np.unique(np.round(np.quantile(known, QUANTILES, method="inverted_cdf"), 6))
     counts = np.bincount(np.searchsorted(edges, np.round(known, 6), side="left"), minlength=len(edges) + 1)
     return {
         "null_share": null_share,

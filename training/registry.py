@@ -273,7 +273,7 @@ def _example(data: Dataset, columns: tuple[str, ...]) -> pd.DataFrame:
     """Rows no shopper is behind: in each the same decile of every input."""
     known = data.frame.loc[data.train, list(columns)]
     deciles = {name: known[name].dropna().quantile(QUANTILES, interpolation="nearest") for name in columns}
-    return pd.DataFrame({name: deciles[name].to_numpy(known[name].dtype) for name in columns})
+    return pd.DataFrame({name: deciles[name].to_numpy() for name in columns}).astype(known.dtypes)
 
 
 def _signature(example: pd.DataFrame) -> Any:

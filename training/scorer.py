@@ -13,16 +13,20 @@ The logit of a row is the weighted mean of two logits, then calibrated::
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xgboost
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # MLflow warns of type hints of its own
+    import mlflow.pyfunc
 
 Matrix = npt.NDArray[np.float64]
 

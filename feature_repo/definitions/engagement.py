@@ -2,6 +2,7 @@
 
 from feature_repo.definitions.entities import user
 from feature_repo.definitions.sources import campaign_exposures, coupon_redemptions
+from feature_repo.definitions.texts import Noun
 from feature_repo.definitions.windows import count, days_since, hour, windowed_view
 
 user_campaigns = windowed_view(
@@ -9,6 +10,7 @@ user_campaigns = windowed_view(
     entities=[user],
     source=campaign_exposures,
     hop=hour,
+    events=Noun("campaign", "campaigns", "收到活动"),
     owner="marketing",
     description="Campaigns a shopper was addressed by.",
     zh="顾客收到的营销活动",
@@ -20,6 +22,7 @@ user_redemptions = windowed_view(
     entities=[user],
     source=coupon_redemptions,
     hop=hour,
+    events=Noun("redemption", "redemptions", "核销"),
     owner="marketing",
     description="Coupons of campaigns a shopper redeemed.",
     zh="顾客核销的优惠券",

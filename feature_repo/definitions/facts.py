@@ -9,8 +9,11 @@ from feature_repo.definitions.entities import item, user
 from feature_repo.definitions.sources import items, users
 
 
-def _texts(*names: str) -> list[Field]:
-    return [Field(name=name, dtype=String) for name in names]
+def _texts(**labels: tuple[str, str]) -> list[Field]:
+    return [
+        Field(name=name, dtype=String, description=english, tags={"zh": chinese})
+        for name, (english, chinese) in labels.items()
+    ]
 
 
 user_demographics = FeatureView(
@@ -19,7 +22,13 @@ user_demographics = FeatureView(
     source=users,
     ttl=timedelta(0),
     schema=_texts(
-        "age_band", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count"
+        age_band=("Age band.", "年龄段"),
+        income=("Income band.", "收入段"),
+        home_ownership=("Owner or renter.", "住房情况"),
+        marital_status=("Marital status.", "婚姻状况"),
+        household_size=("Persons in the household.", "家庭人数"),
+        household_comp=("Composition of the household.", "家庭构成"),
+        kids_count=("Children.", "子女数"),
     ),
     description="What a shopper said about the household; known for some only, and undated.",
     tags={"zh": "顾客自述的家庭信息"},
@@ -31,7 +40,13 @@ item_catalogue = FeatureView(
     entities=[item],
     source=items,
     ttl=timedelta(0),
-    schema=_texts("category", "department", "manufacturer_id", "brand", "package_size"),
+    schema=_texts(
+        category=("Category.", "品类"),
+        department=("Department.", "部门"),
+        manufacturer_id=("Manufacturer.", "厂商"),
+        brand=("National or private brand.", "品牌"),
+        package_size=("Package as printed.", "包装规格"),
+    ),
     description="What an item is.",
     tags={"zh": "商品目录"},
     owner="merchandising",

@@ -2,6 +2,7 @@
 
 from feature_repo.definitions.entities import category, item, user
 from feature_repo.definitions.sources import payments, purchases
+from feature_repo.definitions.texts import Noun
 from feature_repo.definitions.windows import (
     count,
     day,
@@ -14,11 +15,16 @@ from feature_repo.definitions.windows import (
     windowed_view,
 )
 
+VISIT = Noun("visit", "visits", "到店")
+LINE = Noun("order line", "order lines", "购买")
+SALE = Noun("sale", "sales", "销售")
+
 user_payments = windowed_view(
     name="user_payments",
     entities=[user],
     source=payments,
     hop=hour,
+    events=VISIT,
     owner="growth",
     description="How often a shopper comes, and what each visit is worth.",
     zh="顾客的到店频次与客单价",
@@ -43,6 +49,7 @@ user_purchases = windowed_view(
     entities=[user],
     source=purchases,
     hop=hour,
+    events=LINE,
     owner="growth",
     description="What a shopper's order lines are worth, and how many were bought with a coupon.",
     zh="顾客的购买明细与优惠券使用",
@@ -62,6 +69,7 @@ user_category_purchases = windowed_view(
     entities=[user, category],
     source=purchases,
     hop=day,
+    events=LINE,
     owner="growth",
     description="What a shopper buys within one category.",
     zh="顾客在某一品类的购买",
@@ -78,6 +86,7 @@ item_purchases = windowed_view(
     entities=[item],
     source=purchases,
     hop=day,
+    events=SALE,
     owner="merchandising",
     description="How an item sells.",
     zh="商品的销售",

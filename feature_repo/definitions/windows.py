@@ -17,23 +17,15 @@ from feast import Aggregation, Entity, Field, PushSource, StreamFeatureView
 
 from feature_repo.core.clock import DAY, HOUR, MINUTE, delta_us
 from feature_repo.core.errors import DeclarationError, did_you_mean
+from feature_repo.definitions.texts import Noun, feature_text
 from feature_repo.engine.kernels import FLOAT, INT, kernel_named
-from feature_repo.engine.spec import RESULT_TYPES, WindowedFeature, WindowedView, windowed_view_of
+from feature_repo.engine.spec import RESULT_TYPES, WindowedView, windowed_view_of
 from feature_repo.events.schema import arrow_schema
 
 hour = timedelta(hours=1)
 day = timedelta(days=1)
 
 _KINDS = {"int64": INT, "double": FLOAT}
-_LABELS = {
-    "count": ("Number of events", "次数"),
-    "sum": ("Sum", "总和"),
-    "mean": ("Mean", "均值"),
-    "min": ("Smallest", "最小值"),
-    "max": ("Largest", "最大值"),
-    "last_event_at": ("Time of the last event", "最近一次时间"),
-    "days_since": ("Days since the last event", "距最近一次的天数"),
-}
 
 
 def windowed(function: str, column: str, windows: Iterable[timedelta], *, name: str = "") -> list[Aggregation]:
@@ -113,6 +105,7 @@ def windowed_view(
     entities: Sequence[Entity],
     source: PushSource,
     hop: timedelta,
+    events: Noun,
     features: Sequence[Aggregation],
     description: str,
     zh: str,
@@ -127,6 +120,8 @@ def windowed_view(
     hop
         Tile width: divides a day or is whole days; every window is a multiple of it. At most a 24th of the windows
         keeps what is served close to what training saw.
+    events
+        What one event of the source is called; the texts of the features are made of it.
     features
         Lists of this module's helpers, unpacked.
     description, zh
@@ -142,7 +137,7 @@ def windowed_view(
         name=name,
         entities=list(entities),
         source=source,
-        schema=[_output(name, source, aggregation) for aggregation in features]
+        schema=[_output(name, source, aggregation, events) for aggregation in features]
         + [entity_field(entity) for entity in entities],
         timestamp_field=source.batch_source.timestamp_field,
         aggregations=list(features),
@@ -184,23 +179,12 @@ def entity_field(entity: Entity) -> Field:
     return Field(name=entity.join_key, dtype=from_value_type(entity.value_type))
 
 
-def describe(feature: WindowedFeature) -> tuple[str, str]:
-    """Return a sentence about a feature in English and in Chinese."""
-    english, chinese = _LABELS[feature.function]
-    length = window_label(timedelta(microseconds=feature.window))
-    of = f" of {feature.column}" if feature.column else ""
-    return f"{english}{of} in the last {length}.", f"近{length}{feature.column}{chinese}"
-
-
-def _output(view: str, source: PushSource, aggregation: Aggregation) -> Field:
+def _output(view: str, source: PushSource, aggregation: Aggregation, events: Noun) -> Field:
     kernel = kernel_named(aggregation.function)
     if aggregation.column or kernel.needs_column:
         _check_column(view, source.name, aggregation.column)
     kind = kernel.result or _input_kind(view, source.name, aggregation.column)
-    feature = WindowedFeature(
-        aggregation.name, aggregation.column, kernel.name, delta_us(aggregation.time_window), kind
-    )
-    english, chinese = describe(feature)
+    english, chinese = feature_text(events, aggregation.column, kernel.name, window_label(aggregation.time_window))
     return Field(name=aggregation.name, dtype=RESULT_TYPES[kind], description=english, tags={"zh": chinese})
 
 

@@ -246,7 +246,9 @@ def _render_materialize(report: MaterializeReport) -> None:
 
 
 def _render_parity(report: ParityReport) -> None:
-    sys.stdout.write(f"{report.checked:,} values of {report.users} shoppers compared, {report.mismatches:,} differ\n")
+    sys.stdout.write(
+        f"{report.checked:,} values of {len(report.sampled)} shoppers compared, {report.mismatches:,} differ\n"
+    )
     for title, counts in (("view", report.by_view), ("feature", report.by_feature), ("cause", report.by_cause)):
         if counts:
             table([title, "differ"], list(counts.items()))

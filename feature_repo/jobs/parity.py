@@ -44,8 +44,8 @@ class ParityReport:
     by_view, by_feature, by_cause
         Mismatches; a cause is ``"value"`` (both known, different), ``"online null"``, ``"offline null"`` or
         ``"not materialized"`` (counted once per view).
-    users
-        Shoppers sampled.
+    sampled
+        Pseudonyms of the shoppers compared.
     at
         Instant of the comparison, microseconds.
     """
@@ -55,7 +55,7 @@ class ParityReport:
     by_view: dict[str, int]
     by_feature: dict[str, int]
     by_cause: dict[str, int]
-    users: int
+    sampled: tuple[str, ...]
     at: int
 
 
@@ -174,7 +174,7 @@ def parity(
         by_view=dict(Counter(view for view, _, _ in found)),
         by_feature=dict(Counter(f"{view}:{name}" for view, name, _ in found if name)),
         by_cause=dict(Counter(cause for _, _, cause in found)),
-        users=len(sampled),
+        sampled=tuple(sampled),
         at=comparison.at,
     )
 

@@ -10,6 +10,7 @@ from feature_repo import feature_definitions
 from feature_repo.core.errors import DeclarationError
 from feature_repo.definitions.entities import user
 from feature_repo.definitions.sources import purchases
+from feature_repo.definitions.texts import Noun
 from feature_repo.definitions.windows import count, day, definition_tag, hour, mean, total, windowed, windowed_view
 from feature_repo.engine.spec import is_windowed, windowed_view_of
 
@@ -20,6 +21,7 @@ def declare(*features: Aggregation, hop: timedelta = hour, name: str = "tried") 
         entities=[user],
         source=purchases,
         hop=hop,
+        events=Noun("purchase", "purchases", "购买"),
         features=list(features),
         description="Tried.",
         zh="试",
@@ -112,3 +114,12 @@ def test_every_view_speaks_english_and_chinese() -> None:
         if hasattr(declared, "tags") and not hasattr(declared, "timestamp_field"):
             assert declared.description, name
             assert declared.tags.get("zh"), name
+
+
+def test_every_windowed_feature_has_a_sentence_in_both_languages() -> None:
+    for view in (getattr(feature_definitions, name) for name in feature_definitions.__all__):
+        if is_windowed(view):
+            for field in view.schema:
+                if field.name not in view.join_keys:
+                    assert field.description.endswith("."), field
+                    assert any("一" <= letter <= "鿿" for letter in field.tags["zh"]), field

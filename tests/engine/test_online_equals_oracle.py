@@ -124,7 +124,25 @@ Rounds = st.lists(
 )
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("commands", range(12))
+def test_rows_merged_by_a_run_that_died_are_not_merged_again_with_later_ones(
+    tmp_path: Path, redis: Any, connection: Any, commands: int, full: bool
+) -> None:
+    event = Event("u0", "a", BASE, 0, 3, 1.5)
+    table = log_of(tmp_path / "h", [event])
+    spec = windowed_view_of(every_kernel_view(tmp_path / "h"))
+    builder(connection, redis).bring_to_head(spec)
+    commit(table, 1, [event])
+    with contextlib.suppress(KilledError):
+        builder(connection, DyingClient(redis, commands)).bring_to_head(spec, full=full)
+    connection.execute("DROP TABLE IF EXISTS folds")
+    commit(table, 2, [event])
+    builder(connection, redis).bring_to_head(spec)
+    assert online(redis, spec, NOW)["u0"]["count_all_24h"] == 3
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(first=events(users=3), built=st.booleans(), rounds=Rounds)
 def test_a_run_killed_between_any_two_commands_is_finished_by_the_next(
     redis: Any, connection: Any, first: list[Event], built: bool, rounds: list[tuple[list[Event], list[int], bool]]

@@ -63,6 +63,7 @@ def events(users: int = 8) -> st.SearchStrategy[list[Event]]:
             units=st.none() | st.integers(-3, 3) | st.sampled_from([2**53 + 1, -(2**60)]),
             amount=st.none() | st.sampled_from([0.0, 0.1, -2.5, 1e9, 1e-9, 7.0]),
         ),
+        min_size=0 if users > 4 else 8,
         max_size=60,
     )
 

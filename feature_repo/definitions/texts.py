@@ -1,0 +1,91 @@
+"""What a windowed feature says to a reader, in English and in Chinese, derived from what is counted and how.
+
+A view says what its events are called; this table says what the columns are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+COLUMNS = {
+    "amount": ("spend", "消费金额"),
+    "quantity": ("units", "件数"),
+    "items": ("units", "件数"),
+    "lines": ("order lines", "明细行数"),
+    "retail_discount": ("loyalty discount", "会员折扣"),
+    "coupon_discount": ("coupon discount", "优惠券抵扣"),
+    "coupon_match_discount": ("coupon match", "商家加码抵扣"),
+}
+
+
+@dataclass(frozen=True)
+class Noun:
+    """What the events of a view are called: ``Noun("visit", "visits", "到店")``."""
+
+    one: str
+    many: str
+    zh: str
+
+
+Text = tuple[str, str]
+Sentence = Callable[[Noun, str, str, str], Text]
+
+
+def feature_text(noun: Noun, column: str, function: str, window: str) -> Text:
+    """Return the sentence of a feature in English and in Chinese; ``window`` is a label such as ``28d``.
+
+    >>> feature_text(Noun("visit", "visits", "到店"), "amount", "sum", "28d")
+    ('Total spend of visits in 28d.', '近28天到店消费金额合计')
+    >>> feature_text(Noun("visit", "visits", "到店"), "coupon_discount", "count", "7d")
+    ('Number of visits with coupon discount in 7d.', '近7天有优惠券抵扣的到店次数')
+    """
+    english, chinese = COLUMNS.get(column, (column, column))
+    length = window
+    for unit, word in (("d", "天"), ("h", "小时"), ("m", "分钟")):
+        length = length.replace(unit, word)
+    if function in _SENTENCES:
+        return _SENTENCES[function](noun, english, chinese, f"{window}|{length}")
+    return f"{function} of {english or noun.many} in {window}.", f"近{length}{noun.zh}{chinese}{function}"
+
+
+def _count(noun: Noun, column: str, zh: str, window: str) -> Text:
+    english, chinese = window.split("|")
+    having, zh_having = (f" with {column}", f"有{zh}的") if column else ("", "")
+    return f"Number of {noun.many}{having} in {english}.", f"近{chinese}{zh_having}{noun.zh}次数"
+
+
+def _of_each(what: str, zh_what: str) -> Sentence:
+    def sentence(noun: Noun, column: str, zh: str, window: str) -> Text:
+        english, chinese = window.split("|")
+        return f"{what} {column} of one {noun.one} in {english}.", f"近{chinese}单次{noun.zh}{zh_what}{zh}"
+
+    return sentence
+
+
+def _sum(noun: Noun, column: str, zh: str, window: str) -> Text:
+    english, chinese = window.split("|")
+    return f"Total {column} of {noun.many} in {english}.", f"近{chinese}{noun.zh}{zh}合计"
+
+
+def _last(what: str, zh_what: str) -> Sentence:
+    def sentence(noun: Noun, column: str, zh: str, window: str) -> Text:
+        english, chinese = window.split("|")
+        having, zh_having = (f" with {column}", f"有{zh}的") if column else ("", "")
+        return (
+            f"{what} the last {noun.one}{having}, within {english}.",
+            f"{zh_having}最近一次{noun.zh}{zh_what}（{chinese}内）",
+        )
+
+    return sentence
+
+
+_SENTENCES: dict[str, Sentence] = {
+    "count": _count,
+    "sum": _sum,
+    "mean": _of_each("Mean", "平均"),
+    "min": _of_each("Smallest", "最小"),
+    "max": _of_each("Largest", "最大"),
+    "last_event_at": _last("Time of", "的时间"),
+    "days_since": _last("Days since", "距今天数"),
+}

@@ -1,0 +1,132 @@
+"""`portrait demo`: the main job on real data, as a script of the other commands.
+
+It runs commands through the registry and imports none of the packages behind them.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+
+from feature_repo.cli import command
+from feature_repo.core.console import Json, command_group, emit, example, note, table
+
+app = command_group()
+
+SHOPPERS = 5
+CHECKED_SHOPPERS = 20
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo did.
+
+    Attributes
+    ----------
+    steps
+        Step -> seconds.
+    loaded, rejected
+        Table -> rows in the log; reason -> rows refused.
+    metrics, baselines
+        Of the redemption model on its test campaigns; baseline -> the same metrics.
+    model_version
+        Registered version of ``redemption``.
+    promoted
+        Whether it is champion.
+    parity
+        Values compared between Redis and the log, and how many differ.
+    profile, scores
+        One shopper's portrait; five shoppers' predictions.
+    """
+
+    steps: dict[str, float]
+    loaded: dict[str, int]
+    rejected: dict[str, int]
+    metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    model_version: str
+    promoted: bool
+    parity: dict[str, int]
+    profile: Any
+    scores: Any
+
+
+@dataclass
+class _Script:
+    seconds: dict[str, float] = field(default_factory=dict)
+    text: dict[str, str] = field(default_factory=dict)
+
+    def run(self, words: str, **arguments: Any) -> Any:
+        """Run a command; keep what it prints and how long it took."""
+        note(f"portrait {words} ...")
+        started, printed = time.monotonic(), io.StringIO()
+        with redirect_stdout(printed):
+            report = command(words)(**arguments)
+        self.seconds[words] = round(time.monotonic() - started, 2)
+        self.text[words] = printed.getvalue()
+        return report
+
+
+@app.command("demo", epilog=example("portrait demo"))
+def demo(*, as_json: Json = False) -> object:
+    """Run the main job on real data: load, declare, train, register, serve."""
+    script = _Script()
+    script.run("up")
+    loaded = script.run("events demo")
+    script.run("features apply")
+    script.run("jobs materialize")
+    trained = script.run("train", task="redemption", if_changed=True)["tasks"]["redemption"]
+    stats = script.run("events stats")["tables"]
+    checked = script.run("jobs parity", users=CHECKED_SHOPPERS)
+    shoppers = checked.sampled[:SHOPPERS]
+    profile = script.run("profile", user=shoppers[0])
+    scores = script.run("predict", task="redemption", users=shoppers)
+    report = DemoReport(
+        steps=script.seconds,
+        loaded={each.name: each.rows for each in stats},
+        rejected=loaded.quarantined,
+        metrics=trained["metrics"],
+        baselines=trained["baselines"],
+        model_version=trained["model_version"],
+        promoted=trained["promoted"],
+        parity={"checked": checked.checked, "mismatches": checked.mismatches},
+        profile=profile,
+        scores=scores,
+    )
+    emit(report, as_json, lambda found: _render(found, script.text))
+    return report
+
+
+def _render(report: DemoReport, text: dict[str, str]) -> None:
+    refused = ", ".join(f"{reason} {rows:,}" for reason, rows in report.rejected.items())
+    _section("What was loaded", lambda: table(["table", "rows"], [(k, f"{v:,}") for k, v in report.loaded.items()]))
+    sys.stdout.write(f"refused, kept in quarantine with the reason: {refused}\n")
+    _section("The model, beside its baselines", lambda: sys.stdout.write(text["train"]))
+    _section("One shopper", lambda: sys.stdout.write(text["profile"]))
+    _section("Will they redeem a coupon of the next campaign?", lambda: sys.stdout.write(text["predict"]))
+    same = f"{report.parity['checked']:,} values compared, {report.parity['mismatches']} differ"
+    _section("Does Redis say what the log says?", lambda: sys.stdout.write(same + "\n"))
+    _section("Seconds", lambda: table(["step", "s"], [(k, f"{v:.1f}") for k, v in report.steps.items()]))
+    _section("What to try next", lambda: sys.stdout.write(_next(report)))
+
+
+def _section(title: str, body: Callable[[], object]) -> None:
+    sys.stdout.write(f"\n{title}\n{'-' * len(title)}\n")
+    body()
+
+
+def _next(report: DemoReport) -> str:
+    user = report.profile.user_id
+    commands = (
+        (f"portrait profile {user}", "the portrait above, again"),
+        (f"portrait predict redemption {user}", "one prediction"),
+        ("portrait features list", "what is declared, in English and Chinese"),
+        ("portrait jobs parity --users 200", "compare Redis with the log"),
+        ("portrait status", "Redis is still running; `portrait down` stops it"),
+    )
+    return "".join(f"  {words:<62}# {why}\n" for words, why in commands)

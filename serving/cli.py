@@ -1,0 +1,102 @@
+"""Commands of serving: `portrait profile`, `predict`, `key`.
+
+This module is imported for every ``portrait --help``, so what a command needs is imported in its body.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from feature_repo.core.console import Json, command_group, emit, example, table
+
+if TYPE_CHECKING:
+    from serving.models import Scores
+    from serving.profile import Profile
+
+commands = command_group()
+
+User = Annotated[str, typer.Argument(help="Raw id or pseudonym of a shopper.", metavar="USER")]
+Users = Annotated[list[str], typer.Argument(help="Raw ids or pseudonyms of shoppers.", metavar="USER...")]
+Task = Annotated[str, typer.Argument(help="Name of the task, for example redemption.", metavar="TASK")]
+RawId = Annotated[str, typer.Argument(help="Id as your systems write it.", metavar="RAW_ID")]
+
+
+@commands.command(epilog=example("portrait profile 2375", "portrait profile 2375 --json"))
+def profile(user: User, *, as_json: Json = False) -> object:
+    """Show everything known about one shopper."""
+    from serving.sdk import ProfileClient  # noqa: PLC0415
+
+    with ProfileClient() as portrait:
+        report = portrait.profile(user)
+    emit(report, as_json, _render_profile)
+    return report
+
+
+@commands.command(epilog=example("portrait predict redemption 2375 1364", "portrait predict redemption 2375 --json"))
+def predict(task: Task, users: Users, *, as_json: Json = False) -> object:
+    """Ask the champion of a task about shoppers."""
+    from serving.sdk import ProfileClient  # noqa: PLC0415
+
+    with ProfileClient() as portrait:
+        report = portrait.predict(task, users)
+    emit(report, as_json, _render_scores)
+    return report
+
+
+@commands.command(epilog=example("portrait key 2375"))
+def key(raw_id: RawId, *, as_json: Json = False) -> object:
+    """Print the pseudonym of a shopper's id."""
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from feature_repo.privacy.pseudonyms import load_pseudonymiser  # noqa: PLC0415
+
+    report = {"user_id": load_pseudonymiser(load_settings().home).pseudonym(raw_id)}
+    emit(report, as_json, _render_key)
+    return report
+
+
+def _render_key(report: dict[str, str]) -> None:
+    sys.stdout.write(report["user_id"] + "\n")
+
+
+def _render_profile(report: Profile) -> None:
+    from serving.profile import DIMENSIONS  # noqa: PLC0415
+
+    fresh = report.freshness
+    last = f"{fresh.last_event_at:%Y-%m-%d %H:%M} UTC" if fresh.last_event_at else "none in the windows"
+    known = "" if report.known else "\nNever seen: these are the values of a shopper without events. 未知顾客"
+    versions = ", ".join(f"{view} {version}" for view, version in fresh.log_versions.items())
+    sys.stdout.write(f"Shopper 顾客  {report.user_id}{known}\nLast event 最近事件  {last}\n")
+    for name, facts in report.dimensions.items():
+        english, chinese = DIMENSIONS.get(name, (name, ""))
+        sys.stdout.write(f"\n{english} {chinese}\n")
+        table(
+            ("  feature", "value", "what it says", "含义"),
+            [(f"  {f.name}", _shown(f.value), f.description, f.zh) for f in facts],
+        )
+    sys.stdout.write(f"\nRead at {fresh.read_at:%Y-%m-%d %H:%M:%S} UTC; log versions: {versions}\n")
+
+
+def _render_scores(report: Scores) -> None:
+    rows = [
+        (
+            score.user_id,
+            f"{score.value:.4f}",
+            score.model,
+            "yes" if score.known else "no",
+            len(score.missing),
+            ", ".join(score.defaults),
+        )
+        for score in report
+    ]
+    table(("shopper", "score", "model", "known", "features NULL", "by default"), rows)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value)

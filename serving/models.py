@@ -1,0 +1,186 @@
+"""A model that was trained and registered, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from feature_repo.core.errors import DataError, ModelUnavailableError
+from feature_repo.engine.contract import Contract, differences
+
+NAMED = 3
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One answer.
+
+    Attributes
+    ----------
+    user_id
+        Pseudonym.
+    value
+        What the model says; a calibrated probability for a yes-or-no task.
+    model
+        Name and version, ``redemption@3``.
+    features_as_of
+        Instant the features were read at.
+    missing
+        Features that were NULL.
+    defaults
+        Context columns for which the model's default was taken.
+    known
+        Whether the store holds anything about the shopper.
+    """
+
+    user_id: str
+    value: float
+    model: str
+    features_as_of: datetime
+    missing: tuple[str, ...]
+    defaults: tuple[str, ...]
+    known: bool
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Answers in the order of the question."""
+
+    scores: tuple[Score, ...]
+
+    def __iter__(self) -> Iterator[Score]:
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, row: int) -> Score:
+        return self.scores[row]
+
+    def to_df(self) -> pd.DataFrame:
+        """One row per answer, indexed by ``user_id``; columns are the other fields of :class:`Score`."""
+        fields = [name for name in Score.__dataclass_fields__ if name != "user_id"]
+        data = {name: [getattr(score, name) for score in self.scores] for name in fields}
+        return pd.DataFrame(data, index=pd.Index([score.user_id for score in self.scores], name="user_id"))
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A loaded version of a registered model.
+
+    Attributes
+    ----------
+    task, version
+        Name and version in the registry.
+    service
+        Feature service it reads.
+    context
+        Its inputs that are not features, with their defaults.
+    contract
+        Definitions of the features it was trained on, by full name.
+    scorer
+        The Python model.
+    """
+
+    task: str
+    version: str
+    service: str
+    context: Mapping[str, float]
+    contract: Contract
+    scorer: Any
+
+    @property
+    def name(self) -> str:
+        """``redemption@3``."""
+        return f"{self.task}@{self.version}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Inputs in the model's order."""
+        return tuple(self.scorer.columns)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Inputs that are features, by full name."""
+        return tuple(name for name in self.columns if name not in self.context)
+
+    def check(self, current: Contract) -> None:
+        """Refuse a registry that defines a feature otherwise than the one the model was trained on.
+
+        Raises
+        ------
+        ModelUnavailableError
+            The message names the first features that differ.
+        """
+        changed = differences({name: self.contract.get(name, "") for name in self.features}, current)
+        if not changed:
+            return
+        named = ", ".join(f"'{name}'" for name in changed[:NAMED])
+        more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        raise ModelUnavailableError(
+            f"Model {self.name} was trained on other definitions of {named}{more} than the registry's.",
+            hint="apply the definitions it was trained on (`portrait features apply`), or "
+            f"run `portrait train {self.task}`.",
+        )
+
+    def scores(
+        self, users: Sequence[str], features: Matrix, given: Matrix, *, known: Sequence[bool], as_of: datetime
+    ) -> Scores:
+        """Score shoppers.
+
+        Parameters
+        ----------
+        features
+            ``float64[n, len(self.features)]``, NaN for NULL.
+        given
+            ``float64[n, len(self.context)]``, NaN where the default is to be taken.
+        """
+        context = np.where(np.isnan(given), np.array(list(self.context.values())), given)
+        names = (*self.features, *self.context)
+        order = [names.index(name) for name in self.columns]
+        values = np.asarray(self.scorer.score(np.hstack([features, context])[:, order]), np.float64).tolist()
+        missing = _marked(self.features, np.isnan(features))
+        defaults = _marked(tuple(self.context), np.isnan(given))
+        rows = zip(users, values, missing, defaults, known, strict=True)
+        return Scores(
+            tuple(Score(user, value, self.name, as_of, nulls, own, seen) for user, value, nulls, own, seen in rows)
+        )
+
+    def context_columns(self, given: Any, rows: int) -> Matrix:
+        """Return what a DataFrame or mapping says of the context: ``float64[rows, len(self.context)]``, else NaN.
+
+        Raises
+        ------
+        DataError
+            A value is not a finite number.
+        """
+        matrix = np.full((rows, len(self.context)), np.nan)
+        for i, name in enumerate(self.context):
+            if name in given:
+                matrix[:, i] = _numbers(name, given[name])
+        return matrix
+
+
+def _numbers(name: str, values: Sequence[Any]) -> npt.NDArray[np.float64]:
+    given = pd.Series(list(values), dtype=object)
+    numbers: npt.NDArray[np.float64] = pd.to_numeric(given, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    wrong = np.flatnonzero(given.notna().to_numpy() & ~np.isfinite(numbers))
+    if len(wrong):
+        raise DataError(
+            f"Row {wrong[0]} of context column '{name}' is not a finite number.",
+            hint="pass a number, or leave it out for the model's default.",
+        )
+    return numbers
+
+
+def _marked(names: Sequence[str], marks: npt.NDArray[np.bool_]) -> list[tuple[str, ...]]:
+    """Names of the marked columns of each row."""
+    return [tuple(names[i] for i in np.flatnonzero(row).tolist()) for row in marks]

@@ -1,0 +1,208 @@
+"""The public Python face: features, portraits and predictions of shoppers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import pandas as pd
+import pyarrow as pa
+
+from feature_repo.core.clock import Clock, SystemClock, from_us
+from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError
+from feature_repo.core.settings import Settings, load_settings
+from feature_repo.privacy.pseudonyms import Pseudonymiser, is_pseudonym, load_pseudonymiser
+from serving.catalogue import Catalogue
+from serving.entities import USER, entity_columns
+from serving.models import Model, Scores
+from serving.online_features import ServicePlan
+from serving.profile import Profile, freshness, group
+from serving.scoring import ModelRegistry
+from serving.session import RedisSession
+
+PROFILE = "profile_v1"
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Feature values, one row per row of the question.
+
+    Attributes
+    ----------
+    table
+        Entity columns (pseudonyms for shoppers), then one column per feature under its full name.
+    index
+        Names of the entity columns.
+    known
+        Whether the store holds anything about each row's entities; if not, the values are those of no events.
+    as_of
+        Instant the features were read at.
+    """
+
+    table: pa.Table
+    index: tuple[str, ...]
+    known: tuple[bool, ...]
+    as_of: datetime
+
+    def to_arrow(self) -> pa.Table:
+        """Return int64, double, string and timestamp[us, UTC] columns behind the entity columns."""
+        return self.table
+
+    def to_df(self) -> pd.DataFrame:
+        """Return a DataFrame indexed by the entity columns; an integer column with a NULL becomes float64."""
+        return self.table.to_pandas().set_index(list(self.index))
+
+
+class ProfileClient:
+    """Reads shoppers' features and portraits from Redis and asks the registered models about them.
+
+    Use it as a context manager, and one for many questions: what it compiles and loads is kept, and follows the
+    registry and the champions. Shoppers are named by raw id or pseudonym; answers carry pseudonyms only.
+
+    Parameters
+    ----------
+    settings
+        Of the home ``PORTRAIT_HOME`` names; read from the environment if None.
+    clock
+        Says when now is; windows end there.
+    timeout_s
+        For Redis and for MLflow to answer.
+
+    Examples
+    --------
+    ::
+
+        with ProfileClient() as portrait:
+            portrait.profile("2375").dimensions["value"]
+            portrait.predict("redemption", ["2375", "1364"]).to_df()
+    """
+
+    def __init__(self, *, settings: Settings | None = None, clock: Clock | None = None, timeout_s: float = 5.0) -> None:
+        self._settings = settings or load_settings()
+        self._clock: Clock = clock or SystemClock()
+        self._redis = RedisSession(self._settings, timeout_s=timeout_s)
+        self._catalogue = Catalogue(self._settings)
+        self._models = ModelRegistry(self._settings, self._clock, timeout_s=timeout_s)
+        self._pseudonymiser: Pseudonymiser | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back; the client can still be used and opens new ones."""
+        self._redis.close()
+
+    def key(self, raw_id: str | int) -> str:
+        """Return the pseudonym of a raw id; a pseudonym stays what it is.
+
+        Raises
+        ------
+        DataError
+            It is not an id.
+        SettingsError
+            The home's key cannot be read.
+        """
+        return entity_columns([raw_id], [USER], self._pseudonym)[USER][0]
+
+    def features(self, users: Any, *, service: str = PROFILE) -> Features:
+        """Values of a feature service now.
+
+        Parameters
+        ----------
+        users
+            A raw id or pseudonym, an iterable of them, or a DataFrame with the service's entity columns (which a
+            service about more than one entity needs). For a service about items, an item id, and so on.
+
+        Raises
+        ------
+        DeclarationError
+            The registry has no such service.
+        NotMaterializedError
+            A view has no state in Redis.
+        StoreUnavailableError
+            Redis does not answer.
+        DataError
+            An id is missing or of another type.
+        """
+        plan = self._catalogue.plan(service)
+        entities = entity_columns(users, plan.entity_columns, self._pseudonym)
+        at = self._clock.now_us()
+        table, known = self._redis.ask(lambda client: (plan.read(client, entities, at), plan.known(client, entities)))
+        ids = {name: pa.array(values, pa.string()) for name, values in entities.items()}
+        named = pa.table({**ids, **{name: table[name] for name in table.column_names}})
+        return Features(named, plan.entity_columns, tuple(known), from_us(at))
+
+    def profile(self, user: str | int) -> Profile:
+        """One shopper's portrait now.
+
+        Raises
+        ------
+        NotMaterializedError, StoreUnavailableError, DataError
+            As :meth:`features`.
+        """
+        plan = self._catalogue.plan(PROFILE)
+        entities = entity_columns([user], plan.entity_columns, self._pseudonym)
+        at = self._clock.now_us()
+
+        def read(client: Any) -> tuple[pa.Table, bool, Any]:
+            row = plan.read(client, entities, at)
+            [known] = plan.known(client, entities)
+            return row, known, freshness(plan, client, self._catalogue.project, row, at)
+
+        row, known, fresh = self._redis.ask(read)
+        return Profile(entities[USER][0], known, group(row, self._catalogue.labels()), fresh)
+
+    def predict(self, task: str, users: Any) -> Scores:
+        """Ask the champion of a task about shoppers.
+
+        Parameters
+        ----------
+        users
+            As in :meth:`features`. A DataFrame may also carry the model's context columns (``campaign_days``, ...);
+            where it does not, or holds NULL, the model's default is taken and named in the score's ``defaults``.
+
+        Raises
+        ------
+        ModelUnavailableError
+            There is no champion, it was trained on other definitions than the registry's, or MLflow does not answer.
+        NotMaterializedError, StoreUnavailableError, DataError
+            As :meth:`features`.
+        """
+        model = self._models.champion(task)
+        plan = self._plan_of(model)
+        entities = entity_columns(users, plan.entity_columns, self._pseudonym)
+        if USER not in entities:
+            raise DataError(
+                f"Model {model.name} is not about shoppers.", hint="ask a model whose service reads 'user_id'."
+            )
+        context = model.context_columns(users if isinstance(users, pd.DataFrame) else {}, len(entities[USER]))
+        at = self._clock.now_us()
+        matrix, known = self._redis.ask(
+            lambda client: (plan.matrix(client, entities, at, model.features), plan.known(client, entities))
+        )
+        return model.scores(entities[USER], matrix, context, known=known, as_of=from_us(at))
+
+    def _plan_of(self, model: Model) -> ServicePlan:
+        try:
+            plan = self._catalogue.plan(model.service)
+        except DeclarationError as error:
+            raise ModelUnavailableError(
+                f"Model {model.name} reads service '{model.service}': {error.what}",
+                hint=f"declare the service again, or run `portrait train {model.task}`.",
+            ) from None
+        model.check(plan.contract)
+        return plan
+
+    def _pseudonym(self, raw_or_pseudonym: str) -> str:
+        if is_pseudonym(raw_or_pseudonym):
+            return raw_or_pseudonym  # where only pseudonyms are asked for, no key is needed
+        if self._pseudonymiser is None:
+            self._pseudonymiser = load_pseudonymiser(self._settings.home)
+        return self._pseudonymiser.pseudonym(raw_or_pseudonym)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from feature_repo.core.clock import FixedClock
+from feature_repo.core.errors import DataError, ModelUnavailableError
+from feature_repo.core.settings import Settings
+from serving.scoring import REFRESH_US, ModelRegistry
+
+CONTRACT = {"v__a": "a", "v__b": "b", "v__c": "c", "v__d": "d", "v__e": "e"}
+CONTEXT = [{"name": "days", "description": "Length in days.", "default": 30.0}]
+COLUMNS = ["v__b", "days", "v__a"]
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class Registrar:
+    """A real registry in a directory; registers versions as training does."""
+
+    def __init__(self, root: Path) -> None:
+        self.uri = f"sqlite:///{root / 'mlflow.db'}"
+        self._root = root
+        with self.quiet():
+            self.client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            self._experiment = self.client.create_experiment("tests", artifact_location=(root / "artifacts").as_uri())
+
+    @staticmethod
+    def quiet() -> warnings.catch_warnings:
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        return warnings.catch_warnings(action="ignore")
+
+    def register(self, name: str, *, columns: list[str] = COLUMNS, champion: bool = True, **tags: str) -> str:
+        with self.quiet():
+            before = mlflow.get_tracking_uri()
+            mlflow.set_tracking_uri(self.uri)
+            try:
+                return self._register(name, columns, champion, tags)
+            finally:
+                mlflow.set_tracking_uri(before)
+
+    def _register(self, name: str, columns: list[str], champion: bool, tags: dict[str, str]) -> str:
+        with mlflow.start_run(experiment_id=self._experiment) as run:
+            logged = mlflow.pyfunc.log_model(
+                name=name,
+                python_model=str(Path(__file__).with_name("tiny_scorer.py")),
+                artifacts=self._artifacts(columns),
+                pip_requirements=["mlflow"],
+            )
+        if not self.client.search_registered_models(f"name = '{name}'"):
+            self.client.create_registered_model(name)
+        known = {"feature_service": "service_v1", "context": json.dumps(CONTEXT), **tags}
+        made = self.client.create_model_version(name, logged.model_uri, run_id=run.info.run_id, tags=known)
+        if champion:
+            self.client.set_registered_model_alias(name, "champion", made.version)
+        return str(made.version)
+
+    def _artifacts(self, columns: list[str]) -> dict[str, str]:
+        texts = {"head": {"columns": columns}, "contract": CONTRACT}
+        for name, content in texts.items():
+            (self._root / f"{name}.json").write_text(json.dumps(content), "utf-8")
+        return {name: str(self._root / f"{name}.json") for name in texts}
+
+
+@pytest.fixture(scope="module")
+def registrar(tmp_path_factory: pytest.TempPathFactory) -> Registrar:
+    return Registrar(tmp_path_factory.mktemp("mlflow"))
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(0)
+
+
+@pytest.fixture
+def registry_at(home: Path, clock: FixedClock) -> Callable[[str], ModelRegistry]:
+    return lambda uri: ModelRegistry(Settings(home=home, MLFLOW_TRACKING_URI=uri), clock, timeout_s=0.5)
+
+
+@pytest.fixture
+def registry(registry_at: Callable[[str], ModelRegistry], registrar: Registrar) -> ModelRegistry:
+    return registry_at(registrar.uri)
+
+
+def test_a_champion_scores_in_its_own_column_order_without_a_word(
+    registry: ModelRegistry, registrar: Registrar, capfd: pytest.CaptureFixture[str]
+) -> None:
+    version = registrar.register("orders")
+    capfd.readouterr()
+    model = registry.champion("orders")
+    assert capfd.readouterr() == ("", "")
+    assert (model.name, model.service) == (f"orders@{version}", "service_v1")
+    assert model.features == ("v__b", "v__a")
+    given = model.context_columns(pd.DataFrame({"days": [None, 5]}), 2)
+    scores = model.scores(["u", "w"], np.array([[1.0, 2.0], [np.nan, 4.0]]), given, known=[True, False], as_of=AT)
+    assert [score.value for score in scores] == [33.0, 9.0]
+    assert [score.defaults for score in scores] == [("days",), ()]
+    assert [score.missing for score in scores] == [(), ("v__b",)]
+    assert scores.to_df().loc["w", "known"] == np.False_
+    assert len(model.scores([], np.empty((0, 2)), np.empty((0, 1)), known=[], as_of=AT)) == 0
+
+
+def test_a_model_whose_features_mean_something_else_now_is_refused_by_name(
+    registry: ModelRegistry, registrar: Registrar
+) -> None:
+    registrar.register("moved", columns=list(CONTRACT))
+    model = registry.champion("moved")
+    model.check(CONTRACT | {"v__new": "x"})
+    with pytest.raises(ModelUnavailableError, match="other definitions of 'v__a', 'v__b', 'v__c' and 1 more") as caught:
+        model.check({name: text + "'" for name, text in CONTRACT.items() if name != "v__e"} | {"v__e": "e"})
+    assert "portrait features apply" in caught.value.hint
+    assert "portrait train moved" in caught.value.hint
+
+
+def test_a_feature_the_registry_lost_is_a_difference(registry: ModelRegistry, registrar: Registrar) -> None:
+    registrar.register("lost")
+    with pytest.raises(ModelUnavailableError, match="'v__b'"):
+        registry.champion("lost").check({"v__a": "a"})
+
+
+@pytest.mark.parametrize("name", ["unheard_of", "unpromoted"])
+def test_without_a_champion_the_hint_is_to_train(registry: ModelRegistry, registrar: Registrar, name: str) -> None:
+    registrar.register("unpromoted", champion=False)
+    with pytest.raises(ModelUnavailableError, match="has no champion") as caught:
+        registry.champion(name)
+    assert f"portrait train {name}" in caught.value.hint
+
+
+def test_a_home_without_mlflow_has_no_champion_and_gets_no_database(
+    home: Path, registry_at: Callable[[str], ModelRegistry]
+) -> None:
+    with pytest.raises(ModelUnavailableError, match="has no champion"):
+        registry_at("").champion("redemption")
+    assert not home.exists()
+
+
+def test_a_version_that_training_did_not_register_is_refused(registry: ModelRegistry, registrar: Registrar) -> None:
+    registrar.register("foreign", context="none")
+    with pytest.raises(ModelUnavailableError, match="lacks what serving needs"):
+        registry.champion("foreign")
+
+
+def test_a_new_champion_is_noticed_after_the_refresh_and_a_withdrawn_one_is_refused(
+    registry: ModelRegistry, registrar: Registrar, clock: FixedClock
+) -> None:
+    first = registrar.register("changing")
+    loaded = registry.champion("changing")
+    second = registrar.register("changing")
+    assert registry.champion("changing").version == first
+    clock.at_us += REFRESH_US
+    assert registry.champion("changing").version == second != loaded.version
+    registrar.client.set_registered_model_alias("changing", "champion", first)
+    clock.at_us += REFRESH_US
+    again = registry.champion("changing")
+    clock.at_us += REFRESH_US
+    assert registry.champion("changing") is again
+    registrar.client.delete_registered_model_alias("changing", "champion")
+    clock.at_us += REFRESH_US
+    with pytest.raises(ModelUnavailableError, match="no champion"):
+        registry.champion("changing")
+
+
+def test_a_server_that_is_not_there_is_told_at_once(registry_at: Callable[[str], ModelRegistry]) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        uri = f"http://someone:s3cret@127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(ModelUnavailableError, match="cannot be read") as caught:
+            registry_at(uri).champion("redemption")
+    assert type(caught.value) is ModelUnavailableError
+    assert "s3cret" not in str(caught.value)
+    assert "MLFLOW_TRACKING_URI" in caught.value.hint
+
+
+@pytest.mark.parametrize("wrong", ["soon", float("inf")])
+def test_context_that_is_no_number_is_refused(registry: ModelRegistry, registrar: Registrar, wrong: object) -> None:
+    registrar.register("strict")
+    with pytest.raises(DataError, match="Row 1 of context column 'days'"):
+        registry.champion("strict").context_columns({"days": [1, wrong]}, 2)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+
+from training.evaluate import Rows, auc_difference, check_gates, evaluate
+from training.metrics import BINS, BY_NAME, auc, average_precision, ece
+from training.recipe import Linear, Recipe
+from training.task import Gate, Task
+
+PEERS = {
+    "auc": roc_auc_score,
+    "average_precision": average_precision_score,
+    "logloss": lambda y, p, sample_weight: log_loss(y, p, sample_weight=sample_weight, labels=[0, 1]),
+    "brier": brier_score_loss,
+}
+# A coarse grid: scores tie, and some fall on a bin's edge.
+grid = st.integers(1, 19).map(lambda k: k / 20)
+cases = st.lists(st.tuples(grid, st.integers(0, 1), st.integers(0, 3)), min_size=2, max_size=40)
+
+
+def weighted(pairs: list[tuple[float, int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scores, labels, weights = map(np.array, zip(*pairs, strict=True))
+    return scores, labels, weights.astype(float)
+
+
+@given(cases)
+def test_metrics_are_scikit_learns_under_weights(pairs: list[tuple[float, int, int]]):
+    scores, labels, weights = weighted(pairs)
+    both = all((weights * (labels == k)).sum() > 0 for k in (0, 1))
+    for name, peer in PEERS.items():
+        [ours] = BY_NAME[name](scores, labels, weights[None])
+        if both:
+            assert ours == pytest.approx(peer(labels, scores, sample_weight=weights)), name
+        elif name == "auc":
+            assert np.isnan(ours)
+
+
+@given(cases)
+def test_calibration_error_is_the_plain_sum_over_bins(pairs: list[tuple[float, int, int]]):
+    scores, labels, weights = weighted(pairs)
+    repeated = np.repeat(np.arange(len(scores)), weights.astype(int))
+    p, y = scores[repeated], labels[repeated]
+    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    plain = sum((bins == k).mean() * abs(p[bins == k].mean() - y[bins == k].mean()) for k in set(bins.tolist()))
+    [ours] = ece(scores, labels, weights[None])
+    assert np.isnan(ours) if not len(p) else ours == pytest.approx(plain)
+
+
+@given(cases)
+def test_a_weight_of_two_is_a_row_twice(pairs: list[tuple[float, int, int]]):
+    scores, labels, weights = weighted(pairs)
+    repeated = np.repeat(np.arange(len(scores)), weights.astype(int))
+    if not len(repeated):
+        return
+    for measure in (auc, average_precision, ece):
+        once = measure(scores, labels, weights[None])
+        twice = measure(scores[repeated], labels[repeated], np.ones((1, len(repeated))))
+        np.testing.assert_allclose(once, twice)
+
+
+def some_rows(shoppers: int, each: int, seed: int = 0) -> tuple[np.ndarray, Rows]:
+    """A shopper's rows are copies of each other: there is no more to learn from ``each`` rows than from one."""
+    random = np.random.default_rng(seed)
+    scores = np.repeat(random.uniform(size=shoppers), each)
+    labels = (np.repeat(random.uniform(size=shoppers), each) < scores).astype(np.int64)
+    names = np.repeat([f"u{i}" for i in range(shoppers)], each).astype(object)
+    kinds = pd.DataFrame({"kind": np.where(scores > 0.5, "hot", "cold")})
+    return scores, Rows(labels, names, kinds)
+
+
+def test_an_interval_is_as_wide_as_the_shoppers_are_few():
+    scores, rows = some_rows(100, 1)
+    many_scores, many = some_rows(100, 10)
+    one, ten = evaluate(scores, rows).metrics["auc"], evaluate(many_scores, many).metrics["auc"]
+    assert one.low < one.value < one.high
+    assert ten.high - ten.low == pytest.approx(one.high - one.low, rel=0.01)
+
+
+def test_an_evaluation_is_the_same_twice():
+    scores, rows = some_rows(50, 2)
+    assert evaluate(scores, rows) == evaluate(scores, rows)
+
+
+def test_a_model_does_not_differ_from_itself():
+    scores, rows = some_rows(50, 2)
+    same = auc_difference(scores, scores, rows)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_a_pair_is_compared_on_the_same_shoppers():
+    scores, rows = some_rows(200, 1)
+    noisy = scores + np.random.default_rng(1).normal(scale=0.01, size=len(scores))
+    paired = auc_difference(scores, np.clip(noisy, 0, 1), rows)
+    alone = evaluate(scores, rows).metrics["auc"]
+    assert paired.high - paired.low < (alone.high - alone.low) / 5
+
+
+def test_slices_and_the_calibration_table_cover_all_rows():
+    scores, rows = some_rows(80, 1)
+    found = evaluate(scores, rows)
+    assert list(found.slices) == ["kind=cold", "kind=hot"]
+    assert sum(part.rows for part in found.slices.values()) == found.rows == 80
+    assert sum(point.rows for point in found.calibration) == 80
+
+
+def test_gates_compare_with_bounds_baselines_and_slices_and_an_absent_slice_holds_nothing():
+    scores, rows = some_rows(200, 1)
+    good, poor = evaluate(scores, rows), evaluate(1 - scores, rows)
+    task = Task(
+        name="x",
+        description="",
+        service="s",
+        label="",
+        model=Recipe(linear=Linear()),
+        holdout=pd.Timedelta(days=1).to_pytimedelta(),
+        validation=pd.Timedelta(days=1).to_pytimedelta(),
+        slices=("kind",),
+        gates=(Gate("auc", at_least=0.6), Gate("auc", at_least=0.1, where="kind=lukewarm")),
+        must_beat=("rfm_logistic",),
+        not_worse_than=("all_feature_logistic",),
+    )
+    others = {"rfm_logistic": poor, "all_feature_logistic": good}
+    differences = {"all_feature_logistic": auc_difference(scores, scores, rows)}
+    held = {name: each.holds for name, each in check_gates(task, good, others, differences).items()}
+    assert held == {
+        "auc": True,
+        "auc@kind=lukewarm": False,
+        "not_worse_than:all_feature_logistic": True,
+        "beats:rfm_logistic": True,
+    }
+    worse = {"all_feature_logistic": auc_difference(1 - scores, scores, rows)}
+    failed = check_gates(task, poor, others, worse)
+    assert not any(each.holds for each in failed.values())
