@@ -33,7 +33,7 @@ from serving.service_views import (
     service_parts,
 )
 
-ROWS_PER_READ = 1_000
+ROWS_PER_READ = 500  # about 4 MB of replies
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from training.datasets import Dataset, Matrix
 from training.recipe import Boosting, Linear, Recipe

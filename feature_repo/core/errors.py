@@ -6,6 +6,7 @@
     ├── SettingsError             an environment variable, the home, the key file
     ├── DeclarationError          a view, feature, task or service that cannot be what it says
     ├── DataError                 an input table or row that cannot be read
+    │   └── TaskUnavailableError  (training) the log cannot support a task
     ├── LogError                  the event log: missing table, other schema
     │   └── CommitConflictError   another writer committed first, again and again
     ├── StoreUnavailableError     Redis does not answer (exit 3 when it was ours and running)

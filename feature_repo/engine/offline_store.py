@@ -26,7 +26,7 @@ from feature_repo.core.errors import DataError
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.duckdb_sql import quote
-from feature_repo.engine.point_in_time import PointInTimeQuery, Request, Spine, range_spine, spine_of
+from feature_repo.engine.point_in_time import PointInTimeQuery, Request, Spine, range_spine, spine_of, spine_times
 from feature_repo.engine.sources import ensure_log_table, relation_of
 
 
@@ -100,7 +100,8 @@ class DuckDBRetrievalJob(RetrievalJob):
         return self._result
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:  # noqa: ARG002
-        return self._result.to_pandas()
+        frame: pd.DataFrame = self._result.to_pandas()
+        return frame
 
     @cached_property
     def _result(self) -> pa.Table:
@@ -229,8 +230,7 @@ def _rows(
 def _metadata(entity_df: pd.DataFrame | str | None, refs: list[str]) -> RetrievalMetadata | None:
     if not isinstance(entity_df, pd.DataFrame) or entity_df.empty:
         return RetrievalMetadata(features=refs, keys=[])
-    spine = Spine.time_column(entity_df)
-    times = pd.to_datetime(entity_df[spine], utc=True)
+    times, spine = spine_times(entity_df), Spine.time_column(entity_df)
     return RetrievalMetadata(
         features=refs,
         keys=[column for column in entity_df.columns if column != spine],

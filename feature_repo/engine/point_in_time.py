@@ -121,6 +121,22 @@ class Spine:
         )
 
 
+def spine_times(frame: pd.DataFrame) -> pd.Series[pd.Timestamp]:
+    """Return the instants of an entity_df's rows, in UTC.
+
+    Raises
+    ------
+    DataError
+        The time column is missing, or holds something else.
+    """
+    column = Spine.time_column(frame)
+    try:
+        times: pd.Series[pd.Timestamp] = pd.to_datetime(frame[column], utc=True)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"entity_df column '{column}' is not a time: {error}", hint="pass UTC timestamps.") from None
+    return times
+
+
 class PointInTimeQuery:
     """A request, ready to run over any spine."""
 
@@ -245,12 +261,8 @@ def _queried(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
 
 
 def _plain_frame(frame: pd.DataFrame) -> pa.Table:
-    time = Spine.time_column(frame)
-    try:
-        times = pd.to_datetime(frame[time], utc=True)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"entity_df column '{time}' is not a time: {error}", hint="pass UTC timestamps.") from None
-    return pa.Table.from_pandas(frame.assign(**{time: times.dt.as_unit("us")}), preserve_index=False)
+    times = spine_times(frame).dt.as_unit("us")
+    return pa.Table.from_pandas(frame.assign(**{Spine.time_column(frame): times}), preserve_index=False)
 
 
 def _typed(column: str, kind: Any) -> str:

@@ -82,12 +82,14 @@ def test_an_event_at_the_instant_of_reading_is_not_known(tmp_path: Path) -> None
     assert [row["count_all_2h"] for row in offline(view, spine)] == [0, 1]
 
 
-def test_the_tail_of_a_window_is_rounded_down_to_a_whole_hop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hours", [2, 24])
+def test_the_tail_of_a_window_is_rounded_down_to_a_whole_hop(tmp_path: Path, hours: int) -> None:
+    # 24 hours is the longest window: where the reading of the log itself begins.
     log_of(tmp_path / "h", [Event("u0", "a", BASE, 0, 1, 1.0)])
     view = every_kernel_view(tmp_path / "h")
-    ends = [BASE + 3 * HOUR - 1, BASE + 3 * HOUR]
-    spine = pd.DataFrame({"user_id": ["u0", "u0"], "event_timestamp": [from_us(at) for at in ends]})
-    assert [row["count_all_2h"] for row in offline(view, spine)] == [1, 0]
+    for at, expected in ((BASE + (hours + 1) * HOUR - 1, 1), (BASE + (hours + 1) * HOUR, 0)):
+        spine = pd.DataFrame({"user_id": ["u0"], "event_timestamp": [from_us(at)]})
+        assert [row[f"count_all_{hours}h"] for row in offline(view, spine)] == [expected]
 
 
 def test_keys_whose_texts_concatenate_alike_stay_apart(tmp_path: Path) -> None:

@@ -29,11 +29,12 @@ def test_two_hundred_households_read_the_same_online_and_offline_in_all_views(sh
 def test_a_changed_byte_in_redis_is_found_and_named(shop: Settings, redis_of_shop: Any) -> None:
     project = open_store().project
     field = Positions(redis_of_shop, project).serving("user_campaigns").field
-    keys = [key for key in redis_of_shop.scan_iter(match=entity_pattern(project, ["user_id"])) if redis_of_shop.hexists(key, field)]
-    kept = {key: redis_of_shop.hget(key, field) for key in keys}
+    keys = redis_of_shop.scan_iter(match=entity_pattern(project, ["user_id"]))
+    kept = {key: state for key in keys if (state := redis_of_shop.hget(key, field))}
     try:
         for key, state in kept.items():
-            redis_of_shop.hset(key, field, state[:-8] + (int.from_bytes(state[-8:], "little") + 1).to_bytes(8, "little"))
+            changed = (int.from_bytes(state[-8:], "little") + 1).to_bytes(8, "little")
+            redis_of_shop.hset(key, field, state[:-8] + changed)
         report = parity(shop, SystemClock(), users=50, views=["user_campaigns", "user_payments"])
     finally:
         for key, state in kept.items():

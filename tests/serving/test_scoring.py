@@ -4,7 +4,7 @@ import json
 import logging
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def test_a_champion_scores_in_its_own_column_order_without_a_word(
     assert model.features == ("v__b", "v__a")
     given = model.context_columns(pd.DataFrame({"days": [None, 5]}), 2)
     scores = model.scores(["u", "w"], np.array([[1.0, 2.0], [np.nan, 4.0]]), given, known=[True, False], as_of=AT)
-    assert [score.value for score in scores] == [33.0, 9.0]
+    assert [score.value for score in scores] == [501.0, 450.0]
     assert [score.defaults for score in scores] == [("days",), ()]
     assert [score.missing for score in scores] == [(), ("v__b",)]
     assert scores.to_df().loc["w", "known"] == np.False_
@@ -170,12 +170,35 @@ def test_a_new_champion_is_noticed_after_the_refresh_and_a_withdrawn_one_is_refu
         registry.champion("changing")
 
 
-def test_a_server_that_is_not_there_is_told_at_once(registry_at: Callable[[str], ModelRegistry]) -> None:
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    """Address of a server that is not there."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        uri = f"http://someone:s3cret@127.0.0.1:{closed.getsockname()[1]}"
-        with pytest.raises(ModelUnavailableError, match="cannot be read") as caught:
-            registry_at(uri).champion("redemption")
+        yield f"http://someone:s3cret@127.0.0.1:{closed.getsockname()[1]}"
+
+
+def test_a_loaded_model_goes_on_answering_while_mlflow_is_away(
+    registry: ModelRegistry, registrar: Registrar, clock: FixedClock, nowhere: str
+) -> None:
+    registrar.register("steady")
+    registrar.register("withdrawn")
+    loaded = registry.champion("steady")
+    registry.champion("withdrawn")
+    registrar.client.delete_registered_model_alias("withdrawn", "champion")
+    clock.at_us += REFRESH_US
+    with pytest.raises(ModelUnavailableError, match="no champion"):
+        registry.champion("withdrawn")
+    registry._settings = Settings(home=registry._settings.home, MLFLOW_TRACKING_URI=nowhere)
+    clock.at_us += REFRESH_US
+    assert registry.champion("steady") is loaded
+    with pytest.raises(ModelUnavailableError, match="cannot be read"):
+        registry.champion("withdrawn")
+
+
+def test_a_server_that_is_not_there_is_told_at_once(registry_at: Callable[[str], ModelRegistry], nowhere: str) -> None:
+    with pytest.raises(ModelUnavailableError, match="cannot be read") as caught:
+        registry_at(nowhere).champion("redemption")
     assert type(caught.value) is ModelUnavailableError
     assert "s3cret" not in str(caught.value)
     assert "MLFLOW_TRACKING_URI" in caught.value.hint
