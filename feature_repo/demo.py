@@ -83,9 +83,9 @@ def demo(*, as_json: Json = False) -> object:
     trained = script.run("train", task="redemption", if_changed=True)["tasks"]["redemption"]
     stats = script.run("events stats")["tables"]
     checked = script.run("jobs parity", users=CHECKED_SHOPPERS)
-    shoppers = checked.sampled[:SHOPPERS]
-    profile = script.run("profile", user=shoppers[0])
-    scores = script.run("predict", task="redemption", users=shoppers)
+    scores = script.run("predict", task="redemption", users=list(checked.sampled[:SHOPPERS]))
+    likeliest = max(scores, key=lambda score: float(score.value))
+    profile = script.run("profile", user=likeliest.user_id)
     report = DemoReport(
         steps=script.seconds,
         loaded={each.name: each.rows for each in stats},
@@ -107,8 +107,8 @@ def _render(report: DemoReport, text: dict[str, str]) -> None:
     _section("What was loaded", lambda: table(["table", "rows"], [(k, f"{v:,}") for k, v in report.loaded.items()]))
     sys.stdout.write(f"refused, kept in quarantine with the reason: {refused}\n")
     _section("The model, beside its baselines", lambda: sys.stdout.write(text["train"]))
-    _section("One shopper", lambda: sys.stdout.write(text["profile"]))
     _section("Will they redeem a coupon of the next campaign?", lambda: sys.stdout.write(text["predict"]))
+    _section("The likeliest of them", lambda: sys.stdout.write(text["profile"]))
     same = f"{report.parity['checked']:,} values compared, {report.parity['mismatches']} differ"
     _section("Does Redis say what the log says?", lambda: sys.stdout.write(same + "\n"))
     _section("Seconds", lambda: table(["step", "s"], [(k, f"{v:.1f}") for k, v in report.steps.items()]))
@@ -129,4 +129,4 @@ def _next(report: DemoReport) -> str:
         ("portrait jobs parity --users 200", "compare Redis with the log"),
         ("portrait status", "Redis is still running; `portrait down` stops it"),
     )
-    return "".join(f"  {words:<62}# {why}\n" for words, why in commands)
+    return "".join(f"  {words:<66}# {why}\n" for words, why in commands)

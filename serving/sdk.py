@@ -52,7 +52,8 @@ class Features:
 
     def to_df(self) -> pd.DataFrame:
         """Return a DataFrame indexed by the entity columns; an integer column with a NULL becomes float64."""
-        return self.table.to_pandas().set_index(list(self.index))
+        frame: pd.DataFrame = self.table.to_pandas()
+        return frame.set_index(list(self.index))
 
 
 class ProfileClient:
