@@ -10,9 +10,10 @@ import ast
 import hashlib
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from feast import FeatureStore, FeatureView, OnDemandFeatureView
+from feast import FeatureStore, OnDemandFeatureView
 
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DeclarationError, did_you_mean
@@ -42,17 +43,18 @@ def service_contract(store: FeatureStore, service: str) -> Contract:
         The registry has no such service.
     """
     known = {each.name: each for each in store.list_feature_services()}
+    if not known:
+        raise DeclarationError("The registry holds no feature services.", hint="run `portrait features apply`.")
     if service not in known:
         raise DeclarationError(
             f"There is no feature service '{service}' in the registry", hint=did_you_mean(service, known)
         )
-    views = {view.name: view for view in store.list_all_feature_views()}
-    contract: Contract = {}
-    for projection in known[service].feature_view_projections:
-        for feature in projection.features:
-            name = projection.name_to_use()
-            contract[f"{name}__{feature.name}"] = _definition(store, views[projection.name], feature.name)
-    return contract
+    definitions = _Definitions(store.list_all_feature_views())
+    return {
+        f"{projection.name_to_use()}__{feature.name}": definitions.of(projection.name, feature.name)
+        for projection in known[service].feature_view_projections
+        for feature in projection.features
+    }
 
 
 def fingerprint(contract: Contract) -> str:
@@ -65,13 +67,28 @@ def differences(pinned: Contract, current: Contract) -> list[str]:
     return [name for name, definition in pinned.items() if current.get(name) != definition]
 
 
-def _definition(store: FeatureStore, view: FeatureView | OnDemandFeatureView, feature: str) -> str:
-    if isinstance(view, OnDemandFeatureView):
-        return json.dumps([feature, _code(view.feature_transformation.udf_string), sorted(_inputs(store, view))])
-    if is_windowed(view):
-        return windowed_view_of(view).definition_of(feature)
-    source = view.batch_source
-    return json.dumps([source.name, sorted(view.join_keys), feature, delta_us(view.ttl) if view.ttl else 0])
+class _Definitions:
+    """Definitions of features, each view read once."""
+
+    def __init__(self, views: Iterable[Any]) -> None:
+        self._views = {view.name: view for view in views}
+        self._windowed = {name: windowed_view_of(view) for name, view in self._views.items() if is_windowed(view)}
+
+    def of(self, view: str, feature: str) -> str:
+        found = self._views[view]
+        if isinstance(found, OnDemandFeatureView):
+            return json.dumps([feature, _code(found.feature_transformation.udf_string), sorted(self._inputs(found))])
+        if view in self._windowed:
+            return self._windowed[view].definition_of(feature)
+        source = found.batch_source
+        return json.dumps([source.name, sorted(found.join_keys), feature, delta_us(found.ttl) if found.ttl else 0])
+
+    def _inputs(self, view: OnDemandFeatureView) -> Iterator[str]:
+        for projection in view.source_feature_view_projections.values():
+            for feature in projection.features:
+                yield f"{projection.name}__{feature.name}={self.of(projection.name, feature.name)}"
+        for name, request in view.source_request_sources.items():
+            yield from (f"{name}.{field.name}" for field in request.schema)
 
 
 def _code(source: str) -> str:
@@ -82,17 +99,3 @@ def _code(source: str) -> str:
         if ast.get_docstring(function) is not None:
             function.body = function.body[1:]
     return ast.unparse(function)
-
-
-def _inputs(store: FeatureStore, view: OnDemandFeatureView) -> Iterator[str]:
-    for projection in view.source_feature_view_projections.values():
-        source = store.get_stream_feature_view(projection.name) if _streams(store, projection.name) else None
-        for feature in projection.features:
-            inner = _definition(store, source or store.get_feature_view(projection.name), feature.name)
-            yield f"{projection.name}__{feature.name}={inner}"
-    for name, request in view.source_request_sources.items():
-        yield from (f"{name}.{field.name}" for field in request.schema)
-
-
-def _streams(store: FeatureStore, name: str) -> bool:
-    return any(view.name == name for view in store.list_stream_feature_views())

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from feature_repo.cli import commands
 from feature_repo.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -25,8 +26,6 @@ def test_the_python_of_the_readme_runs_and_prints_what_it_should(shop: Settings)
 
 
 def test_every_command_the_readme_names_exists() -> None:
-    from feature_repo.cli import commands
-
     named = set(re.findall(r"`portrait ([a-z]+(?: [a-z]+)?)", (ROOT / "README.md").read_text("utf-8")))
     known = set(commands())
     assert named
