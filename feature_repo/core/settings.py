@@ -78,15 +78,29 @@ def load_settings(**overrides: Any) -> Settings:
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
+# delta-rs takes a path for an address: it decodes it, or panics. It opens '*' and '?', but other readers see a pattern.
+_UNSAFE = frozenset("[]*?%|^\\") | {chr(code) for code in (*range(32), 127)}
+
+
+def _check_name(home: Path) -> None:
+    found = [letter for letter in str(home) if letter in _UNSAFE]
+    if found:
+        raise SettingsError(
+            f"The home {str(home)!r} has {found[0]!r} in its path, which Delta Lake cannot open.",
+            hint="set PORTRAIT_HOME to a directory whose path has no control character and none of [ ] * ? % | ^ \\",
+        )
+
+
 def ensure_home(settings: Settings) -> Path:
     """Create the home, readable by its owner alone.
 
     Raises
     ------
     SettingsError
-        The home cannot be created or written.
+        The home cannot be created or written, or its path has a character that Delta Lake cannot open.
     """
     home = settings.home
+    _check_name(home)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = home / f".writable.{os.getpid()}"

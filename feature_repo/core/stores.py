@@ -7,6 +7,8 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -107,7 +109,14 @@ def mask_password(url: str) -> str:
     return _QUERY_SECRET.sub(r"\1***", _USERINFO.sub(r"\g<scheme>\g<user>:***@", url))
 
 
-def connect_redis(settings: Settings, *, timeout_s: float = 5.0, decode: bool = False, retries: int = 0) -> redis.Redis:
+def connect_redis(
+    settings: Settings,
+    *,
+    timeout_s: float = 5.0,
+    decode: bool = False,
+    retries: int = 0,
+    same_server: bool = False,
+) -> redis.Redis:
     """Connect, and check that the server answers and never evicts.
 
     Parameters
@@ -118,8 +127,10 @@ def connect_redis(settings: Settings, *, timeout_s: float = 5.0, decode: bool = 
         Replies as ``str`` instead of ``bytes``.
     retries
         How often redis-py sends a command again whose connection broke. None by default: a compare-and-set must not run
-        twice unnoticed. Readers may ask for one. An idle connection that broke is replaced in silence all the same:
-        who remembers what Redis held compares ``INFO server``'s ``run_id``.
+        twice unnoticed. Readers may ask for one. An idle connection that broke is replaced in silence all the same.
+    same_server
+        Refuse to go on with another server process than the first connection led to: for writers, which remember what
+        Redis held. After a restart it may hold older data.
 
     Raises
     ------
@@ -128,12 +139,58 @@ def connect_redis(settings: Settings, *, timeout_s: float = 5.0, decode: bool = 
         are masked in the message.
     """
     client = redis_client(redis_url(settings), timeout_s=timeout_s, decode=decode, retries=retries)
+    if same_server:
+        client.connection_pool.connection_kwargs["redis_connect_func"] = _SameServer()
     try:
         check_redis(client, settings)
     except BaseException:
         client.close()
         raise
     return client
+
+
+@contextmanager
+def redis_answers() -> Iterator[None]:
+    """Turn what redis-py raises when the server goes away meanwhile into an error that says what to do."""
+    import redis  # noqa: PLC0415
+
+    try:
+        yield
+    except redis.RedisError as error:
+        raise StoreUnavailableError(
+            f"Redis stopped answering: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            hint="see `portrait status`, then run the same command again; it goes on where it stopped.",
+        ) from None
+
+
+class _SameServer:
+    """Refuses a connection to another server process than the first one led to."""
+
+    def __init__(self) -> None:
+        self._run_id = b""
+
+    def __call__(self, connection: Any) -> None:
+        connection.on_connect()
+        found = re.search(rb"run_id:(\w+)", _server_facts(connection))
+        run_id = found[1] if found else b""
+        if self._run_id and run_id != self._run_id:
+            connection.disconnect()
+            raise StoreUnavailableError(
+                "Redis was restarted while a job wrote to it, and may have come back with older data.",
+                hint="run the command again: it starts from what Redis holds now.",
+            )
+        self._run_id = run_id
+
+
+def _server_facts(connection: Any) -> bytes:
+    import redis  # noqa: PLC0415
+
+    connection.send_command("INFO", "server", check_health=False)
+    try:
+        reply = connection.read_response()
+    except redis.ResponseError:  # a server that forbids INFO
+        return b""
+    return reply.encode() if isinstance(reply, str) else bytes(reply)
 
 
 def redis_client(url: str, *, timeout_s: float, decode: bool = False, retries: int = 0) -> redis.Redis:

@@ -19,7 +19,7 @@ from feast.repo_config import FeastConfigBaseModel
 
 from feature_repo.core.clock import Clock, SystemClock
 from feature_repo.core.settings import Settings, load_settings
-from feature_repo.core.stores import connect_duckdb, connect_redis
+from feature_repo.core.stores import connect_duckdb, connect_redis, redis_answers
 from feature_repo.engine.builder import Materialized, Progress, StateBuilder
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.engine.spec import is_windowed, windowed_view_of
@@ -83,7 +83,8 @@ def materialize_view(
     """
     with (
         contextlib.closing(connect_duckdb(settings)) as connection,
-        contextlib.closing(connect_redis(settings)) as client,
+        contextlib.closing(connect_redis(settings, same_server=True)) as client,
+        redis_answers(),
     ):
         if is_windowed(view):
             builder = StateBuilder(connection, client, project, clock)

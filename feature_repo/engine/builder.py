@@ -107,15 +107,15 @@ class StateBuilder:
         return self._positions.position(view.name, layout.state_hash, layout.generation)
 
     def _build(self, view: WindowedView, snapshot: Snapshot, progress: Progress) -> Materialized:
-        layout = self._positions.intend(view, snapshot.table_id)
+        build = self._positions.intend(view, snapshot.table_id)
         codec = TileCodec(view.monoids)
         retired = self._positions.retired(view.name)
         written = 0
         for fold in self._folds(view, snapshot, EVERYTHING, progress):
             states = codec.encode(fold.tiles, len(fold.keys), snapshot.version)
-            self._writer.build(fold.keys, layout.field, snapshot.version, states, retired)
+            self._writer.build(fold.keys, build.layout.field, snapshot.version, states, retired)
             written += len(fold.keys)
-        self._positions.switch(layout, Position(snapshot.table_id, snapshot.version))
+        self._positions.switch(build, Position(snapshot.table_id, snapshot.version))
         self.retire(view)
         return Materialized(view.name, "built", snapshot.version, written)
 
@@ -127,8 +127,7 @@ class StateBuilder:
         for fold in self._folds(view, snapshot, held.version, progress):
             self._merge(view, layout, fold, snapshot.version, retired)
             written += len(fold.keys)
-        position = Position(snapshot.table_id, snapshot.version)
-        self._positions.advance(view.name, position, layout.state_hash, layout.generation)
+        self._positions.advance(layout, Position(snapshot.table_id, snapshot.version))
         return Materialized(view.name, "applied", snapshot.version, written)
 
     def _merge(self, view: WindowedView, layout: Layout, fold: _Fold, head: int, retired: list[bytes]) -> None:

@@ -81,7 +81,10 @@ class _Definitions:
         if view in self._windowed:
             return self._windowed[view].definition_of(feature)
         source = found.batch_source
-        return json.dumps([source.name, sorted(found.join_keys), feature, delta_us(found.ttl) if found.ttl else 0])
+        columns = {name: column for column, name in source.field_mapping.items()}
+        [dtype] = [str(field.dtype) for field in found.features if field.name == feature]
+        facts = [source.name, source.timestamp_field, sorted(found.join_keys), columns.get(feature, feature), dtype]
+        return json.dumps([*facts, delta_us(found.ttl) if found.ttl else 0])
 
     def _inputs(self, view: OnDemandFeatureView) -> Iterator[str]:
         for projection in view.source_feature_view_projections.values():

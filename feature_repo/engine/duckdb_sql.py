@@ -30,16 +30,55 @@ class Source:
         Rows with a higher ``log_version`` are not read; None reads all.
     known_by_at
         Read only rows the log had learned of at the row's instant (``filter_by_created_timestamp``).
+    versioned
+        Whether rows carry ``log_version``: of rows with one event time, the one of the latest commit is a correction.
     """
 
     relation: str
     upto_version: int | None = None
     known_by_at: bool = False
+    versioned: bool = True
 
     @property
     def condition(self) -> str:
         """Rows of the log version, as a WHERE condition."""
-        return "true" if self.upto_version is None else f"log_version <= {self.upto_version}"
+        limited = self.versioned and self.upto_version is not None
+        return f"log_version <= {self.upto_version}" if limited else "true"
+
+    @property
+    def tie(self) -> str:
+        """Which of several rows with one event time holds, as ORDER BY terms over ``known`` and the row's columns."""
+        return f"{'log_version DESC, ' if self.versioned else ''}known DESC NULLS LAST"
+
+
+@dataclass(frozen=True)
+class _State:
+    """State columns ``s0..`` of a query, and how they are made, merged and read."""
+
+    monoids: tuple[Monoid, ...]
+
+    @classmethod
+    def of(cls, features: Sequence[WindowedFeature]) -> _State:
+        found = {monoid.key: monoid for feature in features for monoid in feature.monoids}
+        return cls(tuple(found[key] for key in sorted(found)))
+
+    @property
+    def names(self) -> str:
+        return ", ".join(f"s{i}" for i in range(len(self.monoids)))
+
+    @property
+    def lifted(self) -> str:
+        return ", ".join(f"{_lift(monoid)} AS s{i}" for i, monoid in enumerate(self.monoids))
+
+    def merges(self, view: WindowedView, features: Sequence[WindowedFeature]) -> str:
+        needed = {(self.monoids.index(monoid), feature.window) for feature in features for monoid in feature.monoids}
+        return ", ".join(
+            f"{self.monoids[i].merge_sql(f's{i}', f'tile >= {_first_tile(view, window)}')} AS m{i}_{window}"
+            for i, window in sorted(needed)
+        )
+
+    def merged_names(self, feature: WindowedFeature) -> list[str]:
+        return [f"m{self.monoids.index(monoid)}_{feature.window}" for monoid in feature.monoids]
 
 
 def quote(name: str) -> str:
@@ -72,25 +111,15 @@ def windows_sql(
     span
         Smallest and largest ``__at`` of the spine: events outside their windows are not read.
     """
-    monoids = {monoid.key: monoid for feature in features for monoid in feature.monoids}
-    names = {key: f"s{i}" for i, key in enumerate(sorted(monoids))}
-    windows = sorted({feature.window for feature in features})
-    merged = {(key, window): f"m{names[key]}_{windows.index(window)}" for key in monoids for window in windows}
-    longest = windows[-1]
+    state = _State.of(features)
+    longest = max(feature.window for feature in features)
     join = " AND ".join(f"e.k{i} = s.k{i}" for i in range(len(keys)))
     key_list = ", ".join(f"k{i}" for i in range(len(keys)))
-    states = ", ".join(names[key] for key in sorted(monoids))
-    lifted = ", ".join(f"{_lift(monoids[key])} AS {names[key]}" for key in sorted(monoids))
     prompt = f"known < (tile + 1) * {view.hop}" if source.known_by_at else "true"
-    late = _late_pieces(view, longest, lifted, join) if source.known_by_at else ""
+    late = _late_pieces(view, longest, state.lifted, join) if source.known_by_at else ""
     head_known = "AND e.known < s.instant" if source.known_by_at else ""
-    needed = {(monoid.key, feature.window) for feature in features for monoid in feature.monoids}
-    merges = ", ".join(
-        f"{monoids[key].merge_sql(names[key], f'tile >= {_first_tile(view, window)}')} AS {merged[key, window]}"
-        for key, window in sorted(needed)
-    )
     values = ", ".join(
-        f"{_value(feature, [merged[monoid.key, feature.window] for monoid in feature.monoids])} AS {quote(output)}"
+        f"{_value(feature, state.merged_names(feature))} AS {quote(output)}"
         for feature, output in zip(features, outputs, strict=True)
     )
     return f"""
@@ -98,19 +127,19 @@ WITH spine AS (
     SELECT {ROW} AS id, {_expressions(keys.values())}, {AT} AS instant, {floor_sql(AT, view.hop)} AS head FROM {spine}
 ),
 events AS (
-    SELECT {key_list}, ts, known, {floor_sql("ts", view.hop)} AS tile, {_columns(monoids.values())}
-    FROM ({_events(view, keys, monoids.values(), source, span, longest)}) SEMI JOIN spine USING ({key_list})
+    SELECT {key_list}, ts, known, {floor_sql("ts", view.hop)} AS tile, {_columns(state.monoids)}
+    FROM ({_events(view, keys, state.monoids, source, span, longest)}) SEMI JOIN spine USING ({key_list})
 ),
-tiles AS (SELECT {key_list}, tile, {lifted} FROM events WHERE {prompt} GROUP BY ALL),
+tiles AS (SELECT {key_list}, tile, {state.lifted} FROM events WHERE {prompt} GROUP BY ALL),
 pieces AS (
-    SELECT s.id, s.instant, e.tile, {states} FROM spine s JOIN tiles e
+    SELECT s.id, s.instant, e.tile, {state.names} FROM spine s JOIN tiles e
         ON {join} AND e.tile < s.head AND e.tile >= {_first_tile(view, longest, "s.instant")}
     UNION ALL
-    SELECT s.id, s.instant, e.tile, {lifted} FROM spine s JOIN events e
+    SELECT s.id, s.instant, e.tile, {state.lifted} FROM spine s JOIN events e
         ON {join} AND e.tile = s.head AND e.ts < s.instant {head_known} GROUP BY ALL{late}
 ),
 merged AS (
-    SELECT spine.id, spine.instant, {merges}
+    SELECT spine.id, spine.instant, {state.merges(view, features)}
     FROM spine LEFT JOIN pieces ON pieces.id = spine.id GROUP BY spine.id, spine.instant
 )
 SELECT id AS {ROW}, {values} FROM merged""".strip()
@@ -123,19 +152,22 @@ def tiles_sql(view: WindowedView, *, source: str, since_tile: int, versions: tup
     ``versions[0] < log_version <= versions[1]`` are folded, tiles below ``since_tile`` left out. A build, which folds
     everything at once (``versions[0] < 0``), has one element per tile, of version ``versions[1]``.
     """
-    lifted = ", ".join(f"{_lift(monoid)} AS s{i}" for i, monoid in enumerate(view.monoids))
+    state = _State(view.monoids)
     key_list = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
     present = " AND ".join(f"k{i} IS NOT NULL" for i in range(len(view.join_keys)))
-    lists = ", ".join(f"list({name} ORDER BY tile) AS {name}" for name in _state_names(view))
+    # Ties are ordered too: the lists run in parallel, and each is sorted on its own.
+    lists = ", ".join(
+        f"list({name} ORDER BY tile, version) AS {name}" for name in ("version", "tile", *state.names.split(", "))
+    )
     version = str(versions[1]) if versions[0] < 0 else "log_version"
     rows = Source(f"(FROM {source} WHERE log_version > {versions[0]})", upto_version=versions[1])
     return f"""
 WITH events AS ({_events(view, view.join_keys, view.monoids, rows, None, 0, extra=f"{version} AS version")}),
 tiles AS (
-    SELECT {key_list}, version, {floor_sql("ts", view.hop)} AS tile, {lifted}
+    SELECT {key_list}, version, {floor_sql("ts", view.hop)} AS tile, {state.lifted}
     FROM events WHERE {present} AND ts >= {since_tile * view.hop} GROUP BY ALL
 )
-SELECT {key_list}, list(version ORDER BY tile) AS version, list(tile ORDER BY tile) AS tile, {lists}
+SELECT {key_list}, {lists}
 FROM tiles GROUP BY {key_list}""".strip()
 
 
@@ -151,21 +183,23 @@ def asof_sql(
 ) -> str:
     """Return a query giving one row per spine row: ``__row`` and an ordinary view's latest row at or before ``__at``.
 
-    Of rows with the same event time the one created last is taken. A row older than ``ttl`` (us; 0 = never) is NULL.
+    Of rows with the same event time the latest commit's is taken, of those the one created last. A row older than
+    ``ttl`` (us; 0 = never) is NULL.
 
     Parameters
     ----------
     columns
         Source column -> output name.
     """
-    created = quote(created_field) if created_field else "NULL"
+    created = quote(created_field) if created_field else "NULL::TIMESTAMPTZ"
     picked = ", ".join(f"{quote(column)} AS c{i}" for i, column in enumerate(columns))
     alive = f"r.ts >= s.instant - {ttl}" if ttl else "true"
     values = ", ".join(f"CASE WHEN {alive} THEN r.c{i} END AS {quote(name)}" for i, name in enumerate(columns.values()))
     join = " AND ".join(f"s.k{i} = r.k{i}" for i in range(len(keys)))
     key_list = ", ".join(f"k{i}" for i in range(len(keys)))
+    version = "log_version, " if source.versioned else ""
     rows = f"""
-    SELECT {_aliased(keys)}, epoch_us({quote(timestamp_field)}) AS ts, epoch_us({created}) AS known, {picked}
+    SELECT {_aliased(keys)}, epoch_us({quote(timestamp_field)}) AS ts, epoch_us({created}) AS known, {version} {picked}
     FROM {source.relation} WHERE {source.condition} AND {quote(timestamp_field)} IS NOT NULL"""
     spine_cte = f"SELECT {ROW} AS id, {AT} AS instant, {_expressions(keys.values())} FROM {spine}"
     if source.known_by_at:
@@ -173,14 +207,14 @@ def asof_sql(
 WITH s AS ({spine_cte}), r AS ({rows}),
 best AS (
     SELECT s.id, r.* FROM s JOIN r ON {join} AND r.ts <= s.instant AND r.known <= s.instant
-    QUALIFY row_number() OVER (PARTITION BY s.id ORDER BY r.ts DESC, r.known DESC) = 1
+    QUALIFY row_number() OVER (PARTITION BY s.id ORDER BY r.ts DESC, {source.tie}) = 1
 )
 SELECT s.id AS {ROW}, {values} FROM s LEFT JOIN best r ON r.id = s.id""".strip()
     return f"""
 WITH s AS ({spine_cte}),
 r AS (
     SELECT * FROM ({rows})
-    QUALIFY row_number() OVER (PARTITION BY {key_list}, ts ORDER BY known DESC NULLS LAST) = 1
+    QUALIFY row_number() OVER (PARTITION BY {key_list}, ts ORDER BY {source.tie}) = 1
 )
 SELECT s.id AS {ROW}, {values} FROM s ASOF LEFT JOIN r ON {join} AND s.instant >= r.ts""".strip()
 
@@ -227,10 +261,6 @@ def _lift(monoid: Monoid) -> str:
 
 def _input(monoid: Monoid) -> str:
     return quote(f"x_{monoid.column}") if monoid.column else ""
-
-
-def _state_names(view: WindowedView) -> list[str]:
-    return [f"s{i}" for i in range(len(view.monoids))]
 
 
 def _columns(monoids: Iterable[Monoid]) -> str:

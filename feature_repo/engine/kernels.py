@@ -64,7 +64,7 @@ class Monoid:
     def lift_sql(self, column: str, ts: str) -> str:
         """SQL aggregate over raw events; ``column`` and ``ts`` (BIGINT us) are quoted input columns."""
         value = f"CAST({column} AS {SQL_TYPES[self.kind]})" if self.column else ""
-        return f"coalesce({self.lift.format(x=value, ts=ts)}, {self.identity_sql})"
+        return f"CAST(coalesce({self.lift.format(x=value, ts=ts)}, {self.identity_sql}) AS {SQL_TYPES[self.kind]})"
 
     def merge_sql(self, state: str, condition: str) -> str:
         """SQL aggregate over the states for which ``condition`` holds."""
@@ -89,9 +89,13 @@ class Rows(Monoid):
 
 
 class Present(Monoid):
-    """How many events have a value."""
+    """How many events have a value, of whatever type."""
 
-    name, ufunc, lift, merge = "present", np.add, "count({x})", "sum"
+    name, ufunc, lift, merge = "present", np.add, "", "sum"
+
+    def lift_sql(self, column: str, ts: str) -> str:  # noqa: ARG002
+        """SQL aggregate over raw events; the column is not cast, as any type can be counted."""
+        return f"count({column})"
 
 
 class Total(Monoid):

@@ -6,8 +6,9 @@ its features are computed when they are read, so they decay without writes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from feast import Entity, FeatureView, RepoConfig
@@ -18,7 +19,7 @@ from feast.utils import _get_entity_key_protos as _entity_key_protos
 from feast.utils import _get_unique_entities as _unique_entities
 from feast.utils import _populate_response_from_feature_data as _populate
 
-from feature_repo.core.clock import SystemClock, from_us
+from feature_repo.core.clock import SystemClock, delta_us, from_us, to_us
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import connect_redis
@@ -30,6 +31,7 @@ from feature_repo.engine.spec import SpecCache, is_windowed
 from feature_repo.engine.window_reader import ViewRead, WindowReader
 
 Row = tuple[datetime | None, dict[str, Value] | None]
+_Wanted = tuple[FeatureView, list[str] | None, Sequence[EntityKey]]
 
 
 class WindowedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
@@ -60,7 +62,7 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[Row]:
-        """Values of one view's features for each entity key.
+        """Values of one view's features for each entity key; an ordinary row older than the view's ttl is not there.
 
         A windowed feature of an entity without events has the value of no events. The time of a row is the instant it
         was read at for a windowed view, its event time for an ordinary one.
@@ -72,7 +74,7 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         """
         if not is_windowed(table):
             rows: list[Row] = super().online_read(config, table, entity_keys, requested_features)
-            return rows
+            return [self._alive(row, table.ttl) for row in rows]
         return self._read_windows(config, [(table, requested_features, entity_keys)])[0]
 
     async def online_read_async(
@@ -83,7 +85,7 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[Row]:
         """Return the same as ``online_read``."""
-        return self.online_read(config, table, entity_keys, requested_features)
+        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
 
     def online_write_batch(
         self,
@@ -118,26 +120,34 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
     ) -> None:
         """Read all views of one call of ``get_online_features``; windowed ones in one pipeline."""
         shared = (online_features_response, full_feature_names)
-        windowed = [(view, refs) for view, refs in grouped_refs if is_windowed(view)]
+        plain = [(view, refs) for view, refs in grouped_refs if not is_windowed(view) and not view.ttl]
+        ours = [(view, refs) for view, refs in grouped_refs if is_windowed(view) or view.ttl]
         super()._read_features_per_fv(
             config,
-            [(view, refs) for view, refs in grouped_refs if not is_windowed(view)],
+            plain,
             join_key_values,
             entity_name_to_join_key_map,
             *shared,
             include_feature_view_version_metadata,
         )
-        unique = [_unique_entities(v, join_key_values, entity_name_to_join_key_map) for v, _ in windowed]
+        unique = [_unique_entities(view, join_key_values, entity_name_to_join_key_map) for view, _ in ours]
         wanted = [
-            (view, refs, _entity_key_protos(values))
-            for (view, refs), (values, _, _) in zip(windowed, unique, strict=True)
+            (view, refs, _entity_key_protos(values)) for (view, refs), (values, _, _) in zip(ours, unique, strict=True)
         ]
-        answers = self._read_windows(config, wanted)
-        for (view, refs), (_, indexes, length), rows in zip(windowed, unique, answers, strict=True):
+        answers = self._read_ours(config, wanted)
+        for (view, refs), (_, indexes, length), rows in zip(ours, unique, answers, strict=True):
             _populate(refs, rows, indexes, *shared, view, length, include_feature_view_version_metadata)
 
+    def _read_ours(self, config: RepoConfig, wanted: Sequence[_Wanted]) -> list[list[Row]]:
+        """Rows of windowed views, in one pipeline, and of ordinary views with a ttl, in the order asked for."""
+        windows = iter(self._read_windows(config, [each for each in wanted if is_windowed(each[0])]))
+        return [
+            next(windows) if is_windowed(view) else self.online_read(config, view, list(keys), list(names or ()))
+            for view, names, keys in wanted
+        ]
+
     async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
-        self._read_features_per_fv(*args, **kwargs)
+        await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
 
     def update(
         self,
@@ -168,6 +178,11 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         client = self._get_client(config.online_store)
         client.delete(Positions(client, config.project).key)
 
+    def _alive(self, row: Row, ttl: timedelta | None) -> Row:
+        at, _ = row
+        expired = ttl and at is not None and to_us(at) < self.clock.now_us() - delta_us(ttl)
+        return (None, None) if expired else row
+
     def _delete_state(self, config: RepoConfig, table: FeatureView) -> None:
         client = self._get_client(config.online_store)
         positions = Positions(client, config.project)
@@ -177,9 +192,7 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         if fields:
             remove_fields(client, entity_pattern(config.project, table.join_keys), fields)
 
-    def _read_windows(
-        self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, list[str] | None, Sequence[EntityKey]]]
-    ) -> list[list[Row]]:
+    def _read_windows(self, config: RepoConfig, wanted: Sequence[_Wanted]) -> list[list[Row]]:
         if not wanted:
             return []
         if self._reader is None:

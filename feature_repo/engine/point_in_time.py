@@ -21,6 +21,7 @@ from feature_repo.core.errors import DataError, did_you_mean
 from feature_repo.engine.duckdb_sql import AT, ROW, Source, asof_sql, quote, windows_sql
 from feature_repo.engine.sources import relation_of, schema_of
 from feature_repo.engine.spec import is_windowed, windowed_view_of
+from feature_repo.events.log import LOG_VERSION
 
 EVENT_TIMESTAMP = "event_timestamp"
 _SPINE = "spine_rows"
@@ -160,7 +161,10 @@ class PointInTimeQuery:
         schema = schema_of(view.batch_source)
         keys = {key: _typed(column, schema.field(key).type) for key, column in requested.keys.items()}
         source = Source(
-            relation_of(view.batch_source), dict(self.request.versions).get(view.name), self.request.known_by_at
+            relation_of(view.batch_source),
+            dict(self.request.versions).get(view.name),
+            self.request.known_by_at,
+            versioned=LOG_VERSION in schema.names,
         )
         if is_windowed(view):
             spec = windowed_view_of(view)

@@ -6,22 +6,42 @@ One hash per project, ``portrait:<project>:state``::
     at:<view>:<hash>:<generation>       "<table id>:<log version>", written after the merges it covers
     build:<view>                        the Layout being built and its table id, so that a killed build goes on
 
-A state without a position is not fed. An ordinary view has a position only, under the hash ``rows``.
+A state without a position is not fed. An ordinary view has a position only, under generation 0 of its own hash.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import redis
+from feast import FeatureView
 
+from feature_repo.core.errors import StoreUnavailableError
 from feature_repo.engine.kernels import Monoid
-from feature_repo.engine.spec import WindowedView
+from feature_repo.engine.spec import WindowedView, is_windowed
 
-ORDINARY = "rows"
+# KEYS[1] state hash. ARGV: view, the build as it was claimed, the layout, its position's field and value. A builder
+# that slept while others finished the same build, or a later one, must not point readers back at what was retired.
+_SWITCH = """
+if redis.call('HGET', KEYS[1], 'build:' .. ARGV[1]) == ARGV[2] then
+  redis.call('HSET', KEYS[1], ARGV[4], ARGV[5], 'serve:' .. ARGV[1], ARGV[3])
+  redis.call('HDEL', KEYS[1], 'build:' .. ARGV[1])
+  return 1
+end
+if redis.call('HGET', KEYS[1], 'serve:' .. ARGV[1]) == ARGV[3] then return 1 end
+return 0
+"""
+
+# KEYS[1] state hash. ARGV: view, layout served, position's field and value. Only a state that is still served is fed.
+_ADVANCE = """
+if redis.call('HGET', KEYS[1], 'serve:' .. ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+return 1
+"""
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,8 @@ class Layout:
         Of the definition it was built from.
     generation
         Counts full rebuilds.
+    source, join_keys
+        What was folded, and by which keys.
     hop, retention
         Microseconds.
     state
@@ -45,6 +67,8 @@ class Layout:
     view: str
     state_hash: str
     generation: int
+    source: str
+    join_keys: tuple[str, ...]
     hop: int
     retention: int
     state: tuple[str, ...]
@@ -53,7 +77,8 @@ class Layout:
     def of(cls, view: WindowedView, generation: int) -> Layout:
         """Layout a view's definition asks for."""
         keys = tuple(monoid.key for monoid in view.monoids)
-        return cls(view.name, view.state_hash, generation, view.hop, view.retention, keys)
+        facts = (view.source_name, view.join_keys, view.hop, view.retention)
+        return cls(view.name, view.state_hash, generation, *facts, keys)
 
     @property
     def field(self) -> bytes:
@@ -62,7 +87,8 @@ class Layout:
 
     def serves(self, view: WindowedView, monoids: Sequence[Monoid]) -> bool:
         """Whether values of the view's present definition can be read from this state."""
-        return self.hop == view.hop and self.retention >= view.longest and {m.key for m in monoids} <= set(self.state)
+        same = (self.source, self.join_keys, self.hop) == (view.source_name, view.join_keys, view.hop)
+        return same and self.retention >= view.longest and {monoid.key for monoid in monoids} <= set(self.state)
 
     def dump(self) -> str:
         """Canonical JSON."""
@@ -72,7 +98,7 @@ class Layout:
     def load(cls, text: bytes | str) -> Layout:
         """Read what :meth:`dump` wrote."""
         facts = json.loads(text)
-        return cls(**{**facts, "state": tuple(facts["state"])})
+        return cls(**{**facts, "join_keys": tuple(facts["join_keys"]), "state": tuple(facts["state"])})
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,17 @@ class Position:
 
     table_id: str
     version: int
+
+    def __str__(self) -> str:
+        return f"{self.table_id}:{self.version}"
+
+
+@dataclass(frozen=True)
+class Build:
+    """A claimed build: the layout to write, and the claim as Redis holds it."""
+
+    layout: Layout
+    claim: str
 
 
 class Positions:
@@ -95,42 +132,65 @@ class Positions:
         raw = self._client.hget(self.key, f"serve:{view}")
         return Layout.load(raw) if raw else None
 
-    def position(self, view: str, state_hash: str = ORDINARY, generation: int = 0) -> Position | None:
+    def held(self, view: FeatureView) -> Position | None:
+        """How far the state that readers of a view see is fed; None if there is none."""
+        if not is_windowed(view):
+            return self.position(view.name, rows_hash(view), 0)
+        layout = self.serving(view.name)
+        return self.position(view.name, layout.state_hash, layout.generation) if layout else None
+
+    def position(self, view: str, state_hash: str, generation: int) -> Position | None:
         """How far a state is fed; None if it is not."""
-        raw = self._client.hget(self.key, f"at:{view}:{state_hash}:{generation}")
+        raw = self._client.hget(self.key, _at(view, state_hash, generation))
         if not raw:
             return None
         table_id, version = raw.decode().rsplit(":", 1)
         return Position(table_id, int(version))
 
-    def advance(self, view: str, position: Position, state_hash: str = ORDINARY, generation: int = 0) -> None:
-        """Record that a state holds the log up to a version; call it after the last merge."""
-        field = f"at:{view}:{state_hash}:{generation}"
-        self._client.hset(self.key, field, f"{position.table_id}:{position.version}")
+    def advance(self, layout: Layout, position: Position) -> None:
+        """Record that the served state holds the log up to a version; call it after the last merge.
 
-    def intend(self, view: WindowedView, table_id: str) -> Layout:
+        Raises
+        ------
+        StoreUnavailableError
+            Another state is served by now.
+        """
+        field = _at(layout.view, layout.state_hash, layout.generation)
+        if not self._client.eval(_ADVANCE, 1, self.key, layout.view, layout.dump(), field, str(position)):
+            raise _overtaken(layout.view)
+
+    def record_rows(self, view: FeatureView, position: Position) -> None:
+        """Record how far an ordinary view is written."""
+        self._client.hset(self.key, _at(view.name, rows_hash(view), 0), str(position))
+
+    def intend(self, view: WindowedView, table_id: str) -> Build:
         """Claim the layout to build: the one a killed build of the same definition and table left, or the next."""
         raw = self._client.hget(self.key, f"build:{view.name}")
         if raw:
             facts = json.loads(raw)
-            left = Layout.load(json.dumps(facts["layout"]))
+            left = Layout.load(facts["layout"])
             if facts["table_id"] == table_id and left == Layout.of(view, left.generation):
-                return left
+                return Build(left, raw.decode())
             # What it wrote has to go too: a position of no table makes it a retired state.
-            self.advance(view.name, Position("abandoned", -1), left.state_hash, left.generation)
+            self._client.hset(self.key, _at(left.view, left.state_hash, left.generation), "abandoned:-1")
         layout = Layout.of(view, self._next_generation(view.name))
-        facts = {"layout": json.loads(layout.dump()), "table_id": table_id}
-        self._client.hset(self.key, f"build:{view.name}", json.dumps(facts))
-        return layout
+        claim = json.dumps({"layout": layout.dump(), "table_id": table_id})
+        self._client.hset(self.key, f"build:{view.name}", claim)
+        return Build(layout, claim)
 
-    def switch(self, layout: Layout, position: Position) -> None:
-        """Let readers use a built state: position, pointer and the end of the build in one transaction."""
-        with self._client.pipeline(transaction=True) as pipe:
-            name = f"at:{layout.view}:{layout.state_hash}:{layout.generation}"
-            pipe.hset(self.key, name, f"{position.table_id}:{position.version}")
-            pipe.hset(self.key, f"serve:{layout.view}", layout.dump())
-            pipe.hdel(self.key, f"build:{layout.view}")
-            pipe.execute()
+    def switch(self, build: Build, position: Position) -> None:
+        """Let readers use a built state: position, pointer and the end of the build at once.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Another build was finished meanwhile; readers keep that one.
+        """
+        layout = build.layout
+        field = _at(layout.view, layout.state_hash, layout.generation)
+        arguments = (layout.view, build.claim, layout.dump(), field, str(position))
+        if not self._client.eval(_SWITCH, 1, self.key, *arguments):
+            raise _overtaken(layout.view)
 
     def retired(self, view: str) -> list[bytes]:
         """Fields of states that are no longer served nor being built."""
@@ -138,11 +198,8 @@ class Positions:
         building = self._client.hget(self.key, f"build:{view}")
         kept = {serving.field} if serving else set()
         if building:
-            kept.add(Layout.load(json.dumps(json.loads(building)["layout"])).field)
-        prefix = f"at:{view}:".encode()
-        fed = [name for name in self._client.hkeys(self.key) if name.startswith(prefix)]
-        fields = [b"_t:" + name.removeprefix(b"at:") for name in fed if not name.endswith(f":{ORDINARY}:0".encode())]
-        return [field for field in fields if field not in kept]
+            kept.add(Layout.load(json.loads(building)["layout"]).field)
+        return [field for field in self._fields(view) if field not in kept]
 
     def forget(self, field: bytes) -> None:
         """Drop the position of a retired state whose fields are gone."""
@@ -150,17 +207,37 @@ class Positions:
 
     def forget_view(self, view: str) -> None:
         """Drop everything recorded of a view."""
-        names = [f"serve:{view}".encode(), f"build:{view}".encode()]
-        names += [name for name in self._client.hkeys(self.key) if name.startswith(f"at:{view}:".encode())]
-        self._client.hdel(self.key, *names)
+        names = [b"at:" + field.removeprefix(b"_t:") for field in self._fields(view)]
+        self._client.hdel(self.key, f"serve:{view}".encode(), f"build:{view}".encode(), *names)
+
+    def _fields(self, view: str) -> list[bytes]:
+        prefix = f"at:{view}:".encode()
+        names = [name for name in self._client.hkeys(self.key) if name.startswith(prefix)]
+        return [b"_t:" + name.removeprefix(b"at:") for name in names]
 
     def _next_generation(self, view: str) -> int:
-        # Abandoned builds count too: their fields may be half written.
-        used = [
-            int(name.rsplit(b":", 1)[1])
-            for name in self._client.hkeys(self.key)
-            if name.startswith(f"at:{view}:".encode())
-        ]
-        building = self._client.hget(self.key, f"build:{view}")
-        used += [json.loads(building)["layout"]["generation"]] if building else []
-        return max(used, default=-1) + 1
+        return max((int(field.rsplit(b":", 1)[1]) for field in self._fields(view)), default=-1) + 1
+
+
+def rows_hash(view: FeatureView) -> str:
+    """Eight hex digits of what the rows of an ordinary view depend on: a new feature means they are written anew."""
+    source = view.batch_source
+    facts = [
+        source.name,
+        source.timestamp_field,
+        sorted(source.field_mapping.items()),
+        sorted(view.join_keys),
+        sorted((feature.name, str(feature.dtype)) for feature in view.features if feature.name not in view.join_keys),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
+
+
+def _at(view: str, state_hash: str, generation: int) -> str:
+    return f"at:{view}:{state_hash}:{generation}"
+
+
+def _overtaken(view: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"Another run finished building view '{view}' while this one was at work; readers use that state.",
+        hint="run the command again; nothing is lost or doubled.",
+    )

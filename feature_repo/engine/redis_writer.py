@@ -6,12 +6,10 @@ row of an ordinary view only one that is not later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import redis
-
-from feature_repo.core.errors import StoreUnavailableError
 
 MAX_COMMANDS = 1_000
 MAX_BYTES = 1 << 20
@@ -69,6 +67,9 @@ redis.call('HSET', KEYS[1], unpack(ARGV))
 return 1
 """
 
+# The same without the guard: the rows of a table that was recreated, or written anew on purpose.
+_ROW_ANEW = "redis.call('HSET', KEYS[1], unpack(ARGV)) return 1"
+
 Arguments = Sequence[bytes | int]
 Rows = Iterable[tuple[bytes, Arguments]]
 
@@ -78,7 +79,7 @@ class RedisWriter:
 
     Raises
     ------
-    StoreUnavailableError
+    redis.RedisError
         The server went away or refused a write. What was sent before may have been written; running again is safe.
     """
 
@@ -87,6 +88,7 @@ class RedisWriter:
         self._build = client.register_script(_BUILD)
         self._merge = client.register_script(_MERGE)
         self._row = client.register_script(_ROW)
+        self._row_anew = client.register_script(_ROW_ANEW)
 
     def build(
         self, keys: Sequence[bytes], field: bytes, version: int, states: Sequence[bytes], retired: Sequence[bytes]
@@ -109,34 +111,34 @@ class RedisWriter:
         )
         return self._send(self._merge, rows)
 
-    def rows(self, keys: Sequence[bytes], fields: Sequence[Arguments]) -> list[bool]:
-        """Write rows of an ordinary view: ``fields`` are ``_ts`` field, timestamp, then field and value in turn."""
-        return self._send(self._row, zip(keys, fields, strict=True))
+    def rows(self, keys: Sequence[bytes], fields: Sequence[Arguments], *, anew: bool = False) -> list[bool]:
+        """Write rows of an ordinary view: ``fields`` are ``_ts`` field, timestamp, then field and value in turn.
+
+        A later row stays, unless the view is written ``anew``.
+        """
+        return self._send(self._row_anew if anew else self._row, zip(keys, fields, strict=True))
 
     def _send(self, script: Any, rows: Rows) -> list[bool]:
         taken: list[bool] = []
         for chunk in _chunks(rows):
-            try:
-                with self._client.pipeline(transaction=False) as pipe:
-                    for key, arguments in chunk:
-                        script(keys=[key], args=arguments, client=pipe)
-                    taken += [bool(reply) for reply in pipe.execute()]
-            except redis.RedisError as error:
-                raise StoreUnavailableError(
-                    f"Redis stopped taking writes: {error}",
-                    hint="see `portrait status`, then run the same command again; it goes on where it stopped.",
-                ) from None
+            with self._client.pipeline(transaction=False) as pipe:
+                for key, arguments in chunk:
+                    script(keys=[key], args=arguments, client=pipe)
+                taken += [bool(reply) for reply in pipe.execute()]
         return taken
 
 
-def remove_fields(client: Any, pattern: bytes, fields: Sequence[bytes]) -> None:
-    """Delete fields from every hash whose key matches, a page of keys at a time."""
+def remove_fields(
+    client: Any, pattern: bytes, fields: Sequence[bytes], *, keep: Container[bytes] = frozenset()
+) -> None:
+    """Delete fields from every hash whose key matches and is not to be kept, a page of keys at a time."""
     cursor = 0
     while True:
         cursor, keys = client.scan(cursor, match=pattern, count=MAX_COMMANDS, _type="hash")
         with client.pipeline(transaction=False) as pipe:
             for key in keys:
-                pipe.hdel(key, *fields)
+                if key not in keep:
+                    pipe.hdel(key, *fields)
             pipe.execute()
         if not cursor:
             return

@@ -7,7 +7,7 @@ with the new one; no reader needs to be told.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -42,9 +42,17 @@ class ViewRead:
         return tuple({monoid.key: monoid for feature in self.features for monoid in feature.monoids}.values())
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Served:
+    """The state readers of a view use, as one object: threads that share a reader see all of it or none."""
+
+    raw: bytes
+    layout: Layout
+    codec: TileCodec
+
+
 class WindowReader:
-    """Reads states of one project and remembers which of them are served.
+    """Reads states of one project and remembers which of them are served; threads may share one.
 
     Parameters
     ----------
@@ -52,10 +60,9 @@ class WindowReader:
         Feast project.
     """
 
-    project: str
-    _raw: dict[str, bytes | None] = field(default_factory=dict)
-    _layouts: dict[str, Layout] = field(default_factory=dict)
-    _codecs: dict[str, TileCodec] = field(default_factory=dict)
+    def __init__(self, project: str) -> None:
+        self.project = project
+        self._known: dict[str, _Served] = {}
 
     def read(self, client: Any, reads: Sequence[ViewRead], at: int) -> list[list[Values]]:
         """Values of each read's features at instant ``at`` (us), one element per key.
@@ -69,55 +76,61 @@ class WindowReader:
         redis.RedisError
             The server does not answer.
         """
+        known = self._known
+        if all(read.view.name in known for read in reads):
+            served = [known[read.view.name] for read in reads]
+        else:
+            served = self._learn(reads, client.hmget(self._key(client), self._fields(reads)))
         for _ in range(MAX_SWITCHES):
-            if any(read.view.name not in self._layouts for read in reads):
-                self._learn(reads, self._pointers(client, reads))
-            pointers, blobs = self._fetch(client, reads)
-            if all(self._raw[read.view.name] == raw for read, raw in zip(reads, pointers, strict=True)):
-                return [self._values(read, found, at) for read, found in zip(reads, blobs, strict=True)]
-            self._learn(reads, pointers)
+            pointers, blobs = self._fetch(client, reads, served)
+            if pointers == [each.raw for each in served]:
+                return [_values(read, each, found, at) for read, each, found in zip(reads, served, blobs, strict=True)]
+            served = self._learn(reads, pointers)
         raise NotMaterializedError(
             "The states of the views asked for were replaced during each of several reads.",
             hint="rebuild views one after the other, then ask again.",
         )
 
-    def _values(self, read: ViewRead, blobs: list[bytes | None], at: int) -> list[Values]:
-        layout = self._layouts[read.view.name]
-        codec = self._codecs[read.view.name]
-        if not layout.serves(read.view, read.monoids):
-            raise NotMaterializedError(
-                f"Redis holds view '{read.view.name}' by an earlier definition.",
-                hint=f"run `portrait jobs materialize --views {read.view.name}`.",
-            )
-        tiles, _ = codec.decode(blobs)
-        return window_values(read.features, codec.monoids, tiles, entities=len(read.keys), at=at, hop=read.view.hop)
-
-    def _fetch(self, client: Any, reads: Sequence[ViewRead]) -> tuple[list[bytes | None], list[list[bytes | None]]]:
+    def _fetch(
+        self, client: Any, reads: Sequence[ViewRead], served: Sequence[_Served]
+    ) -> tuple[list[bytes | None], list[list[bytes | None]]]:
         with client.pipeline(transaction=False) as pipe:
-            pipe.hmget(Positions(client, self.project).key, [f"serve:{read.view.name}" for read in reads])
-            for read in reads:
-                name = self._layouts[read.view.name].field
+            for read, each in zip(reads, served, strict=True):
                 for key in read.keys:
-                    pipe.hget(key, name)
-            pointers, *found = pipe.execute()
+                    pipe.hget(key, each.layout.field)
+            # Last: if the pointer is still the one read from, the state it names had not begun to be removed.
+            pipe.hmget(self._key(client), self._fields(reads))
+            *found, pointers = pipe.execute()
         starts = [sum(len(read.keys) for read in reads[:i]) for i in range(len(reads) + 1)]
         return pointers, [found[start:stop] for start, stop in pairwise(starts)]
 
-    def _pointers(self, client: Any, reads: Sequence[ViewRead]) -> list[bytes | None]:
-        found: list[bytes | None] = client.hmget(
-            Positions(client, self.project).key, [f"serve:{read.view.name}" for read in reads]
-        )
-        return found
-
-    def _learn(self, reads: Sequence[ViewRead], pointers: Sequence[bytes | None]) -> None:
+    def _learn(self, reads: Sequence[ViewRead], pointers: Sequence[bytes | None]) -> list[_Served]:
+        learnt = []
         for read, raw in zip(reads, pointers, strict=True):
-            name = read.view.name
             if raw is None:
-                self._layouts.pop(name, None)
+                self._known = {}
                 raise NotMaterializedError(
-                    f"View '{name}' has no state in Redis.",
+                    f"View '{read.view.name}' has no state in Redis.",
                     hint="run `portrait jobs materialize` (or `feast materialize`).",
                 )
-            self._raw[name] = raw
-            self._layouts[name] = Layout.load(raw)
-            self._codecs[name] = TileCodec([monoid_of(key) for key in self._layouts[name].state])
+            layout = Layout.load(raw)
+            learnt.append(_Served(raw, layout, TileCodec([monoid_of(key) for key in layout.state])))
+        # A new dict: one that another thread reads is never changed.
+        self._known = self._known | {read.view.name: each for read, each in zip(reads, learnt, strict=True)}
+        return learnt
+
+    def _key(self, client: Any) -> bytes:
+        return Positions(client, self.project).key
+
+    def _fields(self, reads: Sequence[ViewRead]) -> list[str]:
+        return [f"serve:{read.view.name}" for read in reads]
+
+
+def _values(read: ViewRead, served: _Served, blobs: list[bytes | None], at: int) -> list[Values]:
+    if not served.layout.serves(read.view, read.monoids):
+        raise NotMaterializedError(
+            f"Redis holds view '{read.view.name}' by an earlier definition.",
+            hint=f"run `portrait jobs materialize --views {read.view.name}`.",
+        )
+    tiles, _ = served.codec.decode(blobs)
+    return window_values(read.features, served.codec.monoids, tiles, entities=len(read.keys), at=at, hop=read.view.hop)

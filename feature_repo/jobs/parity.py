@@ -16,14 +16,14 @@ from feast import FeatureStore, FeatureView
 
 from feature_repo.core.clock import Clock, from_us
 from feature_repo.core.settings import Settings
-from feature_repo.core.stores import connect_duckdb, connect_redis
+from feature_repo.core.stores import connect_duckdb, connect_redis, redis_answers
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.engine.entity_keys import entity_keys
 from feature_repo.engine.feature_store import open_store, stored_views
 from feature_repo.engine.kernels import Values
 from feature_repo.engine.point_in_time import EVENT_TIMESTAMP, PointInTimeQuery, Request, write_spine
-from feature_repo.engine.positions import ORDINARY, Position, Positions
-from feature_repo.engine.sources import relation_of
+from feature_repo.engine.positions import Positions
+from feature_repo.engine.sources import is_delta, relation_of
 from feature_repo.engine.spec import is_windowed, windowed_view_of
 from feature_repo.engine.window_reader import ViewRead, WindowReader
 
@@ -71,22 +71,16 @@ class _Comparison:
 
     def view(self, view: FeatureView, users: Sequence[str]) -> None:
         for _ in range(ATTEMPTS):
-            before = self._position(view)
+            before = self.positions.held(view)
             if before is None:
                 self.found.append((view.name, "", "not materialized"))
                 return
             entities = self._entities(view, users)
             offline = self._offline(view, entities, before.version)
             online = self._online(view, entities)
-            if self._position(view) == before:
+            if self.positions.held(view) == before:
                 break
         self._compare(view.name, offline, online)
-
-    def _position(self, view: FeatureView) -> Position | None:
-        if not is_windowed(view):
-            return self.positions.position(view.name, ORDINARY, 0)
-        layout = self.positions.serving(view.name)
-        return self.positions.position(view.name, layout.state_hash, layout.generation) if layout else None
 
     def _entities(self, view: FeatureView, users: Sequence[str]) -> pa.Table:
         """Keys of the users' rows, and one key nobody has."""
@@ -108,7 +102,8 @@ class _Comparison:
 
     def _offline(self, view: FeatureView, entities: pa.Table, version: int) -> dict[str, list[Any]]:
         refs = [f"{view.name}:{name}" for name in _feature_names(view)]
-        request = Request.of([view], refs, full_feature_names=False, versions={view.name: version})
+        versions = {view.name: version} if is_delta(view.batch_source) else {}
+        request = Request.of([view], refs, full_feature_names=False, versions=versions)
         times = pa.array([from_us(self.at)] * entities.num_rows, pa.timestamp("us", "UTC"))
         spine = write_spine(self.connection, entities.append_column(EVENT_TIMESTAMP, times), EVENT_TIMESTAMP)
         answer = PointInTimeQuery(request).run(self.connection, spine)
@@ -161,7 +156,7 @@ def parity(
     StoreUnavailableError, LogError
         Redis or a table cannot be used.
     """
-    with contextlib.closing(_Comparison(settings, clock.now_us())) as comparison:
+    with contextlib.closing(_Comparison(settings, clock.now_us())) as comparison, redis_answers():
         chosen = stored_views(comparison.store, views)
         sampled = _sample(comparison.connection, chosen, users, seed)
         for i, view in enumerate(chosen):

@@ -15,7 +15,7 @@ from feature_repo.core.clock import DAY, HOUR, from_us, to_us
 from feature_repo.engine.oracle import oracle_value
 from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_of
 from feature_repo.engine.spec import WindowedView, windowed_view_of
-from histories import BASE, Event, events, every_kernel_view, instants, log_of, oracle_rows
+from histories import BASE, Event, events, every_kernel_view, instants, log_of, magnitude, oracle_rows
 
 Moments = st.lists(st.tuples(st.integers(0, 4).map(lambda i: f"u{i}"), instants()), min_size=8, max_size=30)
 
@@ -53,7 +53,7 @@ def agrees(found: Any, expected: Any, mine: list[dict[str, Any]], feature: Any) 
         return bool(to_us(found) == expected)
     if feature.kind == "i8":
         return bool(found == expected)
-    scale = sum(abs(row[feature.column]) for row in mine if row[feature.column] is not None) if feature.column else 0
+    scale = magnitude(mine, feature.column)
     return math.isclose(found, expected, rel_tol=1e-12, abs_tol=1e-9 * scale)
 
 

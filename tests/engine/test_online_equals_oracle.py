@@ -22,7 +22,7 @@ from feature_repo.engine.positions import Positions
 from feature_repo.engine.spec import WindowedView, windowed_view_of
 from feature_repo.engine.window_reader import ViewRead, WindowReader
 from feature_repo.events.log import LogTable
-from histories import BASE, Event, events, every_kernel_view, log_of, oracle_rows, table_of
+from histories import BASE, Event, events, every_kernel_view, log_of, magnitude, oracle_rows, table_of
 
 PROJECT = "online"
 NOW = BASE + 7 * HOUR
@@ -60,7 +60,7 @@ def assert_online_is_oracle(client: Any, spec: WindowedView, history: list[Event
             expected = oracle_value(spec, feature, mine, at)
             value = found[user][feature.name]
             if isinstance(expected, float) and value is not None:
-                scale = sum(abs(row[feature.column] or 0) for row in mine) if feature.column else 1
+                scale = magnitude(mine, feature.column)
                 assert abs(value - expected) <= 1e-9 * scale + 1e-12, (user, feature)
             else:
                 assert value == expected, (user, feature)
@@ -112,7 +112,7 @@ class DyingClient:
         self._left = commands
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"hset", "pipeline", "hdel", "hget", "scan"}:
+        if name in {"hset", "pipeline", "hdel", "hget", "scan", "eval"}:
             self._left -= 1
             if self._left < 0:
                 raise KilledError

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pytest
 from feast import Entity, FeatureView, Field, FileSource, RepoConfig, ValueType
@@ -16,11 +17,13 @@ from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreCo
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Bool, Float64, Int64, String, UnixTimestamp
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.core.clock import from_us
 from feature_repo.engine.entity_keys import entity_keys, entity_pattern
+from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_of
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.events.log import LogTable
 
@@ -193,3 +196,54 @@ def test_a_pattern_matches_the_keys_of_its_join_keys_and_no_others(redis: Any) -
     for key in [*single, *pair]:
         redis.hset(key, "f", 1)
     assert set(redis.scan_iter(match=entity_pattern("shop", [name]))) == set(single)
+
+
+def test_a_view_that_gains_a_feature_is_written_anew(tmp_path: Path, redis: Any) -> None:
+    facts = Facts(tmp_path / "facts", redis)
+    facts.commit(row(1_000_000, "ann"))
+    whole = facts.view
+    facts.view = facts_view(tmp_path / "facts")
+    facts.view.features = [feature for feature in whole.features if feature.name == "name"]
+    facts.materialize()
+    facts.view = whole
+    assert facts.materialize() == "built"
+    assert facts.stock_read("u1")[0][1]["size"].int64_val == 3
+
+
+def test_a_recreated_table_replaces_later_rows_and_removes_entities_it_lacks(tmp_path: Path, redis: Any) -> None:
+    facts = Facts(tmp_path / "facts", redis)
+    facts.commit(row(5_000_000, "wrong"), row(5_000_000, "gone", key="u2"))
+    facts.materialize()
+    (tmp_path / "facts").rename(tmp_path / "old")
+    facts.table.ensure()
+    facts.commit(row(4_000_000, "right"))
+    assert facts.materialize() == "built"
+    (at, first), (_, second) = facts.stock_read("u1", "u2")
+    assert (at, first["name"].string_val) == (from_us(4_000_000), "right")
+    assert second["name"].WhichOneof("val") is None
+
+
+def test_full_replaces_whatever_redis_holds(facts: Facts) -> None:
+    facts.commit(row(5_000_000, "ann"))
+    facts.materialize()
+    [key] = list(facts.client.scan_iter(match=b"*rows"))
+    field = next(field for field, value in facts.client.hgetall(key).items() if b"ann" in value)
+    facts.client.hset(key, field, b"\x12\x03bob")
+    facts.client.hset(key, b"_ts:facts", Timestamp(seconds=99).SerializeToString())
+    assert facts.materialize() == "at head"
+    assert facts.materialize(full=True) == "built"
+    assert facts.stock_read("u1")[0][1]["name"].string_val == "ann"
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_of_rows_with_one_time_the_latest_commit_holds_online_and_offline(facts: Facts, attempt: int) -> None:
+    for name in ("first", "second", "third"):
+        facts.commit(row(2_000_000, name, known=5))
+    facts.materialize()
+    assert facts.stock_read("u1")[0][1]["name"].string_val == "third"
+    request = Request.of([facts.view], ["facts:name"], full_feature_names=False)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone='UTC'")
+        spine = pd.DataFrame({"user_id": ["u1"], "event_timestamp": [from_us(3_000_000)]})
+        found = PointInTimeQuery(request).run(connection, spine_of(connection, spine, ["user_id"]))
+    assert found["name"].to_pylist() == ["third"]
