@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from feast import FeatureStore
 
-from feature_repo.core.errors import DeclarationError, SettingsError
-from feature_repo.core.settings import Settings, load_settings
+from feature_repo.core.errors import DeclarationError
+from feature_repo.core.settings import Settings
 from feature_repo.engine.feature_store import open_store, quiet_feast
+from feature_repo.engine.services import check_home
 from serving.online_features import ServicePlan
 
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
@@ -25,8 +28,23 @@ class Label:
     dimension: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class _Compiled:
+    """What was compiled of one state of the registry; ``stamp`` is when that was written."""
+
+    stamp: int
+    store: FeatureStore
+    plans: dict[str, ServicePlan] = field(default_factory=dict)
+
+    @cached_property
+    def labels(self) -> dict[str, Label]:
+        with quiet_feast():
+            views = self.store.list_all_feature_views()
+        return {f"{view.name}__{each.name}": _label(view, each) for view in views for each in view.features}
+
+
 class Catalogue:
-    """Plans of feature services and labels of features, from the registry of a home.
+    """Plans of feature services and labels of features, from the registry of a home. Threads may share one.
 
     Raises
     ------
@@ -35,22 +53,15 @@ class Catalogue:
     """
 
     def __init__(self, settings: Settings) -> None:
-        home = load_settings().home
-        if settings.home != home:
-            raise SettingsError(
-                f"A client of {settings.home} was made while PORTRAIT_HOME is {home}; Feast reads the latter.",
-                hint=f"set PORTRAIT_HOME={settings.home}.",
-            )
+        check_home(settings)
         self._registry_path = settings.registry_path
-        self._store: FeatureStore | None = None
-        self._stamp = 0
-        self._plans: dict[str, ServicePlan] = {}
-        self._labels: dict[str, Label] = {}
+        self._compiling = Lock()  # Feast's registry is no place for two threads
+        self._compiled: _Compiled | None = None
 
     @property
     def project(self) -> str:
         """Feast project."""
-        return str(self._opened().project)
+        return str(self._current().store.project)
 
     def plan(self, service: str) -> ServicePlan:
         """Return how to read a service.
@@ -60,27 +71,27 @@ class Catalogue:
         DeclarationError
             Nothing was applied yet, or the registry has no such service.
         """
-        store = self._opened()
-        if service not in self._plans:
-            self._plans[service] = ServicePlan.of(store, service)
-        return self._plans[service]
+        compiled = self._current()
+        if service not in compiled.plans:
+            with self._compiling:
+                if service not in compiled.plans:
+                    compiled.plans[service] = ServicePlan.of(compiled.store, service)
+        return compiled.plans[service]
 
     def labels(self) -> dict[str, Label]:
         """Every feature's label by full name."""
-        store = self._opened()
-        if not self._labels:
-            with quiet_feast():
-                views = store.list_all_feature_views()
-            self._labels = {
-                f"{view.name}__{field.name}": _label(view, field) for view in views for field in view.features
-            }
-        return self._labels
+        compiled = self._current()
+        with self._compiling:
+            return compiled.labels
 
-    def _opened(self) -> FeatureStore:
-        stamp = self._changed_at()
-        if self._store is None or stamp != self._stamp:
-            self._store, self._stamp, self._plans, self._labels = open_store(), stamp, {}, {}
-        return self._store
+    def _current(self) -> _Compiled:
+        compiled, stamp = self._compiled, self._changed_at()
+        if compiled is None or compiled.stamp != stamp:
+            with self._compiling:
+                compiled = self._compiled
+                if compiled is None or compiled.stamp != stamp:
+                    compiled = self._compiled = _Compiled(stamp, open_store())
+        return compiled
 
     def _changed_at(self) -> int:
         try:

@@ -223,9 +223,9 @@ class ServicePlan:
 
     def _check_written(self, client: Any, part: OrdinaryPart, raw: Sequence[list[bytes | None]]) -> None:
         # Rows may have been pushed one by one, without a position; without either nothing was ever written.
-        if any(row[0] for row in raw) or Positions(client, self.reader.project).position(part.view):
+        if any(row[0] for row in raw) or Positions(client, self.reader.project).held(part.declared):
             return
         raise NotMaterializedError(
-            f"View '{part.view}' has no rows in Redis.",
+            f"View '{part.declared.name}' has no rows in Redis.",
             hint="run `portrait jobs materialize` (or `feast materialize`).",
         )

@@ -129,18 +129,10 @@ def freshness(plan: ServicePlan, client: Any, project: str, row: pa.Table, at: i
         The server does not answer.
     """
     positions = Positions(client, project)
-    versions = {part.view.name: _windowed_version(positions, part.view.name) for part in plan.windowed}
-    for part in plan.ordinary:
-        position = positions.position(part.view)
-        versions[part.view] = position.version if position else None
+    held = {part.declared.name: positions.held(part.declared) for part in (*plan.windowed, *plan.ordinary)}
+    versions = {view: position.version if position else None for view, position in held.items()}
     last = max(_last_events(plan, row, at), default=None)
     return Freshness(from_us(at), versions, None if last is None else from_us(last))
-
-
-def _windowed_version(positions: Positions, view: str) -> int | None:
-    layout = positions.serving(view)
-    position = positions.position(view, layout.state_hash, layout.generation) if layout else None
-    return position.version if position else None
 
 
 def _last_events(plan: ServicePlan, row: pa.Table, at: int) -> Iterator[int]:

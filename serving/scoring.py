@@ -9,32 +9,36 @@ model runs the code that was logged with it: whoever can write to the registry i
 from __future__ import annotations
 
 import json
-import logging
-import urllib.error
-import urllib.request
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 from feature_repo.core.clock import SECOND, Clock
-from feature_repo.core.errors import ModelUnavailableError
+from feature_repo.core.errors import ModelUnavailableError, StoreUnavailableError
+from feature_repo.core.mlflow_client import champion_of, open_mlflow, quiet_mlflow, unavailable
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import mask_password
 from serving.models import Model
 
-CHAMPION = "champion"
 REFRESH_US = 10 * SECOND
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    model: Model
+    checked_at: int
 
 
 class ModelRegistry:
     """Champions of the registry the settings name; a new champion is noticed within ten seconds.
 
-    While MLflow does not answer, a model that is loaded goes on answering.
+    While MLflow does not answer, a model that is loaded goes on answering. Threads may share a registry: while one asks
+    MLflow, the others go on with what is loaded.
 
     Parameters
     ----------
@@ -46,8 +50,8 @@ class ModelRegistry:
         self._settings = settings
         self._clock = clock
         self._timeout_s = timeout_s
-        self._loaded: dict[str, Model] = {}
-        self._checked_at: dict[str, int] = {}
+        self._refreshing = Lock()
+        self._loaded: dict[str, _Loaded] = {}  # changed under the lock alone
 
     def champion(self, task: str) -> Model:
         """Return the model that answers for a task.
@@ -57,21 +61,36 @@ class ModelRegistry:
         ModelUnavailableError
             There is no champion, MLflow does not answer, or the version is none that Portrait can use.
         """
-        known, now = self._loaded.get(task), self._clock.now_us()
-        if known is not None and now - self._checked_at[task] < REFRESH_US:
-            return known
+        known = self._loaded.get(task)
+        if known is not None and self._fresh(known):
+            return known.model
+        if not self._refreshing.acquire(blocking=known is None) and known is not None:
+            return known.model
         try:
-            model = self._current(task, known)
-        except _UnreachableError as error:
+            return self._refreshed(task)
+        finally:
+            self._refreshing.release()
+
+    def _fresh(self, loaded: _Loaded) -> bool:
+        return self._clock.now_us() - loaded.checked_at < REFRESH_US
+
+    def _refreshed(self, task: str) -> Model:
+        known = self._loaded.get(task)
+        if known is not None and self._fresh(known):  # by the thread that was waited for
+            return known.model
+        now = self._clock.now_us()
+        try:
+            model = self._current(task, known.model if known else None)
+        except StoreUnavailableError as error:
             if known is None:
                 raise ModelUnavailableError(error.what, hint=error.hint) from None
-            model = known
-        self._loaded[task], self._checked_at[task] = model, now
+            model = known.model
+        self._loaded[task] = _Loaded(model, now)
         return model
 
     def _current(self, task: str, known: Model | None) -> Model:
         with self._client() as client:
-            version = _champion(client, task) if client else None
+            version = champion_of(client, task) if client else None
             if version is None:
                 self._loaded.pop(task, None)
                 raise ModelUnavailableError(
@@ -90,34 +109,12 @@ class ModelRegistry:
             yield None
             return
         try:
-            with _quiet():
-                _probe(uri, self._timeout_s)
-                from mlflow import MlflowClient  # noqa: PLC0415 - seconds
-
-                yield MlflowClient(tracking_uri=uri, registry_uri=uri)
-        except ModelUnavailableError:
+            with quiet_mlflow():
+                yield open_mlflow(uri, timeout_s=self._timeout_s)
+        except (ModelUnavailableError, StoreUnavailableError):
             raise
         except Exception as error:
-            raise _UnreachableError(
-                f"MLflow at {mask_password(uri)} cannot be read: {_first_line(error)}",
-                hint="start the server MLFLOW_TRACKING_URI names, or unset it to use the database below the home.",
-            ) from error
-
-
-class _UnreachableError(ModelUnavailableError):
-    pass
-
-
-def _champion(client: Any, task: str) -> Any | None:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
-
-    try:
-        return client.get_model_version_by_alias(task, CHAMPION)
-    except MlflowException as error:
-        # An alias that is not set is an "invalid parameter" to MLflow, as is a name no model can have.
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            return None
-        raise
+            raise unavailable(uri, error) from error
 
 
 def _load(client: Any, version: Any, uri: str) -> Model:
@@ -149,35 +146,3 @@ def _scorer(loaded: Any) -> Any:
     if not callable(scorer.score) or not len(scorer.columns):
         raise ValueError("its Python model has no columns.")
     return scorer
-
-
-def _probe(uri: str, timeout_s: float) -> None:
-    """Ask a server whether it is there: MLflow itself goes on trying for minutes."""
-    parts = urlsplit(uri)
-    if parts.scheme not in {"http", "https"}:
-        return
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/health"
-    try:
-        urllib.request.urlopen(address, timeout=timeout_s).close()  # noqa: S310 - the scheme was checked
-    except urllib.error.HTTPError as answer:
-        answer.close()  # whatever it says, it answers
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MLflow's warnings, log lines, prints and progress bars to itself."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    return mask_password((str(error).splitlines() or [type(error).__name__])[0])

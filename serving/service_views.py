@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from feast import FeatureStore, OnDemandFeatureView
+from feast import FeatureStore
 from feast.infra.online_stores.helpers import _mmh3
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
@@ -18,6 +18,7 @@ from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DeclarationError
 from feature_repo.engine.entity_keys import entity_keys
 from feature_repo.engine.kernels import FLOAT, INT, TIME, Values
+from feature_repo.engine.services import StoredView, service_views
 from feature_repo.engine.spec import WindowedFeature, WindowedView, is_windowed, windowed_view_of
 
 INSTANT = pa.timestamp("us", "UTC")
@@ -73,8 +74,9 @@ class EntityRows:
 
 @dataclass(frozen=True)
 class WindowedPart:
-    """Features of a windowed view, named ``<prefix>__<feature>``."""
+    """Features of a windowed view, named ``<prefix>__<feature>``; ``declared`` is Feast's own view."""
 
+    declared: Any
     prefix: str
     entity: EntityPart
     view: WindowedView
@@ -97,6 +99,8 @@ class OrdinaryPart:
 
     Attributes
     ----------
+    declared
+        Feast's own view.
     types
         Arrow types by full name.
     fields
@@ -105,7 +109,7 @@ class OrdinaryPart:
         Microseconds a row holds; 0 for ever.
     """
 
-    view: str
+    declared: Any
     entity: EntityPart
     types: dict[str, pa.DataType]
     fields: tuple[bytes, ...]
@@ -158,75 +162,51 @@ def service_parts(
     DeclarationError
         An on-demand view is not a pandas function, or a type is not a scalar.
     """
-    views = {view.name: view for view in store.list_all_feature_views()}
-    projections = [(each, views[each.name]) for each in store.get_feature_service(service).feature_view_projections]
-    stored = _stored(projections, views)
+    found = service_views(store, service)
     return (
-        tuple(_windowed(*each) for each in stored if is_windowed(each[1])),
-        tuple(_ordinary(*each) for each in stored if not is_windowed(each[1])),
-        tuple(_on_demand(projection, view) for projection, view in projections if _is_on_demand(view)),
+        tuple(_windowed(each) for each in found.stored if is_windowed(each.view)),
+        tuple(_ordinary(each) for each in found.stored if not is_windowed(each.view)),
+        tuple(_on_demand(view) for view in found.on_demand),
     )
 
 
-def _is_on_demand(view: Any) -> bool:
-    return isinstance(view, OnDemandFeatureView)
+def _entity(view: Any) -> EntityPart:
+    keys, renamed = tuple(sorted(view.join_keys)), view.projection.join_key_map or {}
+    return EntityPart(keys, tuple(renamed.get(key, key) for key in keys))
 
 
-def _stored(
-    projections: Sequence[tuple[Any, Any]], views: Mapping[str, Any]
-) -> list[tuple[str, Any, EntityPart, list[str]]]:
-    """Every stored view the service or one of its on-demand views reads: prefix, view, entity and feature names."""
-    found: dict[str, tuple[str, Any, EntityPart, list[str]]] = {}
-    for projection in _sources(projections):
-        view, prefix = views[projection.name], projection.name_to_use()
-        keys = tuple(sorted(view.join_keys))
-        entity = EntityPart(keys, tuple(projection.join_key_map.get(key, key) for key in keys))
-        *_, names = found.setdefault(prefix, (prefix, view, entity, []))
-        names += [each.name for each in projection.features if each.name not in (*keys, *names)]
-    return list(found.values())
+def _windowed(stored: StoredView) -> WindowedPart:
+    spec = windowed_view_of(stored.view)
+    features = tuple(spec.feature(name) for name in stored.features)
+    return WindowedPart(stored.view, stored.prefix, _entity(stored.view), spec, features)
 
 
-def _sources(projections: Sequence[tuple[Any, Any]]) -> Iterator[Any]:
-    for projection, view in projections:
-        if _is_on_demand(view):
-            yield from view.source_feature_view_projections.values()
-        else:
-            yield projection
-
-
-def _windowed(prefix: str, view: Any, entity: EntityPart, names: Sequence[str]) -> WindowedPart:
-    spec = windowed_view_of(view)
-    return WindowedPart(prefix, entity, spec, tuple(spec.feature(name) for name in names))
-
-
-def _ordinary(prefix: str, view: Any, entity: EntityPart, names: Sequence[str]) -> OrdinaryPart:
+def _ordinary(stored: StoredView) -> OrdinaryPart:
+    view, names = stored.view, stored.features
     kinds = {field.name: field.dtype for field in view.schema}
     return OrdinaryPart(
-        view=view.name,
-        entity=entity,
-        types={f"{prefix}__{name}": _arrow_type(view.name, name, kinds[name]) for name in names},
+        declared=view,
+        entity=_entity(view),
+        types={f"{stored.prefix}__{name}": _arrow_type(view.name, name, kinds[name]) for name in names},
         fields=(f"_ts:{view.name}".encode(), *(_mmh3(f"{view.name}:{name}") for name in names)),
         ttl=delta_us(view.ttl) if view.ttl else 0,
     )
 
 
-def _on_demand(projection: Any, view: Any) -> OnDemandPart:
+def _on_demand(view: Any) -> OnDemandPart:
     if view.mode != "pandas" or view.aggregations or view.source_request_sources:
         raise DeclarationError(
             f"On-demand view '{view.name}' is not a pandas function of stored features alone.",
             hint="declare it with mode='pandas', without aggregations and request sources; or read it with "
             "`FeatureStore.get_online_features`.",
         )
-    prefix = projection.name_to_use()
+    prefix, names = view.projection.name_to_use(), [field.name for field in view.projection.features]
     sources = view.source_feature_view_projections.values()
     kinds = {field.name: field.dtype for field in view.features}
     return OnDemandPart(
         inputs=tuple(f"{source.name_to_use()}__{field.name}" for source in sources for field in source.features),
-        outputs={f"{prefix}__{field.name}": field.name for field in projection.features},
-        types={
-            f"{prefix}__{field.name}": _arrow_type(view.name, field.name, kinds[field.name])
-            for field in projection.features
-        },
+        outputs={f"{prefix}__{name}": name for name in names},
+        types={f"{prefix}__{name}": _arrow_type(view.name, name, kinds[name]) for name in names},
         function=view.feature_transformation.udf,
     )
 

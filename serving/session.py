@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, TypeVar
 
 import redis
@@ -15,7 +16,7 @@ Answer = TypeVar("Answer")
 
 
 class RedisSession:
-    """Asks questions of the Redis of some settings.
+    """Asks questions of the Redis of some settings. Threads may share one.
 
     Parameters
     ----------
@@ -26,6 +27,7 @@ class RedisSession:
     def __init__(self, settings: Settings, *, timeout_s: float) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
+        self._connecting = Lock()
         self._client: Any = None
 
     def ask(self, question: Callable[[Any], Answer]) -> Answer:
@@ -36,11 +38,11 @@ class RedisSession:
         StoreUnavailableError
             Redis does not answer; the next question connects again, wherever Redis is by then.
         """
-        client = self._client = self._client or connect_redis(self._settings, timeout_s=self._timeout_s, retries=1)
+        client = self._connected()
         try:
             return question(client)
         except redis.RedisError as error:
-            self.close()
+            self._forget(client)
             raise self._explained(error) from None
 
     def close(self) -> None:
@@ -48,6 +50,20 @@ class RedisSession:
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+    def _connected(self) -> Any:
+        if (client := self._client) is not None:
+            return client
+        with self._connecting:
+            if self._client is None:
+                self._client = connect_redis(self._settings, timeout_s=self._timeout_s, retries=1)
+            return self._client
+
+    def _forget(self, client: Any) -> None:
+        # Other threads may be in the middle of an answer: connections in use are left to them.
+        if self._client is client:
+            self._client = None
+        client.connection_pool.disconnect(inuse_connections=False)
 
     def _explained(self, error: redis.RedisError) -> StoreUnavailableError:
         try:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
@@ -20,6 +16,7 @@ from feature_repo.core.clock import SystemClock
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.core.stores import connect_redis, redis_url
 from feature_repo.jobs import services
+from support_commands import run_portrait
 
 # Two shared cores: how long an example takes says nothing about the code.
 hypothesis.settings.register_profile("portrait", deadline=None)
@@ -63,7 +60,7 @@ def redis(settings: Settings) -> Iterator[redis_py.Redis]:
         yield client
 
 
-STEPS = ("up", "events demo", "features apply", "jobs materialize", "train redemption", "down")
+STEPS = ("demo", "down")
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +68,8 @@ def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the demo loaded, materialized and trained on: made once for all workers, by a user's commands."""
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    home, done = root / "shop", root / "shop.done"
+    # A name that paths, URIs and globs all treat differently.
+    home, done = root / "张三 shop", root / "shop.done"
     with (root / "shop.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
@@ -99,19 +97,3 @@ def shop(shop_home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PORTRAIT_HOME", str(shop_home))
     return load_settings()
-
-
-def run_portrait(words: str, home: Path, *, expect: int = 0) -> dict[str, Any]:
-    """Run a command in its own process with ``--json`` and return its object."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PORTRAIT_", "MLFLOW_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "feature_repo.cli", *words.split(), "--json"],
-        env={**environment, "PORTRAIT_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == expect, f"portrait {words} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found

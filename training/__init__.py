@@ -28,17 +28,9 @@ _HOMES = {
     "up_to_date": "registry",
 }
 
-# The libraries read these when they are imported, which no module of this package does before this one has run. Idle
-# OpenMP threads would otherwise spin, which on shared cores costs more than the work.
-_LIBRARIES = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-}
-for _name, _value in _LIBRARIES.items():
-    os.environ.setdefault(_name, _value)
+# OpenMP reads it when a library that uses it is imported, which no module of this package does before this one has run.
+# Idle threads would otherwise spin, which on shared cores costs more than the work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> Any:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from feature_repo.core.clock import from_us
+from training.datasets import Dataset
 from training.evaluate import Estimate, Evaluation
+from training.labels import AT
 from training.pictures import importance
-from training.task import Task
+from training.task import KNOWN_AT, Task
 from training.trained import Trained
 
 _SHOWN = ("auc", "average_precision", "logloss", "ece")
 _NOISE = 0.005
 _TOP = 10
+_INSTANT = "%Y-%m-%d %H:%M UTC"
 
 
 def model_card(trained: Trained) -> str:
@@ -21,6 +25,7 @@ def model_card(trained: Trained) -> str:
         f"# {task.name}",
         task.description,
         _measured(trained),
+        _table(["rows", "observed from", "observed until", "answers known by"], _instants(trained.data)),
         _table(["", "AUC", "average precision", "log loss", "ECE"], _scores(trained)),
         _boosting(trained),
         "## Gates",
@@ -43,11 +48,20 @@ def _measured(trained: Trained) -> str:
         f"{int(rows.sum()):,} rows ({data.labels[rows].mean():.1%} positive)" for rows in (data.train, data.test)
     )
     embargoed = int((~data.train & ~data.test).sum())
+    cut = from_us(data.split.cut)
+    end = cut + data.task.holdout
     return (
         f"Fitted on {train} whose answers were known before the first test row, measured on {test} observed later. "
         f"{embargoed:,} rows whose answers overlap the test stretch serve neither. Features are those of the instant "
-        "of the question. Intervals are 95%, resampled by shopper."
+        "of the question. Intervals are 95%, resampled by shopper. The log ends with the last "
+        f"`{data.task.pulse}` event, {end:{_INSTANT}}; the test stretch begins {cut:{_INSTANT}}."
     )
+
+
+def _instants(data: Dataset) -> Iterable[list[str]]:
+    for name, rows in {"fitted on": data.train, "of them validated on": data.valid, "measured on": data.test}.items():
+        at, known_at = data.frame.loc[rows, AT], data.frame.loc[rows, KNOWN_AT]
+        yield [name, *(f"{instant:{_INSTANT}}" for instant in (at.min(), at.max(), known_at.max()))]
 
 
 def _scores(trained: Trained) -> Iterable[list[str]]:

@@ -17,7 +17,8 @@ from feature_repo.core.errors import DeclarationError, did_you_mean
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import Contract, service_contract
 from feature_repo.engine.feature_store import open_store, quiet_feast
-from training.features import features_at, service_views
+from feature_repo.engine.services import service_views
+from training.features import features_at
 from training.labels import AT, label_rows
 from training.log_views import Versions, head_versions, tables_in
 from training.split import Mask, Split, split_by_time
@@ -178,8 +179,9 @@ def _check_inputs(task: Task, frame: pd.DataFrame, features: tuple[str, ...]) ->
     infinite = [name for name in inputs if np.isinf(frame[name].to_numpy(np.float64, na_value=np.nan)).any()]
     if infinite:
         raise DeclarationError(
-            f"Features {', '.join(infinite)} are infinite in some rows.",
-            hint="a ratio over nothing is NULL: divide by `below.where(below != 0)`.",
+            f"Inputs {', '.join(infinite)} are infinite in some rows.",
+            hint="a sum of events past 1.8e308 overflowed: correct their amounts; or a ratio was taken over zero: make "
+            "it NULL, divide by `below.where(below != 0)`.",
         )
 
 

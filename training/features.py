@@ -9,77 +9,24 @@ earlier; at the head, and without ordinary views, the values are those of Feast'
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
-from feast import FeatureService, FeatureStore, OnDemandFeatureView
 from feast.infra.offline_stores.offline_store import RetrievalMetadata
 
-from feature_repo.core.errors import SettingsError
-from feature_repo.core.settings import Settings, load_settings
+from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.offline_store import DuckDBRetrievalJob
 from feature_repo.engine.point_in_time import EVENT_TIMESTAMP, PointInTimeQuery, Request, spine_of
-from feature_repo.engine.sources import located
+from feature_repo.engine.services import ServiceViews, check_home
 from feature_repo.engine.spec import is_windowed
 
 BEFORE = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, eq=False)
-class ServiceViews:
-    """The views behind a feature service.
-
-    Attributes
-    ----------
-    names
-        Full feature names (``view__feature``), in the service's order.
-    refs
-        ``view:feature`` of everything to ask for, inputs of on-demand views included.
-    stored, on_demand
-        Views with a source, and those computed on top.
-    """
-
-    names: tuple[str, ...]
-    refs: tuple[str, ...]
-    stored: tuple[Any, ...]
-    on_demand: tuple[OnDemandFeatureView, ...]
-
-    @property
-    def tables(self) -> set[str]:
-        """Tables of the log the views read."""
-        return {table for view in self.stored if (table := _log_table(view))}
-
-
-def service_views(store: FeatureStore, service: str) -> ServiceViews:
-    """Resolve a feature service.
-
-    Raises
-    ------
-    feast.errors.FeatureServiceNotFoundException
-        The registry has no such service.
-    """
-    known = {view.name: view for view in store.list_all_feature_views()}
-    found = store.get_feature_service(service)
-    refs = list(_refs(found))
-    on_demand = []
-    stored: dict[str, Any] = {}
-    for projection in _projections(found, known):
-        view = known[projection.name].with_projection(projection)
-        if isinstance(view, OnDemandFeatureView):
-            on_demand.append(view)
-        else:
-            stored.setdefault(projection.name_to_use(), view)
-            refs += [f"{projection.name_to_use()}:{feature.name}" for feature in projection.features]
-    names = tuple(ref.replace(":", "__", 1) for ref in _refs(found))
-    return ServiceViews(names, tuple(dict.fromkeys(refs)), tuple(stored.values()), tuple(on_demand))
 
 
 def features_at(
@@ -105,7 +52,7 @@ def features_at(
     SettingsError
         ``settings`` are not of the home ``PORTRAIT_HOME`` names, whose registry and log Feast reads.
     """
-    _check_home(settings)
+    check_home(settings)
     stored = Retrieval(views, spine, dict(versions), settings)
     job = DuckDBRetrievalJob(
         stored.run,
@@ -129,7 +76,7 @@ class Retrieval:
     def run(self, connection: duckdb.DuckDBPyConnection) -> pa.Table:
         """Ask windowed views at the instants, ordinary ones just before."""
         table = self._ask(connection, self.spine, windowed=True)
-        if all(is_windowed(view) for view in self.views.stored):
+        if all(is_windowed(each.view) for each in self.views.stored):
             return table
         earlier = self.spine.assign(**{EVENT_TIMESTAMP: self.spine[EVENT_TIMESTAMP] - BEFORE})
         with closing(connect_duckdb(self.settings)) as another:
@@ -139,34 +86,7 @@ class Retrieval:
         return table
 
     def _ask(self, connection: duckdb.DuckDBPyConnection, spine: pd.DataFrame, *, windowed: bool) -> pa.Table:
-        asked = [view for view in self.views.stored if is_windowed(view) == windowed]
-        pinned = {view.name: self.versions[table] for view in asked if (table := _log_table(view))}
-        request = Request.of(asked, self.views.refs, full_feature_names=True, versions=pinned)
+        asked = [each for each in self.views.stored if is_windowed(each.view) == windowed]
+        pinned = {each.view.name: self.versions[table] for each in asked if (table := each.log_table)}
+        request = Request.of([each.view for each in asked], self.views.refs, full_feature_names=True, versions=pinned)
         return PointInTimeQuery(request).run(connection, spine_of(connection, spine, request.join_keys))
-
-
-def _refs(service: FeatureService) -> Iterator[str]:
-    for projection in service.feature_view_projections:
-        yield from (f"{projection.name_to_use()}:{feature.name}" for feature in projection.features)
-
-
-def _projections(service: FeatureService, known: Mapping[str, Any]) -> Iterator[Any]:
-    for projection in service.feature_view_projections:
-        yield projection
-        if isinstance(known[projection.name], OnDemandFeatureView):
-            yield from known[projection.name].source_feature_view_projections.values()
-
-
-def _check_home(settings: Settings) -> None:
-    home = load_settings().home
-    if settings.home != home:
-        raise SettingsError(
-            f"A dataset of {settings.home} was asked for while PORTRAIT_HOME is {home}; Feast reads the latter.",
-            hint=f"set PORTRAIT_HOME={settings.home}.",
-        )
-
-
-def _log_table(view: Any) -> str | None:
-    """Name of the log's table a view reads; None for a view on a file of its own."""
-    path = Path(located(view.batch_source.path))
-    return path.name if path.parent == load_settings().log_root else None

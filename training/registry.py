@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.core.console import to_json
+from feature_repo.core.mlflow_client import CHAMPION, champion_of
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import fingerprint
 from training import scorer
@@ -29,7 +30,6 @@ from training.task import KNOWN_AT, LABEL, Task
 from training.tracking import experiment_id, tracking
 from training.trained import Trained
 
-CHAMPION = "champion"
 REPORT = "report.json"
 _RUNTIME = ("mlflow", "numpy", "pandas", "xgboost")
 
@@ -92,7 +92,7 @@ def up_to_date(task: Task, data: Dataset | None = None, settings: Settings | Non
     settings = settings or load_settings()
     data = data or dataset(task, settings)
     with tracking(settings) as client:
-        champion = _champion(client, task.name)
+        champion = champion_of(client, task.name)
     wanted = _identity(data)
     same = champion is not None and all(champion.tags.get(name) == value for name, value in wanted.items())
     return champion if same else None
@@ -113,23 +113,6 @@ def read_report(settings: Settings, run_id: str) -> dict[str, Any]:
             return dict(json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{REPORT}")))
         except (mlflow.MlflowException, OSError, ValueError):
             return {}
-
-
-def _champion(client: Any, name: str) -> Any | None:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
-    from mlflow.protos.databricks_pb2 import (  # noqa: PLC0415
-        INVALID_PARAMETER_VALUE,
-        RESOURCE_DOES_NOT_EXIST,
-        ErrorCode,
-    )
-
-    try:
-        return client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as error:
-        # MLflow says "invalid parameter" for an alias that is not set, "does not exist" for a model that is not there.
-        if error.error_code in map(ErrorCode.Name, (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)):
-            return None
-        raise
 
 
 def _create_version(client: Any, trained: Trained, uri: str, run_id: str) -> str:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from feature_repo.core.errors import StoreUnavailableError
+from feature_repo.core.mlflow_client import open_mlflow, quiet_mlflow, unavailable
 from feature_repo.core.settings import Settings, ensure_home
-from feature_repo.core.stores import mask_password
-
-_LOUD = ("mlflow", "alembic")
 
 
 @contextmanager
@@ -27,21 +22,31 @@ def tracking(settings: Settings) -> Iterator[Any]:
     StoreUnavailableError
         The server does not answer, or the database cannot be opened.
     """
+    _mlflow_home(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
+    with quiet_mlflow(), _pointed_at(settings.tracking_uri):
+        client = open_mlflow(settings.tracking_uri)
+        _ask(client, settings.tracking_uri)
+        yield client
+
+
+def _ask(client: Any, uri: str) -> None:
+    try:
+        client.search_experiments(max_results=1)
+    except Exception as error:
+        raise unavailable(uri, error) from error
+
+
+@contextmanager
+def _pointed_at(uri: str) -> Iterator[None]:
     import mlflow  # noqa: PLC0415 - seconds
 
-    _mlflow_home(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
     # MLflow keeps its address in the environment too, from where our settings would read it back: unset it as it was.
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    levels = {name: logging.getLogger(name).level for name in _LOUD}
     try:
-        for name in _LOUD:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        mlflow.set_tracking_uri(settings.tracking_uri)
-        yield _client(settings)
+        mlflow.set_tracking_uri(uri)
+        yield
     finally:
         mlflow.set_tracking_uri(before)
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def experiment_id(client: Any, settings: Settings, name: str) -> str:
@@ -53,25 +58,5 @@ def experiment_id(client: Any, settings: Settings, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=location))
 
 
-def _client(settings: Settings) -> Any:
-    from mlflow import MlflowClient  # noqa: PLC0415
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow's own use of SQLAlchemy
-            client = MlflowClient()
-            client.search_experiments(max_results=1)
-    except Exception as error:  # noqa: BLE001 - MLflow, SQLAlchemy and requests each have their own
-        raise StoreUnavailableError(
-            f"MLflow at {mask_password(settings.tracking_uri)} does not answer: {_first_line(error)}",
-            hint="start the server MLFLOW_TRACKING_URI names, or unset it to use the database below the home.",
-        ) from None
-    return client
-
-
 def _mlflow_home(settings: Settings) -> Path:
     return ensure_home(settings) / "mlflow"
-
-
-def _first_line(error: Exception) -> str:
-    return mask_password((str(error).splitlines() or [type(error).__name__])[0])

@@ -29,7 +29,7 @@ class Noun:
 
 
 Text = tuple[str, str]
-Sentence = Callable[[Noun, str, str, str], Text]
+Sentence = Callable[[Noun, Text, Text], Text]
 
 
 def feature_text(noun: Noun, column: str, function: str, window: str) -> Text:
@@ -40,42 +40,41 @@ def feature_text(noun: Noun, column: str, function: str, window: str) -> Text:
     >>> feature_text(Noun("visit", "visits", "到店"), "coupon_discount", "count", "7d")
     ('Number of visits with coupon discount in 7d.', '近7天有优惠券抵扣的到店次数')
     """
-    english, chinese = COLUMNS.get(column, (column, column))
+    labels = COLUMNS.get(column, (column, column))
     length = window
     for unit, word in (("d", "天"), ("h", "小时"), ("m", "分钟")):
         length = length.replace(unit, word)
     if function in _SENTENCES:
-        return _SENTENCES[function](noun, english, chinese, f"{window}|{length}")
-    return f"{function} of {english or noun.many} in {window}.", f"近{length}{noun.zh}{chinese}{function}"
+        return _SENTENCES[function](noun, labels, (window, length))
+    return f"{function} of {labels[0] or noun.many} in {window}.", f"近{length}{noun.zh}{labels[1]}{function}"
 
 
-def _count(noun: Noun, column: str, zh: str, window: str) -> Text:
-    english, chinese = window.split("|")
-    having, zh_having = (f" with {column}", f"有{zh}的") if column else ("", "")
-    return f"Number of {noun.many}{having} in {english}.", f"近{chinese}{zh_having}{noun.zh}次数"
+def _having(labels: Text) -> Text:
+    return (f" with {labels[0]}", f"有{labels[1]}的") if labels[0] else ("", "")
+
+
+def _count(noun: Noun, column: Text, window: Text) -> Text:
+    having, zh_having = _having(column)
+    return f"Number of {noun.many}{having} in {window[0]}.", f"近{window[1]}{zh_having}{noun.zh}次数"
+
+
+def _sum(noun: Noun, column: Text, window: Text) -> Text:
+    return f"Total {column[0]} of {noun.many} in {window[0]}.", f"近{window[1]}{noun.zh}{column[1]}合计"
 
 
 def _of_each(what: str, zh_what: str) -> Sentence:
-    def sentence(noun: Noun, column: str, zh: str, window: str) -> Text:
-        english, chinese = window.split("|")
-        return f"{what} {column} of one {noun.one} in {english}.", f"近{chinese}单次{noun.zh}{zh_what}{zh}"
+    def sentence(noun: Noun, column: Text, window: Text) -> Text:
+        said = f"{what} {column[0]} of one {noun.one} in {window[0]}."
+        return said, f"近{window[1]}单次{noun.zh}{zh_what}{column[1]}"
 
     return sentence
 
 
-def _sum(noun: Noun, column: str, zh: str, window: str) -> Text:
-    english, chinese = window.split("|")
-    return f"Total {column} of {noun.many} in {english}.", f"近{chinese}{noun.zh}{zh}合计"
-
-
 def _last(what: str, zh_what: str) -> Sentence:
-    def sentence(noun: Noun, column: str, zh: str, window: str) -> Text:
-        english, chinese = window.split("|")
-        having, zh_having = (f" with {column}", f"有{zh}的") if column else ("", "")
-        return (
-            f"{what} the last {noun.one}{having}, within {english}.",
-            f"{zh_having}最近一次{noun.zh}{zh_what}（{chinese}内）",
-        )
+    def sentence(noun: Noun, column: Text, window: Text) -> Text:
+        having, zh_having = _having(column)
+        said = f"{what} the last {noun.one}{having}, within {window[0]}."
+        return said, f"{zh_having}最近一次{noun.zh}{zh_what}（{window[1]}内）"
 
     return sentence
 

@@ -17,15 +17,6 @@ from feature_repo.core.clock import DAY
 Int = TypeVar("Int", int, npt.NDArray[np.int64])
 
 
-def tile_of(ts: Int, hop: int) -> Int:
-    """Index of the tile an instant falls into.
-
-    >>> tile_of(7, 5), tile_of(5, 5), tile_of(-1, 5)
-    (1, 1, -1)
-    """
-    return ts // hop
-
-
 def first_tile(at: Int, window: int, hop: int) -> Int:
     """Index of the oldest tile of the window read at ``at``.
 

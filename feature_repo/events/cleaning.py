@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_repo.core.errors import DataError
 from feature_repo.events.log import CLIENT_TIMESTAMP, EVENT_TIMESTAMP, INGESTED_AT
 from feature_repo.events.schema import INT_MAX, INT_MIN, arrow_schema
 from feature_repo.privacy.pseudonyms import PSEUDONYM_PATTERN
@@ -47,13 +48,10 @@ def complete(table: pa.Table, event_type: str) -> pa.Table:
     ------
     DeclarationError
         There is no such event type.
-    pa.ArrowInvalid
-        A column cannot be cast to its declared type.
+    DataError
+        A column has a value its declared type cannot hold.
     """
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
-        for field in arrow_schema(event_type)
-    ]
+    columns = [_column(table, field, event_type) for field in arrow_schema(event_type)]
     return pa.table(columns, names=arrow_schema(event_type).names)
 
 
@@ -69,7 +67,7 @@ def faults(table: pa.Table, event_type: str) -> pa.ChunkedArray:
     -------
     pa.ChunkedArray
         ``missing_<column>`` for NULL in a column that must not be, ``integer_out_of_range_<column>`` outside
-        ``-(2^63 - 1) .. 2^63 - 2``, ``user_id_not_a_pseudonym``.
+        ``-2^53 .. 2^53``, ``user_id_not_a_pseudonym``.
 
     >>> row = {"event_id": ["a"], "event_timestamp": [0], "ingested_at": [0], "user_id": ["2375"]}
     >>> faults(complete(pa.table(row), "purchase"), "purchase").to_pylist()
@@ -77,9 +75,30 @@ def faults(table: pa.Table, event_type: str) -> pa.ChunkedArray:
     """
     reasons = pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
     for reason, bad in _checks(table, event_type):
+        if not pc.any(bad).as_py():
+            continue  # as nearly always; a column of reasons is not built for nothing
         applies = pc.and_(pc.is_null(reasons), pc.fill_null(bad, False))
         reasons = pc.if_else(applies, reason, reasons)
     return reasons
+
+
+def named(user_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether each value is a pseudonym; NULL for NULL."""
+    return pc.match_substring_regex(user_ids, PSEUDONYM_PATTERN)
+
+
+def _column(table: pa.Table, field: pa.Field, event_type: str) -> pa.ChunkedArray | pa.Array:
+    if field.name not in table.column_names:
+        return pa.nulls(table.num_rows, field.type)
+    column = table[field.name]
+    try:
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Arrow's message quotes the value, which may name a person.
+        raise DataError(
+            f"Column '{field.name}' of '{event_type}' has a {column.type} that is no {field.type}.",
+            hint=f"bring it as {field.type}, or as a type all of whose values it can hold.",
+        ) from None
 
 
 def _checks(table: pa.Table, event_type: str) -> list[tuple[str, pa.ChunkedArray]]:
@@ -89,8 +108,7 @@ def _checks(table: pa.Table, event_type: str) -> list[tuple[str, pa.ChunkedArray
     ranges = [(f"integer_out_of_range_{name}", _out_of_range(table[name])) for name in integers]
     if USER_ID not in schema.names:
         return missing + ranges
-    raw = pc.invert(pc.match_substring_regex(table[USER_ID], PSEUDONYM_PATTERN))
-    return [*missing, *ranges, ("user_id_not_a_pseudonym", raw)]
+    return [*missing, *ranges, ("user_id_not_a_pseudonym", pc.invert(named(table[USER_ID])))]
 
 
 def _out_of_range(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from feature_repo.core.clock import DAY
 from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings
+from feature_repo.core.stores import connect_duckdb
 from feature_repo.events.wall_clock import WEEK, Instants, WallClock, wall_clock
 from feature_repo.privacy.pseudonyms import Pseudonymiser
 
@@ -197,8 +198,8 @@ class Journey:
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         # Without a directory for temporary files DuckDB cannot put raw household ids on disk.
-        self._connection = duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory})
-        self._connection.execute("SET TimeZone = 'UTC'; SET temp_directory = ''")
+        self._connection = connect_duckdb(settings)
+        self._connection.execute("SET temp_directory = ''")
         for name, columns in SOURCES.items():
             _read(self._connection, folder / f"{name}.parquet", name, columns)
         self._connection.execute(_VIEWS)

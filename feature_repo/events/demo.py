@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -12,16 +12,14 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
 from feature_repo.core.clock import Clock
 from feature_repo.core.errors import DataError, SettingsError
 from feature_repo.core.settings import Settings, ensure_home
-from feature_repo.events.cleaning import complete, normalise
+from feature_repo.core.stores import atomic_write
 from feature_repo.events.complete_journey import NO_MONEY, PACKAGE, TABLE_NAMES, Journey, package_folder
-from feature_repo.events.log import Commit
-from feature_repo.events.quarantine import quarantine_table
-from feature_repo.events.schema import log_table
+from feature_repo.events.door import Admitted, admit
+from feature_repo.events.quarantine import quarantine_rows
 from feature_repo.events.wall_clock import WEEK
 from feature_repo.privacy.pseudonyms import load_pseudonymiser
 
@@ -99,42 +97,38 @@ def load_demo(
         ensure_home(settings)
         weeks = _shift(settings.home, journey, clock, shift_weeks)
         journey.place(load_pseudonymiser(settings.home), weeks)
-        commits = dict(_publish(settings.log_root, journey, tell))
+        tables = dict(_publish(settings.log_root, journey, tell))
         rejected = quarantine_rows(settings.log_root, journey.rejected())
         rules = journey.rules()
     tell("done", 1.0)
-    return _report(commits, {NO_MONEY: rejected}, rules, weeks, time.monotonic() - started)
+    return _report(tables, rejected, rules, weeks, time.monotonic() - started)
 
 
-def quarantine_rows(log_root: Path, rows: pa.Table) -> int:
-    """Put refused rows into quarantine, those there already excepted; return how many were refused."""
-    table = quarantine_table(log_root)
-    table.ensure()
-    table.commit(rows)
-    return int(rows.num_rows)
-
-
-def _publish(log_root: Path, journey: Journey, tell: Progress) -> Iterator[tuple[str, Commit]]:
+def _publish(log_root: Path, journey: Journey, tell: Progress) -> Iterator[tuple[str, Admitted]]:
     for n, name in enumerate(TABLE_NAMES, start=1):
         tell(name, n / (len(TABLE_NAMES) + 2))
-        table = log_table(log_root, name)
-        table.ensure()
-        yield name, table.commit(complete(normalise(journey.table(name)), name))
+        yield name, admit(log_root, name, journey.table(name), source=PACKAGE)
 
 
 def _report(
-    commits: dict[str, Commit], quarantined: dict[str, int], rules: dict[str, int], weeks: int, seconds: float
+    tables: dict[str, Admitted], no_money: int, rules: dict[str, int], weeks: int, seconds: float
 ) -> LoadReport:
-    found = sum(commit.rows + commit.duplicates for name, commit in commits.items() if name != "payment")
+    refused = Counter({NO_MONEY: no_money})
+    for admitted in tables.values():
+        refused.update(admitted.quarantined)
     return LoadReport(
-        read=found + sum(quarantined.values()),
-        published={name: commit.rows for name, commit in commits.items()},
-        duplicates=sum(commit.duplicates for commit in commits.values()),
-        quarantined=quarantined,
+        read=no_money + sum(_rows(admitted) for name, admitted in tables.items() if name != "payment"),
+        published={name: admitted.published for name, admitted in tables.items()},
+        duplicates=sum(admitted.duplicates for admitted in tables.values()),
+        quarantined=dict(refused),
         rules=rules,
         shift_weeks=weeks,
         seconds=seconds,
     )
+
+
+def _rows(admitted: Admitted) -> int:
+    return admitted.published + admitted.duplicates + sum(admitted.quarantined.values())
 
 
 @contextmanager
@@ -185,6 +179,4 @@ def _kept_shift(path: Path) -> int | None:
 
 
 def _keep_shift(path: Path, weeks: int) -> None:
-    draft = path.with_name(f".demo.{os.getpid()}.json")
-    draft.write_text(json.dumps({"source": PACKAGE, "shift_weeks": weeks}) + "\n")
-    draft.replace(path)
+    atomic_write(path, json.dumps({"source": PACKAGE, "shift_weeks": weeks}) + "\n")

@@ -6,13 +6,17 @@ snapshot it was checked against, never holds an ``event_id`` twice, and every ro
 
 from __future__ import annotations
 
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import unquote
 
 import duckdb
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
@@ -55,7 +59,7 @@ class Snapshot:
     version
         Delta version; rows in it have ``log_version <= version``.
     files
-        Parquet files of the version.
+        Parquet files of the version: paths as the file system knows them, or addresses (``s3://...``).
     schema
         Arrow schema.
     """
@@ -72,8 +76,10 @@ class Snapshot:
         typed = f"SELECT {columns} WHERE false"
         if not self.files:
             return f"({typed})"
-        names = ", ".join("'" + file.replace("'", "''") + "'" for file in self.files)
-        return f"({typed} UNION ALL BY NAME FROM read_parquet([{names}], union_by_name=true))"
+        names = ", ".join("'" + _pattern(file).replace("'", "''") + "'" for file in self.files)
+        # Without a word about it, DuckDB takes a directory named 'user_id=7' for a column.
+        options = "union_by_name=true, hive_partitioning=false"
+        return f"({typed} UNION ALL BY NAME FROM read_parquet([{names}], {options}))"
 
 
 @dataclass(frozen=True)
@@ -93,14 +99,28 @@ def read_snapshot(path: str | Path, *, version: int | None = None) -> Snapshot:
     LogError
         There is no table at ``path``, or its transaction log is damaged.
     """
-    table = _load(path, version)
-    return Snapshot(
-        path=str(path),
-        table_id=str(table.metadata().id),
-        version=table.version(),
-        files=tuple(sorted(table.file_uris())),
-        schema=_arrow_schema(table),
-    )
+    return _snapshot(path, _load(path, version))
+
+
+@contextmanager
+def reading(*snapshots: Snapshot) -> Iterator[None]:
+    """Enclose DuckDB's reading of snapshots, up to the last row fetched: what is wrong with their files is our error.
+
+    Raises
+    ------
+    LogError
+        A Parquet file is missing, may not be read, or is damaged; the message names its table.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        concerned = [snapshot for snapshot in snapshots if _concerns(error, snapshot)]
+        if not concerned:
+            raise
+        names = " or ".join(f"'{Path(snapshot.path).name}'" for snapshot in concerned)
+        raise LogError(
+            f"Table {names} of the event log cannot be read: {_first_line(error)}", hint=_restore(concerned[0].path)
+        ) from None
 
 
 class LogTable:
@@ -157,7 +177,8 @@ class LogTable:
         for _ in range(MAX_ATTEMPTS):
             table = _load(self.path, None)
             held = table.transaction_version(app_id) if app_id else None
-            fresh = rows.slice(0, 0) if held is not None and held >= position else _unknown(rows, table)
+            committed = held is not None and held >= position
+            fresh = rows.slice(0, 0) if committed else _unknown(rows, _snapshot(self.path, table))
             if not fresh.num_rows:
                 return Commit(version=table.version(), rows=0, duplicates=rows.num_rows)
             stamped = fresh.append_column(LOG_VERSION, pa.array([table.version() + 1] * fresh.num_rows, pa.int64()))
@@ -184,7 +205,7 @@ class LogTable:
         if missing:
             raise LogError(f"Rows for table '{self.path.name}' lack {', '.join(missing)}.")
         if rows[EVENT_ID].null_count:
-            # One NULL in the table would make every later row look known: x NOT IN (..., NULL) is never true.
+            # A row without an id is never known, so it would be written again by every retry.
             raise LogError(
                 f"{rows[EVENT_ID].null_count} rows for table '{self.path.name}' have no {EVENT_ID}.",
                 hint="give each row an id that follows from its content, or put it into quarantine.",
@@ -219,9 +240,49 @@ def _load(path: str | Path, version: int | None) -> DeltaTable:
         ) from None
     except (DeltaError, OSError, ValueError) as error:
         raise LogError(
-            f"Table '{Path(path).name}' of the event log cannot be read: {error}",
-            hint=f"restore {path} from a backup, or move it away and import its events again.",
+            f"Table '{Path(path).name}' of the event log cannot be read: {_first_line(error)}", hint=_restore(path)
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    # delta-rs puts a Rust backtrace behind it.
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _restore(path: str | Path) -> str:
+    return f"restore {path} from a backup, or move it away and import its events again."
+
+
+def _concerns(error: duckdb.Error, snapshot: Snapshot) -> bool:
+    """Whether an error is about a file of the snapshot, and not about the query, memory or the disk that is spilled to.
+
+    A damaged header is a plain ``duckdb.Error`` that names no file.
+    """
+    if not isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
+        return type(error) is duckdb.Error
+    return any(Path(file).name in str(error) for file in snapshot.files)
+
+
+def _snapshot(path: str | Path, table: DeltaTable) -> Snapshot:
+    return Snapshot(
+        path=str(path),
+        table_id=str(table.metadata().id),
+        version=table.version(),
+        files=tuple(sorted(map(_file, table.file_uris()))),
+        schema=_arrow_schema(table),
+    )
+
+
+def _file(uri: str) -> str:
+    """Where a file is, from what delta-rs says: it percent-encodes local paths too, without a scheme before them."""
+    return uri if "://" in uri else unquote(uri)
+
+
+def _pattern(file: str) -> str:
+    """DuckDB takes the name of a file for a pattern: make it one that matches the file alone."""
+    if "://" in file:
+        return file
+    return "".join(f"[{letter}]" if letter in "[*?" else letter for letter in file)
 
 
 def _arrow_schema(table: DeltaTable) -> pa.Schema:
@@ -238,18 +299,22 @@ def _nullable(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_nullable(True) for field in schema])
 
 
-def _unknown(rows: pa.Table, table: DeltaTable) -> pa.Table:
+def _unknown(rows: pa.Table, snapshot: Snapshot) -> pa.Table:
     """Rows in order, the first of each ``event_id``, without those the table holds."""
-    files = table.file_uris()
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.register(
-            "batch", pa.table({EVENT_ID: rows[EVENT_ID], "n": pa.array(range(rows.num_rows), pa.int64())})
-        )
-        known = f"WHERE {EVENT_ID} NOT IN (SELECT {EVENT_ID} FROM read_parquet($files))" if files else ""
-        parameters: dict[str, Any] = {"files": files} if files else {}
+    batch = pa.table({EVENT_ID: rows[EVENT_ID], "n": pa.array(np.arange(rows.num_rows))})
+    with duckdb.connect(config=_bounds(snapshot)) as connection, reading(snapshot):
+        connection.register("batch", batch)
         chosen = connection.sql(
-            f"SELECT min(n) AS n FROM batch {known} GROUP BY {EVENT_ID} ORDER BY n", params=parameters
+            f"SELECT min(n) AS n FROM batch ANTI JOIN {snapshot.sql()} AS known USING ({EVENT_ID}) "
+            f"GROUP BY {EVENT_ID} ORDER BY n"
         ).to_arrow_table()
     if chosen.num_rows == rows.num_rows:
         return rows
-    return rows.take(pc.cast(chosen["n"], pa.int64()))
+    return rows.take(chosen["n"])
+
+
+def _bounds(snapshot: Snapshot) -> dict[str, str | int | bool]:
+    # A table knows no settings. Ids of ten million rows fit into this; more of them spill beside the table, where Delta
+    # ignores names with an underscore, and not into the working directory, which is DuckDB's own choice.
+    spill = Path(snapshot.path) / f"_spill-{os.getpid()}-{secrets.token_hex(4)}"
+    return {"threads": 2, "memory_limit": "1GB", "temp_directory": str(spill), "autoinstall_known_extensions": False}

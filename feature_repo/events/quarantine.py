@@ -18,7 +18,7 @@ QUARANTINE_SCHEMA = pa.schema(
             "event_id", pa.string(), nullable=False
         ),  # of the refused row; derived from its content if it had none
         pa.field("event_timestamp", _INSTANT),  # NULL if the row named none
-        pa.field("ingested_at", _INSTANT, nullable=False),
+        pa.field("ingested_at", _INSTANT),  # NULL if the row named none
         pa.field("user_id", pa.string()),  # pseudonym, so that erasure finds the row; NULL if the row named nobody
         pa.field("source", pa.string(), nullable=False),  # file or stream
         pa.field("line", pa.int64()),  # row of the file, the first is 0; NULL for streams
@@ -32,3 +32,11 @@ QUARANTINE_SCHEMA = pa.schema(
 def quarantine_table(log_root: Path) -> LogTable:
     """Open the table of refused rows; ``ensure()`` creates it. A row refused twice is kept once."""
     return LogTable(log_root / QUARANTINE, QUARANTINE_SCHEMA)
+
+
+def quarantine_rows(log_root: Path, rows: pa.Table) -> int:
+    """Put refused rows into quarantine, those there already excepted; return how many were refused."""
+    table = quarantine_table(log_root)
+    table.ensure()
+    table.commit(rows)
+    return int(rows.num_rows)

@@ -20,8 +20,9 @@ from feature_repo.core.errors import DeclarationError, did_you_mean
 from feature_repo.events.log import LogTable
 from feature_repo.privacy.pseudonyms import PSEUDONYM_PATTERN
 
-INT_MIN = -(2**63 - 1)
-INT_MAX = 2**63 - 2
+# Every integer between them is exact in every engine: as a double, in JSON, in a Redis script.
+INT_MIN = -(2**53)
+INT_MAX = 2**53
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=INT_MIN, le=INT_MAX)]

@@ -11,7 +11,8 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from feature_repo.core.settings import Settings
-from feature_repo.events.log import Snapshot, read_snapshot
+from feature_repo.core.stores import connect_duckdb
+from feature_repo.events.log import Snapshot, read_snapshot, reading
 from feature_repo.events.quarantine import QUARANTINE
 from feature_repo.events.schema import TABLES, table_path
 
@@ -51,9 +52,9 @@ def log_stats(settings: Settings) -> list[TableStats]:
     Raises
     ------
     LogError
-        A table's transaction log is damaged.
+        A table's transaction log or a file of it is damaged.
     """
-    with _connect(settings) as connection:
+    with connect_duckdb(settings) as connection:
         refused = _refused(connection, settings.log_root)
         names = [name for name in TABLES if _exists(table_path(settings.log_root, name))]
         return [_stats(connection, settings.log_root, name, refused.get(name, {})) for name in names]
@@ -72,11 +73,11 @@ def campaigns(settings: Settings) -> pa.Table:
     Raises
     ------
     LogError
-        The log has no exposures or no purchases.
+        The log has no exposures or no purchases, or they cannot be read.
     """
     exposures = read_snapshot(table_path(settings.log_root, "campaign_exposure"))
     purchases = read_snapshot(table_path(settings.log_root, "purchase"))
-    with _connect(settings) as connection:
+    with connect_duckdb(settings) as connection, reading(exposures, purchases):
         return connection.sql(f"""
             SELECT campaign_id, campaign_type, starts_at, ends_at, count(DISTINCT user_id) AS users,
                 starts_at < any_value(first) OR ends_at > any_value(last) AS censored
@@ -88,12 +89,6 @@ def campaigns(settings: Settings) -> pa.Table:
         """).to_arrow_table()
 
 
-def _connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(config={"threads": settings.threads, "memory_limit": settings.memory})
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
-
-
 def _exists(path: Path) -> bool:
     return bool(DeltaTable.is_deltatable(str(path)))
 
@@ -101,14 +96,12 @@ def _exists(path: Path) -> bool:
 def _stats(connection: duckdb.DuckDBPyConnection, log_root: Path, name: str, refused: dict[str, int]) -> TableStats:
     snapshot = read_snapshot(table_path(log_root, name))
     users = "count(DISTINCT user_id)" if "user_id" in snapshot.schema.names else "NULL::BIGINT"
-    [row] = (
-        connection.sql(f"""
+    with reading(snapshot):
+        counts = connection.sql(f"""
             SELECT count(*) AS rows, {users} AS users, min(event_timestamp) AS first, max(event_timestamp) AS last
             FROM {snapshot.sql()}
-        """)
-        .to_arrow_table()
-        .to_pylist()
-    )
+        """).to_arrow_table()
+    [row] = counts.to_pylist()
     return TableStats(
         name=name,
         **row,
@@ -127,10 +120,12 @@ def _size(snapshot: Snapshot) -> int:
 def _refused(connection: duckdb.DuckDBPyConnection, log_root: Path) -> dict[str, dict[str, int]]:
     if not _exists(log_root / QUARANTINE):
         return {}
-    rows = connection.sql(f"""
-        SELECT event_type, reason, count(*) AS n FROM {read_snapshot(log_root / QUARANTINE).sql()}
-        GROUP BY event_type, reason ORDER BY event_type, reason
-    """).to_arrow_table()
+    snapshot = read_snapshot(log_root / QUARANTINE)
+    with reading(snapshot):
+        rows = connection.sql(f"""
+            SELECT event_type, reason, count(*) AS n FROM {snapshot.sql()}
+            GROUP BY event_type, reason ORDER BY event_type, reason
+        """).to_arrow_table()
     refused: dict[str, dict[str, int]] = {}
     for row in rows.to_pylist():
         refused.setdefault(row["event_type"], {})[row["reason"]] = row["n"]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.core.errors import SettingsError
+from feature_repo.core.errors import DataError, SettingsError
 
 PSEUDONYM_PATTERN = r"^u_[0-9a-f]{32}$"
 KEY_BYTES = 32
@@ -49,9 +49,17 @@ class Pseudonymiser:
         self._keyed = hmac.new(key, digestmod=hashlib.sha256)
 
     def pseudonym(self, raw_or_pseudonym: str) -> str:
-        """Return the pseudonym of a raw id, or the pseudonym itself; never hashes twice."""
+        """Return the pseudonym of a raw id, or the pseudonym itself; never hashes twice.
+
+        Raises
+        ------
+        DataError
+            The id is empty or white space: one pseudonym for all whose id is not known would be one shopper.
+        """
         if is_pseudonym(raw_or_pseudonym):
             return raw_or_pseudonym
+        if not raw_or_pseudonym.strip():
+            raise DataError("A user id is empty.", hint="give the shop's id of the shopper; leave out who has none.")
         keyed = self._keyed.copy()
         keyed.update(raw_or_pseudonym.encode("utf-8", "surrogatepass"))
         return _PREFIX + keyed.hexdigest()[:_HEX_DIGITS]
@@ -63,6 +71,11 @@ class Pseudonymiser:
         ----------
         ids
             Strings, or integers, whose decimal digits are the id. NULL stays NULL.
+
+        Raises
+        ------
+        DataError
+            An id is empty or white space.
         """
         whole = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
         encoded = pc.dictionary_encode(whole.cast(pa.string()))
@@ -85,12 +98,13 @@ def key_path(home: Path) -> Path:
 
 
 def load_pseudonymiser(home: Path) -> Pseudonymiser:
-    """Read the home's key, making it at the first use.
+    """Read the home's key, making it at the first use, before anything is in the log.
 
     Raises
     ------
     SettingsError
-        The key cannot be read or written, has another length, or others than its owner may read it.
+        The key cannot be read or written, has another length, or others than its owner may read it; or there is none
+        though the log holds rows: a new key would give every shopper in it another pseudonym.
     """
     path = key_path(home)
     try:
@@ -110,6 +124,12 @@ def _create(path: Path) -> None:
     """Make the key if there is none. The name appears with all its bytes, and only once, whoever races for it."""
     if path.exists():
         return
+    # Asked again after the log: who wins the race for the first key may have committed by then.
+    if _log_has_rows(path.parents[1] / "log") and not path.exists():
+        raise SettingsError(
+            f"The pseudonym key {path} is missing, and the event log holds shoppers named with it.",
+            hint="restore keys/user_id.key from a backup; without one, start anew in another home (PORTRAIT_HOME).",
+        )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -124,6 +144,12 @@ def _create(path: Path) -> None:
         pass
     finally:
         draft.unlink()
+
+
+def _log_has_rows(log_root: Path) -> bool:
+    """Whether a Delta table was committed to after its creation, which is version 0; old versions may be gone."""
+    versions = (file.name.split(".")[0] for file in log_root.glob("*/_delta_log/*"))
+    return any(version.isdecimal() and int(version) > 0 for version in versions)
 
 
 def _check(path: Path, key: bytes, mode: int) -> None:

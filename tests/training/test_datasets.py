@@ -12,8 +12,9 @@ import pytest
 from feature_repo.core.errors import DeclarationError, SettingsError
 from feature_repo.core.settings import Settings
 from feature_repo.engine.feature_store import open_store
+from feature_repo.engine.services import service_views
 from training.datasets import Dataset, dataset
-from training.features import features_at, service_views
+from training.features import features_at
 from training.log_views import head_versions
 from training.recipe import Linear, Recipe
 from training.task import Task
@@ -95,6 +96,15 @@ def test_a_misspelt_input_of_a_recipe_is_found_before_anything_is_fitted(demo: S
     )
     with pytest.raises(DeclarationError, match="did you mean 'campaign_days'"):
         dataset(wrong)
+
+
+def test_a_sum_that_overflows_is_told_as_one(rows: Dataset, own_demo: Settings, write_to, redemption: Task):
+    shopper, at = rows.frame.loc[rows.test, ["user_id", "event_timestamp"]].iloc[0]
+    visit = {"user_id": shopper, "event_timestamp": (at - timedelta(days=1)).to_pydatetime(), "amount": 1.7e308}
+    write_to(own_demo, "payment", [visit, visit])
+    with pytest.raises(DeclarationError, match="user_payments__amount_sum_28d.* infinite") as caught:
+        dataset(redemption)
+    assert "overflowed" in caught.value.hint
 
 
 def test_settings_of_another_home_are_refused(demo: Settings, redemption: Task, tmp_path: Path):

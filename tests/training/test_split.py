@@ -21,9 +21,11 @@ def test_no_label_of_training_is_decided_after_the_test_begins(
         assert not (earlier & later).any()
         if earlier.any() and later.any():
             assert known_at[earlier].max() <= at[later].min()
-    assert not (split.train & ~(split.train | split.fit)).any()
-    assert (split.fit <= split.train).all()
-    assert (split.valid <= split.train).all()
+    for part in (split.fit, split.valid):
+        assert not (part & ~split.train).any()
+    straddles = split.train & ~split.fit & ~split.valid
+    assert (known_at[straddles] > split.cut - validation).all()
+    assert (at[straddles] < split.cut - validation).all()
 
 
 @given(rows, lengths)

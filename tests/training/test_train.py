@@ -18,14 +18,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_repo import cli
+from feature_repo.core.clock import from_us
 from feature_repo.core.errors import StoreUnavailableError
+from feature_repo.core.mlflow_client import CHAMPION
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import fingerprint
 from training import task as task_module
 from training.datasets import Dataset
 from training.job import TrainReport, train
 from training.recipe import Linear, Recipe
-from training.registry import CHAMPION, up_to_date
+from training.registry import up_to_date
 from training.task import Gate, Task
 from training.tracking import tracking
 
@@ -126,6 +128,10 @@ def test_a_run_carries_its_evidence(report: TrainReport, settings: Settings, row
     card = (folder / "model_card.md").read_text()
     assert "which is noise" in card
     assert "u_" not in card.replace("u_se", "")
+    observed = rows.frame.event_timestamp
+    for instant in (observed[rows.train].min(), observed[rows.test].max(), rows.frame.known_at[rows.train].max()):
+        assert f"{instant:%Y-%m-%d %H:%M} UTC" in card
+    assert f"test stretch begins {from_us(rows.split.cut):%Y-%m-%d %H:%M} UTC" in card
     for name in ("auc", "auc_low", "baseline/rfm_logistic/auc", "slice/campaign_type_B_C/ece"):
         assert np.isfinite(run.metrics[name]), name
 
@@ -240,6 +246,6 @@ def test_mlflow_points_where_it_did_before(home: Path):
 def test_a_server_that_is_away_is_told_without_its_password(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(StoreUnavailableError, match="does not answer") as caught, tracking(load_settings()):
+    with pytest.raises(StoreUnavailableError, match="cannot be read") as caught, tracking(load_settings()):
         pass
     assert "s3cret" not in str(caught.value)

@@ -1,0 +1,26 @@
+"""Run commands as a user does: in their own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def run_portrait(words: str, home: Path, *, expect: int = 0) -> dict[str, Any]:
+    """Run a command in its own process with ``--json`` and return its object."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PORTRAIT_", "MLFLOW_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "feature_repo.cli", *words.split(), "--json"],
+        env={**environment, "PORTRAIT_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == expect, f"portrait {words} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
