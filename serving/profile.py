@@ -129,7 +129,8 @@ def freshness(plan: ServicePlan, client: Any, project: str, row: pa.Table, at: i
         The server does not answer.
     """
     positions = Positions(client, project)
-    held = {part.declared.name: positions.held(part.declared) for part in (*plan.windowed, *plan.ordinary)}
+    views = [part.declared for part in plan.windowed] + [part.declared for part in plan.ordinary]
+    held = {view.name: positions.held(view) for view in views}
     versions = {view: position.version if position else None for view, position in held.items()}
     last = max(_last_events(plan, row, at), default=None)
     return Freshness(from_us(at), versions, None if last is None else from_us(last))

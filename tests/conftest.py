@@ -16,7 +16,7 @@ from feature_repo.core.clock import SystemClock
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.core.stores import connect_redis, redis_url
 from feature_repo.jobs import services
-from support_commands import run_portrait
+from support_commands import portrait
 
 # Two shared cores: how long an example takes says nothing about the code.
 hypothesis.settings.register_profile("portrait", deadline=None)
@@ -60,9 +60,6 @@ def redis(settings: Settings) -> Iterator[redis_py.Redis]:
         yield client
 
 
-STEPS = ("demo", "down")
-
-
 @pytest.fixture(scope="session")
 def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the demo loaded, materialized and trained on: made once for all workers, by a user's commands."""
@@ -73,10 +70,16 @@ def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (root / "shop.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            for step in STEPS:
-                run_portrait(step, home)
+            (root / "shop.txt").write_text(portrait("demo", home), "utf-8")
+            portrait("down", home)
             done.touch()
     return home
+
+
+@pytest.fixture(scope="session")
+def demo_text(built_shop: Path) -> str:
+    """What the first `portrait demo` printed."""
+    return (built_shop.parent / "shop.txt").read_text("utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -37,14 +37,15 @@ SHARES = {
 )
 def user_trends(inputs: pd.DataFrame) -> pd.DataFrame:
     """Visits and spend of 28 days, times 3, over those of 84."""
+    import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 
-    result = pd.DataFrame(index=inputs.index)
+    result = {}
     for name, column in (("visits_trend_28d_84d", "count"), ("spend_trend_28d_84d", "amount_sum")):
-        recent = inputs[f"user_payments__{column}_28d"].astype("float64")
-        usual = inputs[f"user_payments__{column}_84d"].astype("float64")
-        result[name] = 3.0 * recent / usual.where(usual != 0)
-    return result
+        recent = inputs[f"user_payments__{column}_28d"].to_numpy("float64", na_value=np.nan)
+        usual = inputs[f"user_payments__{column}_84d"].to_numpy("float64", na_value=np.nan)
+        result[name] = 3.0 * recent / np.where(usual != 0, usual, np.nan)
+    return pd.DataFrame(result, index=inputs.index)
 
 
 @on_demand_feature_view(
@@ -71,6 +72,7 @@ def user_trends(inputs: pd.DataFrame) -> pd.DataFrame:
 )
 def user_price_sensitivity(inputs: pd.DataFrame) -> pd.DataFrame:
     """Shares of visits, lines and money."""
+    import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 
     shares = {
@@ -81,8 +83,9 @@ def user_price_sensitivity(inputs: pd.DataFrame) -> pd.DataFrame:
         "discount_share_84d": ("user_purchases__retail_discount_sum_84d", "user_purchases__amount_sum_84d"),
         "redemptions_per_campaign_182d": ("user_redemptions__count_182d", "user_campaigns__count_182d"),
     }
-    result = pd.DataFrame(index=inputs.index)
+    result = {}
     for name, (part, whole) in shares.items():
-        below = inputs[whole].astype("float64")
-        result[name] = inputs[part].astype("float64") / below.where(below != 0)
-    return result
+        below = inputs[whole].to_numpy("float64", na_value=np.nan)
+        above = inputs[part].to_numpy("float64", na_value=np.nan)
+        result[name] = above / np.where(below != 0, below, np.nan)
+    return pd.DataFrame(result, index=inputs.index)

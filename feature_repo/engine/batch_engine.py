@@ -22,6 +22,7 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.core.stores import connect_duckdb, connect_redis, redis_answers
 from feature_repo.engine.builder import Materialized, Progress, StateBuilder
 from feature_repo.engine.row_writer import RowMaterializer
+from feature_repo.engine.sources import reading_from
 from feature_repo.engine.spec import is_windowed, windowed_view_of
 
 
@@ -85,6 +86,7 @@ def materialize_view(
         contextlib.closing(connect_duckdb(settings)) as connection,
         contextlib.closing(connect_redis(settings, same_server=True)) as client,
         redis_answers(),
+        reading_from(view.batch_source),
     ):
         if is_windowed(view):
             builder = StateBuilder(connection, client, project, clock)

@@ -19,7 +19,7 @@ from feast import FeatureView
 from feature_repo.core.clock import delta_us, to_us
 from feature_repo.core.errors import DataError, did_you_mean
 from feature_repo.engine.duckdb_sql import AT, ROW, Source, asof_sql, quote, windows_sql
-from feature_repo.engine.sources import relation_of, schema_of
+from feature_repo.engine.sources import reading_from, relation_of, schema_of
 from feature_repo.engine.spec import is_windowed, windowed_view_of
 from feature_repo.events.log import LOG_VERSION
 
@@ -145,7 +145,17 @@ class PointInTimeQuery:
         self.request = request
 
     def run(self, connection: duckdb.DuckDBPyConnection, spine: Spine) -> pa.Table:
-        """Return the spine's columns and the features, in the spine's order."""
+        """Return the spine's columns and the features, in the spine's order.
+
+        Raises
+        ------
+        LogError
+            A table of the log is missing or damaged.
+        """
+        with reading_from(*[view.view.batch_source for view in self.request.views]):
+            return self._run(connection, spine)
+
+    def _run(self, connection: duckdb.DuckDBPyConnection, spine: Spine) -> pa.Table:
         kept = [f"s.{quote(column)}" for column in spine.columns]
         joins = []
         for i, view in enumerate(self.request.views):

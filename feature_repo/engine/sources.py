@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +15,7 @@ from feast.data_source import DataSource
 
 from feature_repo.core.errors import DataError
 from feature_repo.core.settings import ensure_home, load_settings
-from feature_repo.events.log import Snapshot, read_snapshot
+from feature_repo.events.log import Snapshot, read_snapshot, reading
 from feature_repo.events.schema import TABLES, log_table
 
 
@@ -46,6 +49,19 @@ def snapshot_of(source: DataSource) -> Snapshot:
     return read_snapshot(located(source.path))
 
 
+@contextmanager
+def reading_from(*sources: DataSource) -> Iterator[None]:
+    """Turn what DuckDB raises about a damaged or missing file of these sources into an error that says what to do.
+
+    Raises
+    ------
+    LogError
+        A file of a Delta table cannot be read.
+    """
+    with reading(*[snapshot_of(source) for source in sources if is_delta(source)]):
+        yield
+
+
 def schema_of(source: DataSource) -> pa.Schema:
     """Arrow schema of a source."""
     return snapshot_of(source).schema if is_delta(source) else pq.read_schema(_parquet(source))
@@ -70,4 +86,4 @@ def _parquet(source: DataSource) -> str:
     path = located(source.path)
     if not Path(path).is_file():
         raise DataError(f"Source '{source.name}' has no file {path}.", hint="create it, or correct its path.")
-    return path.replace("'", "''")
+    return re.sub(r"([\[*?])", r"[\1]", path).replace("'", "''")

@@ -113,7 +113,7 @@ def reading(*snapshots: Snapshot) -> Iterator[None]:
     """
     try:
         yield
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:  # an Arrow reader of DuckDB raises OSError
         concerned = [snapshot for snapshot in snapshots if _concerns(error, snapshot)]
         if not concerned:
             raise
@@ -253,12 +253,12 @@ def _restore(path: str | Path) -> str:
     return f"restore {path} from a backup, or move it away and import its events again."
 
 
-def _concerns(error: duckdb.Error, snapshot: Snapshot) -> bool:
+def _concerns(error: Exception, snapshot: Snapshot) -> bool:
     """Whether an error is about a file of the snapshot, and not about the query, memory or the disk that is spilled to.
 
     A damaged header is a plain ``duckdb.Error`` that names no file.
     """
-    if not isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
+    if not isinstance(error, duckdb.IOException | duckdb.InvalidInputException | OSError):
         return type(error) is duckdb.Error
     return any(Path(file).name in str(error) for file in snapshot.files)
 

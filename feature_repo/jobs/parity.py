@@ -23,7 +23,7 @@ from feature_repo.engine.feature_store import open_store, stored_views
 from feature_repo.engine.kernels import Values
 from feature_repo.engine.point_in_time import EVENT_TIMESTAMP, PointInTimeQuery, Request, write_spine
 from feature_repo.engine.positions import Positions
-from feature_repo.engine.sources import is_delta, relation_of
+from feature_repo.engine.sources import is_delta, reading_from, relation_of
 from feature_repo.engine.spec import is_windowed, windowed_view_of
 from feature_repo.engine.window_reader import ViewRead, WindowReader
 
@@ -158,10 +158,11 @@ def parity(
     """
     with contextlib.closing(_Comparison(settings, clock.now_us())) as comparison, redis_answers():
         chosen = stored_views(comparison.store, views)
-        sampled = _sample(comparison.connection, chosen, users, seed)
-        for i, view in enumerate(chosen):
-            progress(view.name, i / len(chosen))
-            comparison.view(view, sampled)
+        with reading_from(*[view.batch_source for view in chosen]):
+            sampled = _sample(comparison.connection, chosen, users, seed)
+            for i, view in enumerate(chosen):
+                progress(view.name, i / len(chosen))
+                comparison.view(view, sampled)
     found = comparison.found
     return ParityReport(
         checked=comparison.checked,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feature_repo.core.errors import DataError
 from feature_repo.events.cleaning import complete, faults, normalise
 from feature_repo.events.schema import INT_MAX, INT_MIN, arrow_schema
 
@@ -107,6 +108,19 @@ def test_a_row_that_cannot_be_committed_says_why(change: dict, reason: str | Non
     good = {"event_id": "a", "event_timestamp": 0, "ingested_at": 0, "user_id": "u_" + "0" * 32, "quantity": 1}
     row = {name: [value] for name, value in {**good, **change}.items()}
     assert faults(complete(pa.table(row), "purchase"), "purchase").to_pylist() == [reason]
+
+
+@pytest.mark.parametrize("number", [INT_MIN, INT_MAX])
+def test_an_integer_of_the_log_is_exact_as_a_double(number: int) -> None:
+    assert int(float(number)) == number
+    outside = number + (1 if number > 0 else -1)
+    assert int(float(outside)) != outside
+
+
+def test_a_value_its_type_cannot_hold_is_named_by_its_column_and_not_quoted() -> None:
+    with pytest.raises(DataError, match="Column 'quantity' of 'purchase' has a string that is no int64") as caught:
+        complete(pa.table({"quantity": ["2375 Ada"]}), "purchase")
+    assert "Ada" not in str(caught.value)
 
 
 def test_an_empty_table_has_no_faults() -> None:

@@ -17,6 +17,7 @@ from feature_repo.events.complete_journey import SOURCES, TABLE_NAMES, Journey, 
 from feature_repo.events.demo import load_demo
 from feature_repo.events.log import read_snapshot
 from feature_repo.events.schema import arrow_schema
+from feature_repo.events.stats import log_stats
 from feature_repo.events.wall_clock import WEEK
 from feature_repo.privacy.pseudonyms import Pseudonymiser, load_pseudonymiser
 
@@ -231,8 +232,9 @@ def test_another_shift_than_the_homes_is_refused(demo) -> None:
 
 
 @pytest.fixture(scope="module")
-def journey() -> Journey:
-    return Journey(package_folder(), Settings(threads=2, memory="2GB"))
+def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
+    home = tmp_path_factory.mktemp("journey") / "home"
+    return Journey(package_folder(), Settings(home=home, threads=2, memory="2GB"))
 
 
 @pytest.mark.parametrize("weeks", [0, 1, -3, 35, 463])
@@ -314,7 +316,7 @@ def test_a_damaged_file_is_named_and_nothing_is_written(
         shutil.copy(folder / "products.parquet", file)
     with pytest.raises(DataError, match=rf"'{name}\.parquet' is (missing|damaged).*(?s:.)*Hint: run `pip install"):
         load_demo(own_settings, CLOCK, folder=folder)
-    assert not own_settings.home.exists()
+    assert not [path for path in own_settings.home.rglob("*") if path.is_file()]
 
 
 def test_a_page_damaged_in_the_middle_is_found_before_anything_is_written(
@@ -329,7 +331,7 @@ def test_a_page_damaged_in_the_middle_is_found_before_anything_is_written(
     file.write_bytes(whole)
     with pytest.raises(DataError, match=r"transactions\.parquet"):
         load_demo(own_settings, CLOCK, folder=folder)
-    assert not own_settings.home.exists()
+    assert not [path for path in own_settings.home.rglob("*") if path.is_file()]
 
 
 def test_too_little_memory_says_how_much_is_needed(own_settings: Settings) -> None:
@@ -360,6 +362,30 @@ def test_an_interrupted_import_goes_on_where_it_stopped(tmp_path: Path, own_sett
     assert report.published["purchase"] == 0
     assert report.published["payment"] > 0
     assert load_demo(own_settings, later, folder=few).published["payment"] == 0
+
+
+def test_a_refused_line_is_in_quarantine_and_in_the_report(tmp_path: Path, own_settings: Settings) -> None:
+    few = shuffled(tmp_path / "few")
+    file = few / "transactions.parquet"
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute(f"CREATE TABLE t AS FROM '{file}'")
+        connection.execute("ALTER TABLE t ALTER quantity TYPE BIGINT")
+        connection.execute(
+            "UPDATE t SET quantity = 9007199254740993 WHERE product_id = (SELECT max(product_id) FROM t "
+            "JOIN 'PRODUCTS' USING (product_id) WHERE product_type NOT LIKE 'GASOLINE%' AND sales_value > 0)".replace(
+                "PRODUCTS", str(few / "products.parquet")
+            )
+        )
+        connection.execute(f"COPY t TO '{file}'")
+    report = load_demo(own_settings, CLOCK, folder=few)
+    refused = report.quarantined
+    assert set(refused) == {"no_money", "integer_out_of_range_quantity", "integer_out_of_range_items"}
+    assert all(refused.values())
+    [purchase] = [stats for stats in log_stats(own_settings) if stats.name == "purchase"]
+    assert purchase.quarantined == {name: refused[name] for name in ("no_money", "integer_out_of_range_quantity")}
+    with duckdb.connect(config={"threads": 1}) as connection:
+        lines = connection.sql(f"SELECT count(*) FROM '{file}'").fetchall()[0][0]
+    assert report.published["purchase"] + sum(purchase.quarantined.values()) == lines
 
 
 def test_no_file_of_the_home_has_a_column_of_household_ids(demo) -> None:

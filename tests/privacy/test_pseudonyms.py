@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.core.errors import SettingsError
+from feature_repo.core.errors import DataError, SettingsError
 from feature_repo.privacy.pseudonyms import KEY_BYTES, Pseudonymiser, is_pseudonym, key_path, load_pseudonymiser
 
 PSEUDONYMISER = Pseudonymiser(bytes(range(KEY_BYTES)))
 
 
-@given(st.text())
+@given(st.text().filter(str.strip))
 def test_a_pseudonym_is_never_hashed_twice(raw: str) -> None:
     once = PSEUDONYMISER.pseudonym(raw)
     assert is_pseudonym(once)
@@ -41,7 +41,7 @@ def test_another_key_gives_another_pseudonym() -> None:
     assert Pseudonymiser(bytes(KEY_BYTES)).pseudonym("7") != PSEUDONYMISER.pseudonym("7")
 
 
-@given(st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8"), max_size=3)), max_size=20))
+@given(st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8"), max_size=3).filter(str.strip)), max_size=20))
 def test_a_column_is_hashed_as_its_values_are(raws: list[str | None]) -> None:
     column = PSEUDONYMISER.pseudonyms(pa.array(raws, pa.string()))
     assert column.to_pylist() == [None if raw is None else PSEUDONYMISER.pseudonym(raw) for raw in raws]
@@ -66,6 +66,38 @@ def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     assert len(path.read_bytes()) == KEY_BYTES
     assert load_pseudonymiser(tmp_path).pseudonym("7") == first
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t\u3000\n"])
+def test_nobody_has_no_pseudonym(empty: str) -> None:
+    with pytest.raises(DataError, match="A user id is empty"):
+        PSEUDONYMISER.pseudonym(empty)
+    with pytest.raises(DataError, match="A user id is empty"):
+        PSEUDONYMISER.pseudonyms(pa.array(["7", empty]))
+
+
+def commit_version(home: Path, name: str) -> None:
+    log = home / "log" / "purchase" / "_delta_log"
+    log.mkdir(parents=True, exist_ok=True)
+    (log / name).touch()
+
+
+def test_tables_without_rows_need_no_old_key(tmp_path: Path) -> None:
+    commit_version(tmp_path, "00000000000000000000.json")
+    commit_version(tmp_path, "_last_checkpoint")
+    assert load_pseudonymiser(tmp_path).pseudonym("7")
+
+
+# Of a long log only the checkpoint and what came after it is left, and no name of those need end in 1.
+@pytest.mark.parametrize("left", ["00000000000000000001.json", "00000000000000000100.checkpoint.parquet"])
+def test_a_lost_key_is_not_replaced_where_the_log_holds_rows(tmp_path: Path, left: str) -> None:
+    load_pseudonymiser(tmp_path)
+    commit_version(tmp_path, left)
+    assert load_pseudonymiser(tmp_path)
+    key_path(tmp_path).unlink()
+    with pytest.raises(SettingsError, match=r"user_id\.key is missing(.|\n)*from a backup"):
+        load_pseudonymiser(tmp_path)
+    assert not list(key_path(tmp_path).parent.iterdir())
 
 
 @pytest.mark.parametrize("length", [0, KEY_BYTES - 1, KEY_BYTES + 1])

@@ -5,6 +5,7 @@ import logging
 import socket
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Registrar:
 
     def register(self, name: str, *, columns: list[str] = COLUMNS, champion: bool = True, **tags: str) -> str:
         with self.quiet():
-            before = mlflow.get_tracking_uri()
+            before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
             mlflow.set_tracking_uri(self.uri)
             try:
                 return self._register(name, columns, champion, tags)
@@ -194,6 +195,32 @@ def test_a_loaded_model_goes_on_answering_while_mlflow_is_away(
     assert registry.champion("steady") is loaded
     with pytest.raises(ModelUnavailableError, match="cannot be read"):
         registry.champion("withdrawn")
+
+
+def test_while_one_thread_asks_mlflow_the_others_go_on_with_the_loaded_model(
+    registry: ModelRegistry, registrar: Registrar, clock: FixedClock
+) -> None:
+    registrar.register("shared")
+    loaded = registry.champion("shared")
+    clock.at_us += REFRESH_US
+    with socket.create_server(("127.0.0.1", 0)) as mute, ThreadPoolExecutor(1) as pool:
+        mute.settimeout(30)
+        uri = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        registry._settings = Settings(home=registry._settings.home, MLFLOW_TRACKING_URI=uri)
+        registry._timeout_s = 30.0
+        asking = pool.submit(registry.champion, "shared")
+        connection, _ = mute.accept()
+        assert registry.champion("shared") is loaded
+        assert not asking.done()
+        connection.close()
+        assert asking.result(timeout=30) is loaded
+
+
+def test_threads_that_ask_for_the_first_time_get_one_model(registry: ModelRegistry, registrar: Registrar) -> None:
+    registrar.register("first")
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(registry.champion, ["first"] * 8))
+    assert len(found) == 1
 
 
 def test_a_server_that_is_not_there_is_told_at_once(registry_at: Callable[[str], ModelRegistry], nowhere: str) -> None:

@@ -11,16 +11,21 @@ from typing import Any
 
 
 def run_portrait(words: str, home: Path, *, expect: int = 0) -> dict[str, Any]:
-    """Run a command in its own process with ``--json`` and return its object."""
+    """Run a command with ``--json`` and return its object."""
+    found: dict[str, Any] = json.loads(portrait(f"{words} --json", home, expect=expect))
+    return found
+
+
+def portrait(words: str, home: Path, *, expect: int = 0) -> str:
+    """Run a command in a home and return what it prints on stdout."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PORTRAIT_", "MLFLOW_"))}
     done = subprocess.run(
-        [sys.executable, "-m", "feature_repo.cli", *words.split(), "--json"],
+        [sys.executable, "-m", "feature_repo.cli", *words.split()],
         env={**environment, "PORTRAIT_HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=900,
     )
     assert done.returncode == expect, f"portrait {words} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return done.stdout

@@ -102,7 +102,7 @@ def test_a_sum_that_overflows_is_told_as_one(rows: Dataset, own_demo: Settings, 
     shopper, at = rows.frame.loc[rows.test, ["user_id", "event_timestamp"]].iloc[0]
     visit = {"user_id": shopper, "event_timestamp": (at - timedelta(days=1)).to_pydatetime(), "amount": 1.7e308}
     write_to(own_demo, "payment", [visit, visit])
-    with pytest.raises(DeclarationError, match="user_payments__amount_sum_28d.* infinite") as caught:
+    with pytest.raises(DeclarationError, match=r"user_payments__amount_sum_28d.* infinite") as caught:
         dataset(redemption)
     assert "overflowed" in caught.value.hint
 
