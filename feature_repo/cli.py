@@ -160,6 +160,8 @@ def _explain(error: BaseException, given: Sequence[str]) -> _Failure | None:
         return _Failure("Interrupted", "Interrupted.", "", INTERRUPTED, "Interrupted.")
     if not isinstance(error, Exception):
         return None
+    if type(error).__name__ == "OutOfMemoryException":  # DuckDB's, which is not imported for its name alone
+        return _failure(error, "This does not fit into PORTRAIT_MEMORY.", "give it more, for example 4GB.", USER_ERROR)
     path = write_bug_report(error, given)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     what = f"Portrait failed: {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +25,18 @@ def tracking(settings: Settings) -> Iterator[Any]:
     """
     _mlflow_home(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
     with quiet_mlflow(), _pointed_at(settings.tracking_uri):
-        client = open_mlflow(settings.tracking_uri)
-        _ask(client, settings.tracking_uri)
+        with _alone(settings):
+            client = open_mlflow(settings.tracking_uri)
+            _ask(client, settings.tracking_uri)
         yield client
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Hold the home's MLflow database while it is opened: two processes that create it at once damage it."""
+    with (_mlflow_home(settings) / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _ask(client: Any, uri: str) -> None:

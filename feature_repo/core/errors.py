@@ -89,6 +89,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     "known are 'amount', 'quantity'."
     """
     names = sorted(known)
+    if not names:
+        return "none is known; is anything declared and applied yet (`portrait features apply`)?"
     close = difflib.get_close_matches(word, names, n=1)
     if close:
         return f"did you mean '{close[0]}'?"

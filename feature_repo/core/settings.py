@@ -75,7 +75,13 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(
             f"{name} is {first['input']!r}: {first['msg']}", hint=f"unset {name} or correct it."
         ) from None
-    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+    if os.environ.get("PORTRAIT_HOME", "unset").strip() == "":
+        raise SettingsError("PORTRAIT_HOME is empty.", hint="unset it, or name a directory.")
+    home = settings.home.expanduser().absolute()
+    blocking = next((path for path in (home, *home.parents) if os.path.lexists(path)), home)
+    if blocking.exists() and not blocking.is_dir():
+        raise SettingsError(f"The home {home} cannot be a directory: {blocking} is a file.", hint="set PORTRAIT_HOME.")
+    return settings.model_copy(update={"home": home})
 
 
 # delta-rs takes a path for an address: it decodes it, or panics. It opens '*' and '?', but other readers see a pattern.

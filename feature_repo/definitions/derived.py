@@ -44,7 +44,8 @@ def user_trends(inputs: pd.DataFrame) -> pd.DataFrame:
     for name, column in (("visits_trend_28d_84d", "count"), ("spend_trend_28d_84d", "amount_sum")):
         recent = inputs[f"user_payments__{column}_28d"].to_numpy("float64", na_value=np.nan)
         usual = inputs[f"user_payments__{column}_84d"].to_numpy("float64", na_value=np.nan)
-        result[name] = 3.0 * recent / np.where(usual != 0, usual, np.nan)
+        with np.errstate(invalid="ignore"):
+            result[name] = 3.0 * recent / np.where(usual != 0, usual, np.nan)
     return pd.DataFrame(result, index=inputs.index)
 
 
@@ -87,5 +88,6 @@ def user_price_sensitivity(inputs: pd.DataFrame) -> pd.DataFrame:
     for name, (part, whole) in shares.items():
         below = inputs[whole].to_numpy("float64", na_value=np.nan)
         above = inputs[part].to_numpy("float64", na_value=np.nan)
-        result[name] = above / np.where(below != 0, below, np.nan)
+        with np.errstate(invalid="ignore"):
+            result[name] = above / np.where(below != 0, below, np.nan)
     return pd.DataFrame(result, index=inputs.index)

@@ -74,8 +74,17 @@ def days_since(column: str = "", *, within_days: int) -> list[Aggregation]:
     return windowed("days_since", column, [timedelta(days=within_days)], name=name)
 
 
-def lengths(days: Iterable[int], hours: Iterable[int]) -> list[timedelta]:
-    """Windows by their lengths."""
+def lengths(days: Sequence[int], hours: Sequence[int]) -> list[timedelta]:
+    """Windows by their lengths.
+
+    Raises
+    ------
+    DeclarationError
+        A length is not a positive whole number.
+    """
+    for unit, given in (("days", days), ("hours", hours)):
+        if not isinstance(given, Iterable) or not all(type(length) is int and length > 0 for length in given):
+            raise DeclarationError(f"{unit}={given!r} are no windows.", hint=f"write for example {unit}=(7, 28).")
     return [timedelta(hours=length) for length in hours] + [timedelta(days=length) for length in days]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import duckdb
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from feature_repo.core.clock import Clock
-from feature_repo.core.errors import StoreUnavailableError
+from feature_repo.core.errors import LogError, StoreUnavailableError
 from feature_repo.engine.duckdb_sql import tiles_sql
 from feature_repo.engine.entity_keys import entity_keys, entity_pattern
 from feature_repo.engine.positions import Layout, Position, Positions
@@ -95,8 +96,9 @@ class StateBuilder:
         snapshot = read_snapshot(located(view.source_path))
         layout = self._positions.serving(view.name)
         held = self._held(view, layout)
-        if full or layout is None or held is None or not _continues(held, snapshot):
+        if full or layout is None or held is None or held.table_id != snapshot.table_id:
             return self._build(view, snapshot, progress)
+        refuse_backwards(held, Position(snapshot.table_id, snapshot.version), view.source_path)
         if held.version == snapshot.version:
             return Materialized(view.name, "at head", held.version, 0)
         return self._apply(view, layout, held, snapshot, progress)
@@ -194,8 +196,21 @@ class StateBuilder:
         return first_tile(self._clock.now_us(), view.retention, view.hop)
 
 
-def _continues(held: Position, snapshot: Snapshot) -> bool:
-    return held.table_id == snapshot.table_id and held.version <= snapshot.version
+def refuse_backwards(held: Position, head: Position, path: str) -> None:
+    """Refuse to go on from a table that has lost commits Redis holds.
+
+    Raises
+    ------
+    LogError
+        The head is behind.
+    """
+    if head.version < held.version:
+        raise LogError(
+            f"Table '{PurePath(path).name}' is at version {head.version}, but Redis holds it up to {held.version}: "
+            "it has lost commits.",
+            hint="restore the table from a backup; if what is there is all there is, run "
+            "`portrait jobs materialize --full`.",
+        )
 
 
 def _fold_of(view: WindowedView, batch: pa.RecordBatch, project: str) -> _Fold:

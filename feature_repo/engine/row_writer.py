@@ -17,7 +17,7 @@ from feast.type_map import python_values_to_proto_values
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.core.clock import from_us
-from feature_repo.engine.builder import EVERYTHING, Materialized, Progress
+from feature_repo.engine.builder import EVERYTHING, Materialized, Progress, refuse_backwards
 from feature_repo.engine.duckdb_sql import Source, quote
 from feature_repo.engine.entity_keys import entity_keys, entity_pattern
 from feature_repo.engine.positions import Position, Positions
@@ -51,6 +51,8 @@ class RowMaterializer:
         if not full and held == head:
             return Materialized(view.name, "at head", head.version, 0)
         anew = full or held is None or held.table_id != head.table_id
+        if held is not None and not anew:
+            refuse_backwards(held, head, view.batch_source.path)
         above = EVERYTHING if held is None or anew else held.version
         written = self._write(view, above, head, progress, anew=anew)
         self._positions.record_rows(view, head)

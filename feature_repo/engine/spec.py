@@ -240,7 +240,11 @@ def _check(spec: WindowedView, *, ttl: timedelta | None, outputs: Sequence[str] 
             hint="remove the field or add the aggregation.",
         )
     if len({feature.name for feature in spec.features}) != len(spec.features):
-        raise DeclarationError(f"View '{spec.name}' declares a feature name twice.", hint="name them apart.")
+        names = [feature.name for feature in spec.features]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DeclarationError(
+            f"View '{spec.name}' declares '{twice}' twice.", hint="declare it once, or name it apart."
+        )
     if ttl and delta_us(ttl) < spec.longest:
         raise DeclarationError(
             f"View '{spec.name}': ttl {ttl} is shorter than its longest window {_length(spec.longest)}.",

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from feature_repo.core.clock import Clock
+from feature_repo.core.clock import Clock, from_us
 from feature_repo.core.errors import DataError, SettingsError
 from feature_repo.core.settings import Settings, ensure_home
 from feature_repo.core.stores import atomic_write
@@ -170,12 +170,14 @@ def _kept_shift(path: Path) -> int | None:
     if not path.exists():
         return None
     try:
-        return int(json.loads(path.read_text())["shift_weeks"])
-    except (OSError, ValueError, KeyError, TypeError):
+        weeks = int(json.loads(path.read_text())["shift_weeks"])
+        from_us(weeks * WEEK)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         raise DataError(
             "The demo's shift in demo.json cannot be read.",
             hint="restore it, or remove the home and import again: a log holds the demo with one shift only.",
         ) from None
+    return weeks
 
 
 def _keep_shift(path: Path, weeks: int) -> None:

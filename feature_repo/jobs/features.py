@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView, Project, StreamFeatureView
 from feast.data_source import DataSource, PushSource
 from feast.diff.registry_diff import RegistryDiff
+from feast.errors import FeastError
 from feast.feature_view import DUMMY_ENTITY
 from feast.repo_contents import RepoContents
 
 from feature_repo.core.clock import from_us
-from feature_repo.core.errors import DeclarationError, did_you_mean
+from feature_repo.core.errors import DeclarationError, PortraitError, did_you_mean
+from feature_repo.core.settings import PACKAGE_ROOT
 from feature_repo.engine.contract import service_contract
 from feature_repo.engine.feature_store import open_store, quiet_feast
 from feature_repo.engine.spec import WindowedView, is_windowed, windowed_view_of
+
+DECLARATIONS = PACKAGE_ROOT / "definitions"
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def apply() -> ApplyReport:
     DeclarationError
         A declaration contradicts itself; nothing is written.
     """
-    with quiet_feast():
+    with quiet_feast(), _declaring():
         from feature_repo import feature_definitions  # noqa: PLC0415 - declarations are built while Feast is quiet
 
         store = open_store()
@@ -98,6 +106,32 @@ def apply() -> ApplyReport:
         difference, infra, new_infra = store.plan(contents)
         store._apply_diffs(difference, infra, new_infra)  # noqa: SLF001 - what Feast's own CLI calls
     return ApplyReport(_changes(difference), len(difference.feast_object_diffs))
+
+
+@contextmanager
+def _declaring() -> Iterator[None]:
+    """Turn whatever a declaration raises, in Python or in Feast, into an error that names its file and line."""
+    try:
+        yield
+    except PortraitError:
+        raise
+    except SyntaxError as error:
+        raise DeclarationError(
+            f"{Path(error.filename or '').name}, line {error.lineno}: {error.msg}.",
+            hint="nothing was written; correct it.",
+        ) from error
+    except (FeastError, AttributeError, NameError, TypeError, ValueError, KeyError, ImportError) as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent == DECLARATIONS]
+        if not frames and not isinstance(error, FeastError | ValueError):
+            raise
+        # The innermost module is the declaration: modules outside import it, functions inside are helpers it called.
+        place = next(
+            (f"{Path(f.filename).name}, line {f.lineno}: " for f in reversed(frames) if f.name == "<module>"), ""
+        )
+        raise DeclarationError(
+            f"{place}{type(error).__name__}: {error}",
+            hint="nothing was written; a view that reads a feature which is gone has to be changed with it.",
+        ) from error
 
 
 def catalogue(store: FeatureStore | None = None) -> list[FeatureLine]:
@@ -156,17 +190,22 @@ def _changes(difference: RegistryDiff) -> tuple[Change, ...]:
     return tuple(
         Change(each.feast_object_type.value, each.name, each.transition_type.name.lower())
         for each in difference.feast_object_diffs
-        if each.transition_type.name != "UNCHANGED" and not _same_stream_view(each)
+        if each.transition_type.name != "UNCHANGED" and not _same_view(each)
     )
 
 
-def _same_stream_view(each: Any) -> bool:
-    """Whether Feast reports a stream view as updated that is not: it compares the key column it adds on reading."""
+def _same_view(each: Any) -> bool:
+    """Whether Feast reports a view as updated that is not: it compares the key column and the times it adds itself."""
     old, new = each.current_feast_object, each.new_feast_object
-    if each.feast_object_type.value != "stream feature view" or old is None or new is None:
+    if each.feast_object_type.value not in {"stream feature view", "feature view"} or old is None or new is None:
         return False
-    facts = ("tags", "description", "owner", "entities", "batch_source")
-    return all(getattr(old, fact) == getattr(new, fact) for fact in facts)
+    facts = ("tags", "description", "owner", "entities", "batch_source", "ttl")
+    return all(getattr(old, fact) == getattr(new, fact) for fact in facts) and _fields(old) == _fields(new)
+
+
+def _fields(view: Any) -> dict[str, tuple[str, str]]:
+    keys = {column.name for column in view.entity_columns}
+    return {field.name: (str(field.dtype), field.description) for field in view.features if field.name not in keys}
 
 
 def _lines(view: Any) -> list[FeatureLine]:

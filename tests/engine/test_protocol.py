@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.core.clock import SystemClock
-from feature_repo.core.errors import NotMaterializedError, StoreUnavailableError
+from feature_repo.core.errors import LogError, NotMaterializedError, StoreUnavailableError
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_redis, read_embedded
 from feature_repo.engine.entity_keys import entity_keys
@@ -153,6 +153,21 @@ def test_a_run_that_finds_redis_restarted_stops_and_the_next_goes_on(
             assert counted(client, spec) == 2
     finally:
         services.down(settings)
+
+
+def test_a_table_that_lost_commits_is_refused_rather_than_folded(
+    tmp_path: Path, redis: Any, connection: Any, history: LogTable, spec: WindowedView
+) -> None:
+    commit(history, 1, [EVENT])
+    builder(connection, redis).bring_to_head(spec)
+    newest = max((tmp_path / "h" / "_delta_log").glob("*.json"))
+    newest.rename(tmp_path / "kept.json")
+    with pytest.raises(LogError, match="it has lost commits") as caught:
+        builder(connection, redis).bring_to_head(spec)
+    assert "materialize --full" in caught.value.hint
+    assert counted(redis, spec) == 2
+    assert builder(connection, redis).bring_to_head(spec, full=True).action == "built"
+    assert counted(redis, spec) == 1
 
 
 def test_a_layout_survives_its_text(spec: WindowedView) -> None:

@@ -1,6 +1,7 @@
 """A shopper's pseudonym is one, stays one, and says nothing."""
 
-import multiprocessing
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -122,20 +123,21 @@ def test_a_key_that_is_no_file_is_refused(tmp_path: Path) -> None:
         load_pseudonymiser(tmp_path)
 
 
-def _race(home: Path, start: object, found: object) -> None:
-    start.wait()
-    found.put(load_pseudonymiser(home).pseudonym("7"))
+_RACER = """
+import sys, pathlib
+from feature_repo.privacy.pseudonyms import load_pseudonymiser
+sys.stdin.readline()
+print(load_pseudonymiser(pathlib.Path(sys.argv[1])).pseudonym("7"))
+"""
 
 
 def test_processes_that_race_for_the_key_agree(tmp_path: Path) -> None:
-    forked = multiprocessing.get_context("spawn")
-    start, found = forked.Barrier(2), forked.Queue()
-    racers = [forked.Process(target=_race, args=(tmp_path, start, found)) for _ in range(2)]
+    run = [sys.executable, "-c", _RACER, str(tmp_path)]
+    racers = [subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for racer in racers:
-        racer.start()
-    names = {found.get(timeout=60) for _ in racers}
-    for racer in racers:
-        racer.join(timeout=60)
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    names = {racer.communicate(timeout=60)[0].strip() for racer in racers}
     assert names == {load_pseudonymiser(tmp_path).pseudonym("7")}
     assert list(key_path(tmp_path).parent.iterdir()) == [key_path(tmp_path)]
 

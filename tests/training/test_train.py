@@ -235,6 +235,7 @@ def test_a_training_needs_one_task_or_all(words: list[str], message: str, home: 
 
 def test_mlflow_points_where_it_did_before(home: Path):
     home.mkdir()
+    mlflow.set_tracking_uri(None)
     levels = [logging.getLogger(name).level for name in ("mlflow", "alembic")]
     with tracking(load_settings()):
         assert mlflow.get_tracking_uri() == load_settings().tracking_uri

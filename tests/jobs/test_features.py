@@ -1,0 +1,67 @@
+"""A mistake in a declaration is the writer's to correct: it is told with its file and line, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def apply_changed(place: Path, file: str, old: str, new: str) -> tuple[int, dict[str, Any]]:
+    """Apply a copy of the checkout in which one text of a declaration file is another."""
+    checkout = place / "checkout"
+    ignored = shutil.ignore_patterns("__pycache__")
+    for package in ("feature_repo", "training", "serving"):
+        shutil.copytree(ROOT / package, checkout / package, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", checkout)
+    declared = checkout / "feature_repo" / "definitions" / file
+    text = declared.read_text("utf-8")
+    assert old in text
+    declared.write_text(text.replace(old, new, 1), "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "feature_repo.cli", "features", "apply", "--json"],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout), "PORTRAIT_HOME": str(place / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert not (place / "home" / "registry.db").exists() or done.returncode == 0
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("*count(days=(7, 28, 84, 182)),", "*count(days=(7, 35, 84, 182)),", "count_28d"),
+        ("*largest(", "*biggest(", "purchases.py, line .*NameError: name 'biggest'"),
+        ("*largest(", "largest(", "purchases.py, line "),
+        ("user_payments = windowed_view(", "user_payments = windowed_view((", "purchases.py, line "),
+        ("days=(7, 28, 84, 182)", "days=(28.01,)", "no windows"),
+    ],
+)
+def test_a_mistake_in_a_declaration_is_told_with_its_place(tmp_path: Path, old: str, new: str, said: str) -> None:
+    code, answer = apply_changed(tmp_path, "purchases.py", old, new)
+    assert code == 2, answer
+    assert answer["error"]["type"] == "DeclarationError"
+    assert answer["error"]["hint"]
+    assert re.search(said, answer["error"]["what"]), answer
+
+
+def test_a_new_feature_is_one_line(tmp_path: Path) -> None:
+    line = "*largest("
+    code, answer = apply_changed(
+        tmp_path, "purchases.py", line, '*largest("retail_discount", days=(28,)),\n        ' + line
+    )
+    assert code == 0, answer
+    assert {"stream feature view", "feature service"} <= {change["kind"] for change in answer["changes"]}
