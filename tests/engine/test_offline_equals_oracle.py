@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_o
 from feature_repo.engine.spec import WindowedView, windowed_view_of
 from histories import BASE, Event, events, every_kernel_view, instants, log_of, magnitude, oracle_rows
 
+HOPS = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=1))
 Moments = st.lists(st.tuples(st.integers(0, 4).map(lambda i: f"u{i}"), instants()), min_size=8, max_size=30)
 
 
@@ -58,15 +60,15 @@ def agrees(found: Any, expected: Any, mine: list[dict[str, Any]], feature: Any) 
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(history=events(users=4), moments=Moments, known_by=st.booleans())
+@given(history=events(users=4), moments=Moments, known_by=st.booleans(), hop=st.sampled_from(HOPS))
 def test_every_function_equals_the_oracle_on_colliding_times(
-    history: list[Event], moments: list[tuple[str, int]], known_by: bool
+    history: list[Event], moments: list[tuple[str, int]], known_by: bool, hop: timedelta
 ) -> None:
     # Four shoppers per example: 150 examples are 600 histories.
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "history"
         log_of(path, history)
-        view = every_kernel_view(path)
+        view = every_kernel_view(path, hop=hop)
         spine = pd.DataFrame(
             {"user_id": [u for u, _ in moments], "event_timestamp": [from_us(at) for _, at in moments]}
         )

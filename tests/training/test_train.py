@@ -210,7 +210,7 @@ def test_the_command_prints_a_table_and_nothing_else(
     assert out.startswith("redemption: fitted on 3,780 rows, measured on 1,653 later ones\n")
     assert "auc@campaign_type=B/C" in out
     assert "redemption version 1 is champion" in out
-    assert {path.name for path in (home / "mlflow").iterdir()} == {"mlflow.db", "artifacts"}
+    assert {path.name for path in (home / "mlflow").iterdir()} == {"artifacts", "lock", "mlflow.db"}
 
 
 def test_a_log_that_cannot_support_a_task_is_told(shop: Settings, write, capsys):
