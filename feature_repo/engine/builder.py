@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from feature_repo.core.clock import Clock
 from feature_repo.core.errors import LogError, StoreUnavailableError
-from feature_repo.engine.duckdb_sql import tiles_sql
 from feature_repo.engine.entity_keys import entity_keys, entity_pattern
 from feature_repo.engine.positions import Layout, Position, Positions
 from feature_repo.engine.redis_writer import RedisWriter, remove_fields
 from feature_repo.engine.sources import located
 from feature_repo.engine.spec import WindowedView
+from feature_repo.engine.state_sql import tiles_sql
 from feature_repo.engine.tile_codec import NO_VERSION, Ints, TileCodec, Tiles, merge
 from feature_repo.engine.tiles import first_tile
 from feature_repo.events.log import Snapshot, read_snapshot

@@ -52,13 +52,13 @@ class Source:
 
 
 @dataclass(frozen=True)
-class _State:
+class StateColumns:
     """State columns ``s0..`` of a query, and how they are made, merged and read."""
 
     monoids: tuple[Monoid, ...]
 
     @classmethod
-    def of(cls, features: Sequence[WindowedFeature]) -> _State:
+    def of(cls, features: Sequence[WindowedFeature]) -> StateColumns:
         found = {monoid.key: monoid for feature in features for monoid in feature.monoids}
         return cls(tuple(found[key] for key in sorted(found)))
 
@@ -66,16 +66,21 @@ class _State:
     def names(self) -> str:
         return ", ".join(f"s{i}" for i in range(len(self.monoids)))
 
-    @property
-    def lifted(self) -> str:
-        return ", ".join(f"{_lift(monoid)} AS s{i}" for i, monoid in enumerate(self.monoids))
+    def lifted(self, about: str) -> str:
+        """Aggregates over raw events; the states refer to the instant ``about`` (BIGINT us)."""
+        return ", ".join(
+            f"{monoid.lift_sql(_input(monoid), ts='ts', event_id='event_id', about=about)} AS s{i}"
+            for i, monoid in enumerate(self.monoids)
+        )
 
     def merges(self, view: WindowedView, features: Sequence[WindowedFeature]) -> str:
         needed = {(self.monoids.index(monoid), feature.window) for feature in features for monoid in feature.monoids}
-        return ", ".join(
-            f"{self.monoids[i].merge_sql(f's{i}', f'tile >= {_first_tile(view, window)}')} AS m{i}_{window}"
-            for i, window in sorted(needed)
-        )
+        return ", ".join(self._merge(view, i, window) for i, window in sorted(needed))
+
+    def _merge(self, view: WindowedView, i: int, window: int) -> str:
+        condition = f"tile >= {_first_tile(view, window)}"
+        merged = self.monoids[i].merge_sql(f"s{i}", condition=condition, about="spine.instant")
+        return f"{merged} AS m{i}_{window}"
 
     def merged_names(self, feature: WindowedFeature) -> list[str]:
         return [f"m{self.monoids.index(monoid)}_{feature.window}" for monoid in feature.monoids]
@@ -111,12 +116,13 @@ def windows_sql(
     span
         Smallest and largest ``__at`` of the spine: events outside their windows are not read.
     """
-    state = _State.of(features)
+    state = StateColumns.of(features)
     longest = max(feature.window for feature in features)
     join = " AND ".join(f"e.k{i} = s.k{i}" for i in range(len(keys)))
     key_list = ", ".join(f"k{i}" for i in range(len(keys)))
-    prompt = f"known < (tile + 1) * {view.hop}" if source.known_by_at else "true"
-    late = _late_pieces(view, longest, state.lifted, join) if source.known_by_at else ""
+    end = f"(tile + 1) * {view.hop}"
+    prompt = f"known < {end}" if source.known_by_at else "true"
+    late = _late_pieces(view, longest, state.lifted(end), join) if source.known_by_at else ""
     head_known = "AND e.known < s.instant" if source.known_by_at else ""
     values = ", ".join(
         f"{_value(feature, state.merged_names(feature))} AS {quote(output)}"
@@ -127,15 +133,15 @@ WITH spine AS (
     SELECT {ROW} AS id, {_expressions(keys.values())}, {AT} AS instant, {floor_sql(AT, view.hop)} AS head FROM {spine}
 ),
 events AS (
-    SELECT {key_list}, ts, known, {floor_sql("ts", view.hop)} AS tile, {_columns(state.monoids)}
-    FROM ({_events(view, keys, state.monoids, source, span, longest)}) SEMI JOIN spine USING ({key_list})
+    SELECT {key_list}, ts, known, {floor_sql("ts", view.hop)} AS tile, {input_columns(state.monoids)}
+    FROM ({events_sql(view, keys, state.monoids, source, span, longest)}) SEMI JOIN spine USING ({key_list})
 ),
-tiles AS (SELECT {key_list}, tile, {state.lifted} FROM events WHERE {prompt} GROUP BY ALL),
+tiles AS (SELECT {key_list}, tile, {state.lifted(end)} FROM events WHERE {prompt} GROUP BY ALL),
 pieces AS (
     SELECT s.id, s.instant, e.tile, {state.names} FROM spine s JOIN tiles e
         ON {join} AND e.tile < s.head AND e.tile >= {_first_tile(view, longest, "s.instant")}
     UNION ALL
-    SELECT s.id, s.instant, e.tile, {state.lifted} FROM spine s JOIN events e
+    SELECT s.id, s.instant, e.tile, {state.lifted(end)} FROM spine s JOIN events e
         ON {join} AND e.tile = s.head AND e.ts < s.instant {head_known} GROUP BY ALL{late}
 ),
 merged AS (
@@ -143,32 +149,6 @@ merged AS (
     FROM spine LEFT JOIN pieces ON pieces.id = spine.id GROUP BY spine.id, spine.instant
 )
 SELECT id AS {ROW}, {values} FROM merged""".strip()
-
-
-def tiles_sql(view: WindowedView, *, source: str, since_tile: int, versions: tuple[int, int]) -> str:
-    """Return a query giving one row per entity: its keys ``k0..``, and lists ``version``, ``tile`` and ``s0..``.
-
-    The lists run in parallel, one element per tile and log version with events in it, tiles ascending. Rows with
-    ``versions[0] < log_version <= versions[1]`` are folded, tiles below ``since_tile`` left out. A build, which folds
-    everything at once (``versions[0] < 0``), has one element per tile, of version ``versions[1]``.
-    """
-    state = _State(view.monoids)
-    key_list = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
-    present = " AND ".join(f"k{i} IS NOT NULL" for i in range(len(view.join_keys)))
-    # Ties are ordered too: the lists run in parallel, and each is sorted on its own.
-    lists = ", ".join(
-        f"list({name} ORDER BY tile, version) AS {name}" for name in ("version", "tile", *state.names.split(", "))
-    )
-    version = str(versions[1]) if versions[0] < 0 else "log_version"
-    rows = Source(f"(FROM {source} WHERE log_version > {versions[0]})", upto_version=versions[1])
-    return f"""
-WITH events AS ({_events(view, view.join_keys, view.monoids, rows, None, 0, extra=f"{version} AS version")}),
-tiles AS (
-    SELECT {key_list}, version, {floor_sql("ts", view.hop)} AS tile, {state.lifted}
-    FROM events WHERE {present} AND ts >= {since_tile * view.hop} GROUP BY ALL
-)
-SELECT {key_list}, {lists}
-FROM tiles GROUP BY {key_list}""".strip()
 
 
 def asof_sql(
@@ -219,7 +199,7 @@ r AS (
 SELECT s.id AS {ROW}, {values} FROM s ASOF LEFT JOIN r ON {join} AND s.instant >= r.ts""".strip()
 
 
-def _events(
+def events_sql(
     view: WindowedView,
     keys: Iterable[str],
     monoids: Iterable[Monoid],
@@ -255,15 +235,11 @@ def _first_tile(view: WindowedView, window: int, at: str = "spine.instant") -> s
     return floor_sql(f"({at} - {window})", view.hop)
 
 
-def _lift(monoid: Monoid) -> str:
-    return monoid.lift_sql(_input(monoid), "ts")
-
-
 def _input(monoid: Monoid) -> str:
     return quote(f"x_{monoid.column}") if monoid.column else ""
 
 
-def _columns(monoids: Iterable[Monoid]) -> str:
+def input_columns(monoids: Iterable[Monoid]) -> str:
     return ", ".join(dict.fromkeys(_input(monoid) for monoid in monoids if monoid.column)) or "nothing"
 
 

@@ -70,13 +70,17 @@ class Monoid:
         """State of no events."""
         return 0
 
-    def lift_sql(self, column: str, ts: str) -> str:
-        """SQL aggregate over raw events; ``column`` and ``ts`` (BIGINT us) are quoted input columns."""
+    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
+        """SQL aggregate over raw events.
+
+        ``column``, ``ts`` (BIGINT us) and ``event_id`` (VARCHAR) are input columns, ``about`` the instant (BIGINT us)
+        the state refers to, for states that mean something else an hour later.
+        """
         value = f"CAST({column} AS {SQL_TYPES[self.kind]})" if self.column else ""
         return f"CAST(coalesce({self.lift.format(x=value, ts=ts)}, {self.identity_sql}) AS {SQL_TYPES[self.kind]})"
 
-    def merge_sql(self, state: str, condition: str) -> str:
-        """SQL aggregate over the states for which ``condition`` holds."""
+    def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
+        """SQL aggregate over the states for which ``condition`` holds, referring to the instant ``about``."""
         merged = f"{self.merge}({state}) FILTER (WHERE {condition})"
         return f"CAST(coalesce({merged}, {self.identity_sql}) AS {SQL_TYPES[self.kind]})"
 
@@ -102,7 +106,7 @@ class Present(Monoid):
 
     name, ufunc, merge = "present", np.add, "sum"
 
-    def lift_sql(self, column: str, ts: str) -> str:  # noqa: ARG002
+    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
         """SQL aggregate over raw events; the column is not cast, as any type can be counted."""
         return f"count({column})"
 
@@ -140,7 +144,7 @@ class Latest(Greatest):
 
     name = "latest"
 
-    def lift_sql(self, column: str, ts: str) -> str:
+    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
         """SQL aggregate over raw events."""
         known = f" FILTER (WHERE {column} IS NOT NULL)" if self.column else ""
         return f"coalesce(max({ts}){known}, {self.identity_sql})"

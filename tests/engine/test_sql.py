@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from feature_repo.engine.duckdb_sql import Source, asof_sql, tiles_sql, windows_sql
+from feature_repo.engine.duckdb_sql import Source, asof_sql, windows_sql
 from feature_repo.engine.spec import WindowedView, windowed_view_of
+from feature_repo.engine.state_sql import tiles_sql
 from histories import every_kernel_view
 
 
