@@ -17,7 +17,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DeclarationError
 from feature_repo.engine.entity_keys import entity_keys
-from feature_repo.engine.kernels import FLOAT, INT, TIME, Values
+from feature_repo.engine.kernels import Values
+from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
 from feature_repo.engine.services import StoredView, service_views
 from feature_repo.engine.spec import WindowedFeature, WindowedView, is_windowed, windowed_view_of
 
@@ -31,7 +32,7 @@ ARROW_TYPES = {
     Float64: pa.float64(),
     UnixTimestamp: INSTANT,
 }
-WINDOW_TYPES = {INT: pa.int64(), FLOAT: pa.float64(), TIME: INSTANT}
+WINDOW_TYPES = {INT: pa.int64(), FLOAT: pa.float64(), TIME: INSTANT, TEXT: pa.string(), BOOL: pa.bool_()}
 
 Entities = Mapping[str, Sequence[str]]
 Columns = dict[str, pa.Array]

@@ -79,10 +79,36 @@ def _last(what: str, zh_what: str) -> Sentence:
     return sentence
 
 
+def _spread(noun: Noun, column: Text, window: Text) -> Text:
+    said = f"Standard deviation of {column[0]} between {noun.many} in {window[0]}."
+    return said, f"近{window[1]}{noun.zh}{column[1]}的标准差"
+
+
+def _distinct(noun: Noun, column: Text, window: Text) -> Text:
+    return (
+        f"Number of different {column[0]} values of {noun.many} in {window[0]}.",
+        f"近{window[1]}{noun.zh}{column[1]}种数",
+    )
+
+
+def _value_of_last(noun: Noun, column: Text, window: Text) -> Text:
+    said = f"{column[0].capitalize()} of the last {noun.one} that has one, within {window[0]}."
+    return said, f"最近一次{noun.zh}的{column[1]}（{window[1]}内）"
+
+
+def _decayed(noun: Noun, column: Text, window: Text) -> Text:
+    said = f"Total {column[0]} of {noun.many}, each counting half as much after every {window[0]}."
+    return said, f"{noun.zh}{column[1]}的衰减合计（半衰期{window[1]}）"
+
+
 _SENTENCES: dict[str, Sentence] = {
     "count": _count,
     "sum": _sum,
     "mean": _of_each("Mean", "平均"),
+    "std": _spread,
+    "count_distinct": _distinct,
+    "last": _value_of_last,
+    "decayed_sum": _decayed,
     "min": _of_each("Smallest", "最小"),
     "max": _of_each("Largest", "最大"),
     "last_event_at": _last("Time of", "的时间"),

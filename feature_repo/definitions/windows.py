@@ -18,14 +18,15 @@ from feast import Aggregation, Entity, Field, PushSource, StreamFeatureView
 from feature_repo.core.clock import DAY, HOUR, MINUTE, delta_us
 from feature_repo.core.errors import DeclarationError, did_you_mean
 from feature_repo.definitions.texts import Noun, feature_text
-from feature_repo.engine.kernels import FLOAT, INT, kernel_named
+from feature_repo.engine.kernels import Kernel, kernel_named
+from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
 from feature_repo.engine.spec import RESULT_TYPES, WindowedView, windowed_view_of
 from feature_repo.events.schema import arrow_schema
 
 hour = timedelta(hours=1)
 day = timedelta(days=1)
 
-_KINDS = {"int64": INT, "double": FLOAT}
+_KINDS = {"int64": INT, "double": FLOAT, "string": TEXT, "bool": BOOL, "timestamp[us, tz=UTC]": TIME}
 
 
 def windowed(function: str, column: str, windows: Iterable[timedelta], *, name: str = "") -> list[Aggregation]:
@@ -53,6 +54,11 @@ def mean(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()) ->
     return windowed("mean", column, lengths(days, hours))
 
 
+def std(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()) -> list[Aggregation]:
+    """Sample standard deviation of a column: ``amount_std_28d``."""
+    return windowed("std", column, lengths(days, hours))
+
+
 def smallest(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()) -> list[Aggregation]:
     """Smallest value of a column: ``amount_min_7d``."""
     return windowed("min", column, lengths(days, hours))
@@ -61,6 +67,23 @@ def smallest(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()
 def largest(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()) -> list[Aggregation]:
     """Largest value of a column: ``amount_max_7d``."""
     return windowed("max", column, lengths(days, hours))
+
+
+def count_distinct(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()) -> list[Aggregation]:
+    """Number of distinct values of a column: ``category_count_distinct_28d``."""
+    return windowed("count_distinct", column, lengths(days, hours))
+
+
+def last(column: str, *, days: Sequence[int] = (), hours: Sequence[int] = ()) -> list[Aggregation]:
+    """Value of a column in the last event that has one: ``store_id_last_84d``."""
+    return windowed("last", column, lengths(days, hours))
+
+
+def decayed_sum(
+    column: str, *, half_life_days: Sequence[int] = (), half_life_hours: Sequence[int] = ()
+) -> list[Aggregation]:
+    """Sum of a column in which a value halves per half-life: ``amount_decayed_sum_7d``."""
+    return windowed("decayed_sum", column, lengths(half_life_days, half_life_hours))
 
 
 def last_event_at(*, within_days: int) -> list[Aggregation]:
@@ -192,7 +215,8 @@ def _output(view: str, source: PushSource, aggregation: Aggregation, events: Nou
     kernel = kernel_named(aggregation.function)
     if aggregation.column or kernel.needs_column:
         _check_column(view, source.name, aggregation.column)
-    kind = kernel.result or _input_kind(view, source.name, aggregation.column)
+    column_kind = _input_kind(view, source.name, aggregation.column, kernel) if aggregation.column else ""
+    kind = kernel.result or column_kind
     english, chinese = feature_text(events, aggregation.column, kernel.name, window_label(aggregation.time_window))
     return Field(name=aggregation.name, dtype=RESULT_TYPES[kind], description=english, tags={"zh": chinese})
 
@@ -207,11 +231,13 @@ def _check_column(view: str, event: str, column: str) -> None:
         )
 
 
-def _input_kind(view: str, event: str, column: str) -> str:
+def _input_kind(view: str, event: str, column: str, kernel: Kernel) -> str:
     found = str(arrow_schema(event).field(column).type)
-    if found not in _KINDS:
+    kind = _KINDS.get(found, "")
+    if kind not in kernel.takes:
+        taken = ", ".join(name for name, each in _KINDS.items() if each in kernel.takes)
         raise DeclarationError(
             f"View '{view}' aggregates '{column}' of event '{event}', which holds {found}.",
-            hint="sums, means and extremes take int64 and float64 columns; count takes any.",
+            hint=f"{kernel.name} takes columns of {taken}.",
         )
-    return _KINDS[found]
+    return kind

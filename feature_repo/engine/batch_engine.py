@@ -20,7 +20,8 @@ from feast.repo_config import FeastConfigBaseModel
 from feature_repo.core.clock import Clock, SystemClock
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.core.stores import connect_duckdb, connect_redis, redis_answers
-from feature_repo.engine.builder import Materialized, Progress, StateBuilder
+from feature_repo.engine.builder import Materialized, StateBuilder
+from feature_repo.engine.folds import Progress
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.engine.sources import reading_from
 from feature_repo.engine.spec import is_windowed, windowed_view_of

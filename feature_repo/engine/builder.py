@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
 from feature_repo.core.clock import Clock
 from feature_repo.core.errors import LogError, StoreUnavailableError
-from feature_repo.engine.entity_keys import entity_keys, entity_pattern
+from feature_repo.engine.entity_keys import entity_pattern
+from feature_repo.engine.folds import Fold, Progress, folds
 from feature_repo.engine.positions import Layout, Position, Positions
-from feature_repo.engine.redis_writer import RedisWriter, remove_fields
+from feature_repo.engine.redis_writer import MAX_COMMANDS, RedisWriter, remove_fields
 from feature_repo.engine.sources import located
 from feature_repo.engine.spec import WindowedView
-from feature_repo.engine.state_sql import tiles_sql
-from feature_repo.engine.tile_codec import NO_VERSION, Ints, TileCodec, Tiles, merge
-from feature_repo.engine.tiles import first_tile
+from feature_repo.engine.tile_codec import TileCodec
+from feature_repo.engine.tiles import first_tile, floor
 from feature_repo.events.log import Snapshot, read_snapshot
 
-ENTITIES_PER_CHUNK = 2_000
 MAX_MERGE_ATTEMPTS = 50
 EVERYTHING = -1
-
-Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -50,15 +46,6 @@ class Materialized:
     action: str
     version: int
     entities: int
-
-
-@dataclass(frozen=True)
-class _Fold:
-    """A chunk of entities with their tiles, and the log version of each tile's rows."""
-
-    keys: list[bytes]
-    tiles: Tiles
-    versions: Ints
 
 
 class StateBuilder:
@@ -112,10 +99,12 @@ class StateBuilder:
         build = self._positions.intend(view, snapshot.table_id)
         codec = TileCodec(view.monoids)
         retired = self._positions.retired(view.name)
+        oldest = self._oldest_tile(view)
         written = 0
         for fold in self._folds(view, snapshot, EVERYTHING, progress):
-            states = codec.encode(fold.tiles, len(fold.keys), snapshot.version)
+            states = codec.encode(codec.live(fold.state(codec), oldest), snapshot.version)
             self._writer.build(fold.keys, build.layout.field, snapshot.version, states, retired)
+            self._verify(view, build.layout, fold.keys[0], snapshot.version)
             written += len(fold.keys)
         self._positions.switch(build, Position(snapshot.table_id, snapshot.version))
         self.retire(view)
@@ -128,11 +117,12 @@ class StateBuilder:
         written = 0
         for fold in self._folds(view, snapshot, held.version, progress):
             self._merge(view, layout, fold, snapshot.version, retired)
+            self._verify(view, layout, fold.keys[0], snapshot.version)
             written += len(fold.keys)
         self._positions.advance(layout, Position(snapshot.table_id, snapshot.version))
         return Materialized(view.name, "applied", snapshot.version, written)
 
-    def _merge(self, view: WindowedView, layout: Layout, fold: _Fold, head: int, retired: list[bytes]) -> None:
+    def _merge(self, view: WindowedView, layout: Layout, fold: Fold, head: int, retired: list[bytes]) -> None:
         """Merge a fold into the states it belongs to; rows a state holds already are left out, by its header."""
         codec = TileCodec(view.monoids)
         oldest = self._oldest_tile(view)
@@ -140,9 +130,8 @@ class StateBuilder:
         for _ in range(MAX_MERGE_ATTEMPTS):
             keys = [fold.keys[i] for i in pending.tolist()]
             held, versions = codec.decode(self._read(keys, layout.field))
-            fresh = _chosen(fold, pending, versions)
-            merged = merge(view.monoids, held, fresh)
-            states = codec.encode(merged.where(merged.tile >= oldest), len(keys), head)
+            merged = codec.merge(held, fold.newer(pending, versions).state(codec))
+            states = codec.encode(codec.live(merged, oldest), head)
             stale = versions < head
             taken = np.ones(len(keys), bool)
             chosen = np.flatnonzero(stale).tolist()
@@ -169,28 +158,28 @@ class StateBuilder:
         for field in retired:
             self._positions.forget(field)
 
+    def _verify(self, view: WindowedView, layout: Layout, key: bytes, version: int) -> None:
+        """Read one entity of a chunk back: a job says it is done when Redis holds what it wrote."""
+        _, versions = TileCodec(view.monoids).decode([self._client.hget(key, layout.field)])
+        if int(versions[0]) < version:
+            raise StoreUnavailableError(
+                f"View '{view.name}': Redis does not hold what was written to it a moment ago.",
+                hint="see that nothing else deletes keys of this database, then run the command again.",
+            )
+
     def _read(self, keys: list[bytes], field: bytes) -> list[bytes | None]:
-        with self._client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.hget(key, field)
-            found: list[bytes | None] = pipe.execute()
+        found: list[bytes | None] = []
+        for start in range(0, len(keys), MAX_COMMANDS):
+            with self._client.pipeline(transaction=False) as pipe:
+                for key in keys[start : start + MAX_COMMANDS]:
+                    pipe.hget(key, field)
+                found += pipe.execute()
         return found
 
-    def _folds(self, view: WindowedView, snapshot: Snapshot, above: int, progress: Progress) -> Iterator[_Fold]:
-        query = tiles_sql(
-            view,
-            source=snapshot.sql(),
-            since_tile=self._oldest_tile(view),
-            versions=(above, snapshot.version),
-        )
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE folds AS {query}")
-        [(total,)] = self._connection.execute("SELECT count(*) FROM folds").fetchall()
-        done = 0
-        for batch in self._connection.sql("FROM folds").to_arrow_reader(ENTITIES_PER_CHUNK):
-            yield _fold_of(view, batch, self._project)
-            done += batch.num_rows
-            progress(done / total)
-        self._connection.execute("DROP TABLE folds")
+    def _folds(self, view: WindowedView, snapshot: Snapshot, above: int, progress: Progress) -> Iterator[Fold]:
+        since = floor(self._clock.now_us() - view.lookback, view.hop)
+        project, connection = self._project, self._connection
+        return folds(connection, view, snapshot, project=project, above=above, since=since, progress=progress)
 
     def _oldest_tile(self, view: WindowedView) -> int:
         return first_tile(self._clock.now_us(), view.retention, view.hop)
@@ -211,25 +200,3 @@ def refuse_backwards(held: Position, head: Position, path: str) -> None:
             hint="restore the table from a backup; if what is there is all there is, run "
             "`portrait jobs materialize --full`.",
         )
-
-
-def _fold_of(view: WindowedView, batch: pa.RecordBatch, project: str) -> _Fold:
-    keys = entity_keys(project, view.join_keys, [batch.column(i) for i in range(len(view.join_keys))])
-    counts = batch.column("tile").value_lengths().to_numpy(zero_copy_only=False)
-    owner = np.repeat(np.arange(batch.num_rows, dtype=np.int64), counts)
-    states = tuple(_flat(batch, f"s{i}").astype(monoid.kind) for i, monoid in enumerate(view.monoids))
-    return _Fold(keys, Tiles(owner, _flat(batch, "tile"), states), _flat(batch, "version").astype(np.int64))
-
-
-def _flat(batch: pa.RecordBatch, name: str) -> Any:
-    return batch.column(name).flatten().to_numpy(zero_copy_only=False)
-
-
-def _chosen(fold: _Fold, pending: Any, versions: Ints) -> Tiles:
-    """Tiles of the pending entities, renumbered, without rows their states hold already."""
-    place = np.full(len(fold.keys), NO_VERSION, np.int64)
-    place[pending] = np.arange(len(pending))
-    owner = place[fold.tiles.owner]
-    known = np.where(owner >= 0, versions[owner], np.iinfo(np.int64).max)
-    keep = fold.versions > known
-    return Tiles(owner, fold.tiles.tile, fold.tiles.states).where(keep)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from feature_repo.engine.kernels import SQL_TYPES, TIME, Monoid
+from feature_repo.engine.monoids import SQL_TYPES, TIME, Monoid
 from feature_repo.engine.spec import WindowedFeature, WindowedView
 from feature_repo.engine.tiles import floor_sql
 
@@ -69,12 +69,12 @@ class StateColumns:
     def lifted(self, about: str) -> str:
         """Aggregates over raw events; the states refer to the instant ``about`` (BIGINT us)."""
         return ", ".join(
-            f"{monoid.lift_sql(_input(monoid), ts='ts', event_id='event_id', about=about)} AS s{i}"
+            f"{monoid.lift_sql(input_column(monoid), ts='ts', event_id='event_id', about=about)} AS s{i}"
             for i, monoid in enumerate(self.monoids)
         )
 
     def merges(self, view: WindowedView, features: Sequence[WindowedFeature]) -> str:
-        needed = {(self.monoids.index(monoid), feature.window) for feature in features for monoid in feature.monoids}
+        needed = {(self.monoids.index(monoid), feature.reach) for feature in features for monoid in feature.monoids}
         return ", ".join(self._merge(view, i, window) for i, window in sorted(needed))
 
     def _merge(self, view: WindowedView, i: int, window: int) -> str:
@@ -83,7 +83,7 @@ class StateColumns:
         return f"{merged} AS m{i}_{window}"
 
     def merged_names(self, feature: WindowedFeature) -> list[str]:
-        return [f"m{self.monoids.index(monoid)}_{feature.window}" for monoid in feature.monoids]
+        return [f"m{self.monoids.index(monoid)}_{feature.reach}" for monoid in feature.monoids]
 
 
 def quote(name: str) -> str:
@@ -117,7 +117,7 @@ def windows_sql(
         Smallest and largest ``__at`` of the spine: events outside their windows are not read.
     """
     state = StateColumns.of(features)
-    longest = max(feature.window for feature in features)
+    longest = max(feature.reach for feature in features)
     join = " AND ".join(f"e.k{i} = s.k{i}" for i in range(len(keys)))
     key_list = ", ".join(f"k{i}" for i in range(len(keys)))
     end = f"(tile + 1) * {view.hop}"
@@ -211,8 +211,9 @@ def events_sql(
 ) -> str:
     ts = quote(view.timestamp_field)
     known = f"epoch_us({quote(view.created_field)})" if source.known_by_at else "0"
-    inputs = dict.fromkeys(f"{quote(monoid.column)} AS {_input(monoid)}" for monoid in monoids if monoid.column)
-    columns = ", ".join([extra, *inputs])
+    inputs = dict.fromkeys(f"{quote(monoid.column)} AS {input_column(monoid)}" for monoid in monoids if monoid.column)
+    named = ["event_id"] if any(monoid.needs_event_id for monoid in monoids) else []
+    columns = ", ".join([extra, *inputs, *named])
     within = ""
     if span is not None:
         oldest = (span[0] - longest) // view.hop * view.hop
@@ -235,12 +236,14 @@ def _first_tile(view: WindowedView, window: int, at: str = "spine.instant") -> s
     return floor_sql(f"({at} - {window})", view.hop)
 
 
-def _input(monoid: Monoid) -> str:
+def input_column(monoid: Monoid) -> str:
+    """Return the quoted column of the events CTE a monoid reads."""
     return quote(f"x_{monoid.column}") if monoid.column else ""
 
 
 def input_columns(monoids: Iterable[Monoid]) -> str:
-    return ", ".join(dict.fromkeys(_input(monoid) for monoid in monoids if monoid.column)) or "nothing"
+    named = ["event_id"] if any(monoid.needs_event_id for monoid in monoids) else []
+    return ", ".join([*dict.fromkeys(input_column(monoid) for monoid in monoids if monoid.column), *named]) or "nothing"
 
 
 def _expressions(expressions: Iterable[str]) -> str:

@@ -1,153 +1,37 @@
-"""Aggregation functions, as monoids.
+"""Aggregation functions by the names a declaration gives them.
 
-A :class:`Monoid` is one column of state: how raw events of a tile become it, how states merge, what nothing is. It is
-said twice, in SQL for the offline store and in numpy for the online one; the laws and parity tests hold the two equal.
-A :class:`Kernel` is a function users name in a declaration: the monoids it needs and how their merged state becomes a
-value. Kernels over the same column share monoids: ``mean`` and ``sum`` of one column store one sum.
+A :class:`Kernel` says which states (:mod:`feature_repo.engine.monoids`) its function needs and how they become a value,
+in numpy and in SQL. Kernels over one column share states: ``mean`` and ``sum`` of one column store one sum.
 
-To add an aggregation, add one kernel class to this file, and a monoid if no present one serves: a class registers
-itself under its name. ``engine/oracle.py`` says in one line what it means, and the tests hold the two to each other.
+To add an aggregation, add one class to this file, and a monoid if no present one serves: a class registers itself under
+its name. ``engine/oracle.py`` says in one line what it means, and the tests hold the two to each other.
 """
 
 from __future__ import annotations
 
-import re
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from feature_repo.core.clock import DAY
 from feature_repo.core.errors import DeclarationError, did_you_mean
+from feature_repo.engine.entity_monoids import MAX_DISTINCT, Decayed, Distinct, Last, Latest
+from feature_repo.engine.monoids import BOOL, FLOAT, INT, NUMPY_TYPES, TEXT, TIME, Array, Monoid
+from feature_repo.engine.tile_monoids import Greatest, Least, Moments, Present, Rows, Total
 
-Array = npt.NDArray[Any]
+NUMBERS = frozenset({INT, FLOAT})
+ANYTHING = frozenset({INT, FLOAT, TEXT, BOOL, TIME})
+HALF_LIVES = 40
+TOO_MANY_DISTINCT = "count_distinct exceeds its limit over column "
 
-INT = "i8"
-FLOAT = "f8"
-TIME = "time"
-SQL_TYPES = {INT: "BIGINT", FLOAT: "DOUBLE"}
 _INT64 = np.iinfo(np.int64)
 
-
 KERNELS: dict[str, Kernel] = {}
-MONOIDS: dict[str, type[Monoid]] = {}
-
-
-@dataclass(frozen=True)
-class Monoid:
-    """One column of a tile's state.
-
-    Attributes
-    ----------
-    column
-        Event column it reads; empty for whole rows.
-    kind
-        ``"i8"`` or ``"f8"``: the state's numpy type; the input is cast to it.
-    """
-
-    column: str
-    kind: str
-
-    name: ClassVar[str]
-    ufunc: ClassVar[np.ufunc]
-    lift: ClassVar[str] = ""
-    merge: ClassVar[str]
-
-    def __init_subclass__(cls) -> None:
-        """Register the class under its name."""
-        MONOIDS[cls.name] = cls
-
-    @property
-    def key(self) -> str:
-        """Name of the state column, e.g. ``sum.f8(amount)``; equal keys are the same state."""
-        return f"{self.name}.{self.kind}({self.column})"
-
-    @property
-    def identity(self) -> float | int:
-        """State of no events."""
-        return 0
-
-    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
-        """SQL aggregate over raw events.
-
-        ``column``, ``ts`` (BIGINT us) and ``event_id`` (VARCHAR) are input columns, ``about`` the instant (BIGINT us)
-        the state refers to, for states that mean something else an hour later.
-        """
-        value = f"CAST({column} AS {SQL_TYPES[self.kind]})" if self.column else ""
-        return f"CAST(coalesce({self.lift.format(x=value, ts=ts)}, {self.identity_sql}) AS {SQL_TYPES[self.kind]})"
-
-    def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
-        """SQL aggregate over the states for which ``condition`` holds, referring to the instant ``about``."""
-        merged = f"{self.merge}({state}) FILTER (WHERE {condition})"
-        return f"CAST(coalesce({merged}, {self.identity_sql}) AS {SQL_TYPES[self.kind]})"
-
-    @property
-    def identity_sql(self) -> str:
-        """The identity as a typed SQL literal."""
-        return f"'{self.identity}'::{SQL_TYPES[self.kind]}"
-
-    def reduce(self, states: Array, starts: Array) -> Array:
-        """Merge runs of states; run ``i`` is ``states[starts[i]:starts[i + 1]]``, none is empty."""
-        merged: Array = self.ufunc.reduceat(states, starts)
-        return merged
-
-
-class Rows(Monoid):
-    """How many events."""
-
-    name, ufunc, lift, merge = "rows", np.add, "count(*)", "sum"
-
-
-class Present(Monoid):
-    """How many events have a value, of whatever type."""
-
-    name, ufunc, merge = "present", np.add, "sum"
-
-    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
-        """SQL aggregate over raw events; the column is not cast, as any type can be counted."""
-        return f"count({column})"
-
-
-class Total(Monoid):
-    """Sum of the values."""
-
-    name, ufunc, lift, merge = "sum", np.add, "sum({x})", "sum"
-
-
-class Least(Monoid):
-    """Smallest value; the identity is the type's largest, which the door keeps out of the log."""
-
-    name, ufunc, lift, merge = "min", np.minimum, "min({x})", "min"
-
-    @property
-    def identity(self) -> float | int:
-        """State of no events."""
-        return float("inf") if self.kind == FLOAT else int(_INT64.max)
-
-
-class Greatest(Monoid):
-    """Largest value; the identity is the type's smallest, which the door keeps out of the log."""
-
-    name, ufunc, lift, merge = "max", np.maximum, "max({x})", "max"
-
-    @property
-    def identity(self) -> float | int:
-        """State of no events."""
-        return float("-inf") if self.kind == FLOAT else int(_INT64.min)
-
-
-class Latest(Greatest):
-    """When the last event was, in microseconds since the epoch; over a column, the last event with a value in it."""
-
-    name = "latest"
-
-    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
-        """SQL aggregate over raw events."""
-        known = f" FILTER (WHERE {column} IS NOT NULL)" if self.column else ""
-        return f"coalesce(max({ts}){known}, {self.identity_sql})"
 
 
 @dataclass(frozen=True)
@@ -157,13 +41,18 @@ class Values:
     Attributes
     ----------
     data
-        int64 or float64; anything where ``valid`` is False.
+        int64, float64, bool or objects (texts); anything where ``valid`` is False.
     valid
         False where the value is NULL; None when no value is.
     """
 
     data: Array
     valid: npt.NDArray[np.bool_] | None = None
+
+    @classmethod
+    def missing(cls, count: int, kind: str) -> Values:
+        """Return ``count`` NULLs."""
+        return cls(np.zeros(count, NUMPY_TYPES[kind]), np.zeros(count, bool))
 
     def as_float(self) -> npt.NDArray[np.float64]:
         """float64 with NaN for NULL: the form a model reads."""
@@ -174,7 +63,7 @@ class Values:
 
 
 class Kernel(ABC):
-    """An aggregation function by the name a declaration gives it.
+    """An aggregation function.
 
     Attributes
     ----------
@@ -182,12 +71,15 @@ class Kernel(ABC):
         Function name in a Feast ``Aggregation``.
     needs_column
         Whether it must name a column; the others read whole events, or those with a value in the column.
+    takes
+        Kinds of columns it can read.
     result
-        ``"i8"``, ``"f8"``, ``"time"`` (microseconds since the epoch), or None for the input's own type.
+        Kind of the result: ``"time"`` is microseconds since the epoch, None the column's own kind.
     """
 
     name: ClassVar[str]
     needs_column: ClassVar[bool] = True
+    takes: ClassVar[frozenset[str]] = NUMBERS
     result: ClassVar[str | None] = None
 
     def __init_subclass__(cls) -> None:
@@ -196,8 +88,8 @@ class Kernel(ABC):
             KERNELS[cls.name] = cls()
 
     @abstractmethod
-    def monoids(self, column: str, kind: str) -> tuple[Monoid, ...]:
-        """State the function needs over ``column``, whose result has ``kind``."""
+    def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:
+        """State the function needs over ``column`` for a result of ``kind`` in a window (us)."""
 
     @abstractmethod
     def value(self, states: Sequence[Array], at: int) -> Values:
@@ -207,8 +99,12 @@ class Kernel(ABC):
     def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:
         """Return the same as a SQL expression.
 
-        ``states`` are merged state columns, ``at`` the instant (BIGINT us), ``kind`` that of the result.
+        ``states`` are merged states, ``at`` the instant (BIGINT us), ``kind`` that of the result.
         """
+
+    def reach(self, window: int) -> int:
+        """How far into the past the function looks (us)."""
+        return window
 
 
 class _Plain(Kernel):
@@ -224,9 +120,9 @@ class _Plain(Kernel):
 class Count(_Plain):
     """Number of events, or of events with a value in the column; 0 of nothing."""
 
-    name, needs_column, result = "count", False, INT
+    name, needs_column, takes, result = "count", False, ANYTHING, INT
 
-    def monoids(self, column: str, kind: str) -> tuple[Monoid, ...]:  # noqa: ARG002
+    def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
         """One count."""
         return (Present(column, INT),) if column else (Rows("", INT),)
 
@@ -236,7 +132,7 @@ class Sum(_Plain):
 
     name = "sum"
 
-    def monoids(self, column: str, kind: str) -> tuple[Monoid, ...]:
+    def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
         """One sum."""
         return (Total(column, kind),)
 
@@ -246,7 +142,7 @@ class Mean(Kernel):
 
     name, result = "mean", FLOAT
 
-    def monoids(self, column: str, kind: str) -> tuple[Monoid, ...]:  # noqa: ARG002
+    def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
         """Sum and count of the values."""
         return (Total(column, FLOAT), Present(column, INT))
 
@@ -260,22 +156,40 @@ class Mean(Kernel):
         return f"{states[0]} / nullif({states[1]}, 0)"
 
 
+class Std(Kernel):
+    """Sample standard deviation of the values; NULL of fewer than two."""
+
+    name, result = "std", FLOAT
+
+    def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
+        """Count, mean and squared deviations."""
+        return (Moments(column, FLOAT),)
+
+    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+        """Root of the squared deviations over one less than the count."""
+        n, m2 = states[0]["n"], states[0]["m2"]
+        return Values(np.sqrt(m2 / np.maximum(n - 1.0, 1.0)), n > 1.0)
+
+    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
+        """Root of the squared deviations over one less than the count."""
+        state = states[0]
+        return f"CASE WHEN {state}.n > 1 THEN sqrt({state}.m2 / ({state}.n - 1)) END"
+
+
 class _Extreme(Kernel):
     """A kernel whose state says "nothing" with its identity."""
 
-    monoid: ClassVar[type[Monoid]]
+    monoid: ClassVar[type[Least | Greatest]]
 
-    def monoids(self, column: str, kind: str) -> tuple[Monoid, ...]:
+    def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
         return (self.monoid(column, kind),)
 
     def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
-        return Values(states[0], states[0] != self._nothing(states[0].dtype))
+        kind = FLOAT if states[0].dtype.kind == "f" else INT
+        return Values(states[0], states[0] != self.monoid("", kind).identity)
 
     def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
-        return f"nullif({states[0]}, {self.monoids('', kind)[0].identity_sql})"
-
-    def _nothing(self, dtype: np.dtype[Any]) -> float | int:
-        return self.monoid("", FLOAT if dtype.kind == "f" else INT).identity
+        return f"nullif({states[0]}, {self.monoid('', kind).identity_sql})"
 
 
 class Min(_Extreme):
@@ -290,14 +204,18 @@ class Max(_Extreme):
     name, monoid = "max", Greatest
 
 
-class LastEventAt(_Extreme):
+class LastEventAt(_Plain):
     """When the last event in the window was, or the last with a value in the column; NULL of nothing."""
 
-    name, needs_column, result, monoid = "last_event_at", False, TIME, Latest
+    name, needs_column, takes, result = "last_event_at", False, ANYTHING, TIME
 
-    def monoids(self, column: str, kind: str) -> tuple[Monoid, ...]:  # noqa: ARG002
+    def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
         """One instant."""
         return (Latest(column, INT),)
+
+    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+        """Return the instant."""
+        return Values(states[0], states[0] != _INT64.min)
 
 
 class DaysSince(LastEventAt):
@@ -310,13 +228,78 @@ class DaysSince(LastEventAt):
 
     def value(self, states: Sequence[Array], at: int) -> Values:
         """Elapsed time over a day."""
-        last = super().value(states, at)
-        elapsed = np.where(last.data != self._nothing(last.data.dtype), at - last.data, 0)
-        return Values(elapsed / float(DAY), last.valid)
+        known = states[0] != _INT64.min
+        return Values(np.where(known, at - np.where(known, states[0], at), 0) / float(DAY), known)
 
-    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:
+    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
         """Elapsed time over a day."""
-        return f"CAST({at} - {super().value_sql(states, at, kind)} AS DOUBLE) / {DAY}.0"
+        return f"CAST({at} - {states[0]} AS DOUBLE) / {DAY}.0"
+
+
+class CountDistinct(Kernel):
+    """Number of distinct values; 0 of nothing. At most ``MAX_DISTINCT`` values of one entity."""
+
+    name, takes, result = "count_distinct", frozenset({INT, TEXT, BOOL}), INT
+
+    def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
+        """Hashes of the values."""
+        return (Distinct(column, TEXT),)
+
+    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+        """How many."""
+        return Values(states[0])
+
+    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
+        """How many; an error past the limit, as online."""
+        count = f"coalesce(len({states[0]}), 0)"
+        return f"CASE WHEN {count} > {MAX_DISTINCT} THEN error('{TOO_MANY_DISTINCT}') ELSE {count} END"
+
+
+class LastValue(Kernel):
+    """Value of the last event that has one; at one instant, of the greatest event_id; NULL of nothing."""
+
+    name, takes = "last", ANYTHING
+
+    def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
+        """One event."""
+        return (Last(column, kind),)
+
+    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+        """Return its value."""
+        return Values(states[0]["value"], states[0]["known"])
+
+    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
+        """Return its value."""
+        return f"{states[0]}.value"
+
+
+class DecayedSum(_Plain):
+    """Sum in which a value halves per half-life, over 40 of them; the window is the half-life. 0 of nothing."""
+
+    name, result = "decayed_sum", FLOAT
+
+    def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
+        """One sum that decays."""
+        return (Decayed(column, FLOAT, window),)
+
+    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
+        """Return the sum, which was merged about the instant."""
+        return f"coalesce({states[0]}.value, 0.0)"
+
+    def reach(self, window: int) -> int:
+        """Forty half-lives."""
+        return HALF_LIVES * window
+
+
+def portable_hash(text: str) -> int:
+    """Return the hash of a distinct value's text: the last eight bytes of its MD5, little-endian.
+
+    DuckDB's ``md5_number_lower``. Integers are their decimal text, booleans ``true`` and ``false``.
+
+    >>> portable_hash("abc")
+    8250560606382298838
+    """
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
 
 
 def kernel_named(function: str) -> Kernel:
@@ -333,26 +316,3 @@ def kernel_named(function: str) -> Kernel:
     if function not in KERNELS:
         raise DeclarationError(f"There is no aggregation '{function}'", hint=did_you_mean(function, KERNELS))
     return KERNELS[function]
-
-
-_KEY = re.compile(r"(?P<name>\w+)\.(?P<kind>i8|f8)\((?P<column>.*)\)")
-
-
-def monoid_of(key: str) -> Monoid:
-    """Return the monoid a state column's key names.
-
-    Raises
-    ------
-    DeclarationError
-        The key is none this version knows.
-
-    >>> monoid_of("sum.f8(amount)").column
-    'amount'
-    """
-    found = _KEY.fullmatch(key)
-    if found is None or found["name"] not in MONOIDS:
-        raise DeclarationError(
-            f"A stored state column is '{key}', which this version does not know.",
-            hint="rebuild the state: `portrait jobs materialize --full`.",
-        )
-    return MONOIDS[found["name"]](found["column"], found["kind"])

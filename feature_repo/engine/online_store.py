@@ -24,7 +24,8 @@ from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import connect_redis
 from feature_repo.engine.entity_keys import entity_pattern
-from feature_repo.engine.kernels import FLOAT, TIME, Values
+from feature_repo.engine.kernels import Values
+from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
 from feature_repo.engine.positions import Positions
 from feature_repo.engine.redis_writer import remove_fields
 from feature_repo.engine.spec import SpecCache, is_windowed
@@ -222,15 +223,18 @@ def _rows(read: ViewRead, values: Sequence[Values], at: int) -> list[Row]:
     return [(instant, dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
+_VALUE_FIELDS = {
+    INT: "int64_val",
+    FLOAT: "double_val",
+    TEXT: "string_val",
+    BOOL: "bool_val",
+    TIME: "unix_timestamp_val",
+}
+
+
 def _protos(kind: str, values: Values) -> list[Value]:
     valid = [True] * len(values.data) if values.valid is None else values.valid.tolist()
-    data = values.data.tolist()
-    if kind == FLOAT:
-        return [Value(double_val=value) if known else Value() for value, known in zip(data, valid, strict=True)]
-    if kind == TIME:
-        # Feast's own timestamps are whole seconds.
-        return [
-            Value(unix_timestamp_val=value // 1_000_000) if known else Value()
-            for value, known in zip(data, valid, strict=True)
-        ]
-    return [Value(int64_val=value) if known else Value() for value, known in zip(data, valid, strict=True)]
+    # Feast's own timestamps are whole seconds.
+    data = (values.data // 1_000_000 if kind == TIME else values.data).tolist()
+    field = _VALUE_FIELDS[kind]
+    return [Value(**{field: value}) if known else Value() for value, known in zip(data, valid, strict=True)]

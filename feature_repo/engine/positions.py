@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,8 +20,7 @@ import redis
 from feast import FeatureView
 
 from feature_repo.core.errors import StoreUnavailableError
-from feature_repo.engine.kernels import Monoid
-from feature_repo.engine.spec import WindowedView, is_windowed
+from feature_repo.engine.spec import CODEC_VERSION, WindowedFeature, WindowedView, is_windowed
 
 # KEYS[1] state hash. ARGV: view, the build as it was claimed, the layout, its position's field and value. A builder
 # that slept while others finished the same build, or a later one, must not point readers back at what was retired.
@@ -61,7 +59,11 @@ class Layout:
     hop, retention
         Microseconds.
     state
-        Keys of the state columns, sorted.
+        Keys of the monoids, sorted.
+    retention, lookback
+        How long tiles and distinct values are kept, and how far back the log was folded (us).
+    codec
+        Version of the bytes.
     """
 
     view: str
@@ -72,23 +74,34 @@ class Layout:
     hop: int
     retention: int
     state: tuple[str, ...]
+    lookback: int = 0
+    codec: int = 1
 
     @classmethod
     def of(cls, view: WindowedView, generation: int) -> Layout:
         """Layout a view's definition asks for."""
         keys = tuple(monoid.key for monoid in view.monoids)
         facts = (view.source_name, view.join_keys, view.hop, view.retention)
-        return cls(view.name, view.state_hash, generation, *facts, keys)
+        return cls(view.name, view.state_hash, generation, *facts, keys, view.lookback, CODEC_VERSION)
 
     @property
     def field(self) -> bytes:
         """Field of an entity's hash that holds the state."""
         return f"_t:{self.view}:{self.state_hash}:{self.generation}".encode()
 
-    def serves(self, view: WindowedView, monoids: Sequence[Monoid]) -> bool:
-        """Whether values of the view's present definition can be read from this state."""
-        same = (self.source, self.join_keys, self.hop) == (view.source_name, view.join_keys, view.hop)
-        return same and self.retention >= view.longest and {monoid.key for monoid in monoids} <= set(self.state)
+    def serves(self, view: WindowedView, feature: WindowedFeature) -> bool:
+        """Whether the value of a feature, by the view's present definition, can be read from this state.
+
+        A state of shorter tiles serves a longer hop: windows begin at a multiple of the hop, and so at a tile.
+        """
+        same = (self.source, self.join_keys, self.codec) == (view.source_name, view.join_keys, CODEC_VERSION)
+        # A window of the longer hop begins up to the difference of the hops earlier.
+        needed = feature.reach + view.hop - self.hop
+        long_enough = needed <= (self.retention if feature.kept else self.lookback)
+        return same and view.hop % self.hop == 0 and long_enough and self._holds(feature)
+
+    def _holds(self, feature: WindowedFeature) -> bool:
+        return {monoid.key for monoid in feature.monoids} <= set(self.state)
 
     def dump(self) -> str:
         """Canonical JSON."""

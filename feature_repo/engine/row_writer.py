@@ -17,9 +17,10 @@ from feast.type_map import python_values_to_proto_values
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.core.clock import from_us
-from feature_repo.engine.builder import EVERYTHING, Materialized, Progress, refuse_backwards
+from feature_repo.engine.builder import EVERYTHING, Materialized, refuse_backwards
 from feature_repo.engine.duckdb_sql import Source, quote
 from feature_repo.engine.entity_keys import entity_keys, entity_pattern
+from feature_repo.engine.folds import Progress
 from feature_repo.engine.positions import Position, Positions
 from feature_repo.engine.redis_writer import RedisWriter, remove_fields
 from feature_repo.engine.sources import is_delta, located, relation_of, schema_of, snapshot_of

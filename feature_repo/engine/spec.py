@@ -15,16 +15,17 @@ from functools import cached_property
 from typing import Any
 
 from feast import FeatureView, Field
-from feast.types import Float64, Int64, UnixTimestamp
+from feast.types import Bool, Float64, Int64, String, UnixTimestamp
 
-from feature_repo.core.clock import DAY, delta_us, from_us
+from feature_repo.core.clock import DAY, MINUTE, delta_us, from_us
 from feature_repo.core.errors import DeclarationError
-from feature_repo.engine.kernels import FLOAT, INT, TIME, Kernel, Monoid, kernel_named
+from feature_repo.engine.kernels import Kernel, kernel_named
+from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME, Monoid
 from feature_repo.engine.tiles import hop_fits
 
-CODEC_VERSION = 1
+CODEC_VERSION = 2
 RETENTION_STEPS = tuple(days * DAY for days in (1, 7, 28, 91, 182, 366, 731))
-RESULT_TYPES = {INT: Int64, FLOAT: Float64, TIME: UnixTimestamp}
+RESULT_TYPES = {INT: Int64, FLOAT: Float64, TIME: UnixTimestamp, TEXT: String, BOOL: Bool}
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class WindowedFeature:
     function
         Name of a kernel.
     window
-        Length in microseconds.
+        Length in microseconds; of a decayed sum, its half-life.
     kind
-        ``"i8"``, ``"f8"`` or ``"time"``: what comes out.
+        ``"i8"``, ``"f8"``, ``"time"``, ``"text"`` or ``"bool"``: what comes out.
     """
 
     name: str
@@ -59,7 +60,17 @@ class WindowedFeature:
     @cached_property
     def monoids(self) -> tuple[Monoid, ...]:
         """State this feature is computed from."""
-        return self.kernel.monoids(self.column, self.kind)
+        return self.kernel.monoids(self.column, self.kind, self.window)
+
+    @cached_property
+    def reach(self) -> int:
+        """How far into the past the feature looks (us)."""
+        return self.kernel.reach(self.window)
+
+    @property
+    def kept(self) -> bool:
+        """Whether its state forgets what is older than the view's retention."""
+        return any(monoid.kept for monoid in self.monoids)
 
 
 @dataclass(frozen=True)
@@ -99,13 +110,18 @@ class WindowedView:
 
     @cached_property
     def longest(self) -> int:
-        """Longest window in microseconds."""
-        return max(feature.window for feature in self.features)
+        """How far the feature that looks farthest looks (us)."""
+        return max(feature.reach for feature in self.features)
+
+    @cached_property
+    def lookback(self) -> int:
+        """How far back the log is folded: the longest reach, rounded up so that a small change keeps the state."""
+        return _rounded(self.longest)
 
     @cached_property
     def retention(self) -> int:
-        """How long tiles are kept: the longest window rounded up, so that a small change keeps the stored state."""
-        return next((step for step in RETENTION_STEPS if step >= self.longest), self.longest)
+        """How long tiles and distinct values are kept, rounded up: other states keep one record for ever."""
+        return _rounded(max((feature.reach for feature in self.features if feature.kept), default=0))
 
     @cached_property
     def state_hash(self) -> str:
@@ -114,6 +130,7 @@ class WindowedView:
             "source": self.source_name,
             "keys": self.join_keys,
             "hop": self.hop,
+            "lookback": self.lookback,
             "retention": self.retention,
             "codec": CODEC_VERSION,
             "state": [monoid.key for monoid in self.monoids],
@@ -140,6 +157,10 @@ class WindowedView:
     @cached_property
     def _by_name(self) -> dict[str, WindowedFeature]:
         return {feature.name: feature for feature in self.features}
+
+
+def _rounded(reach: int) -> int:
+    return next((step for step in RETENTION_STEPS if step >= reach), reach)
 
 
 def is_windowed(view: Any) -> bool:
@@ -214,7 +235,7 @@ def _kind_of(field: Field, view: str) -> str:
             return kind
     raise DeclarationError(
         f"View '{view}': feature '{field.name}' is {field.dtype}.",
-        hint="windowed features are Int64, Float64 or UnixTimestamp.",
+        hint="windowed features are Int64, Float64, String, Bool or UnixTimestamp.",
     )
 
 
@@ -225,6 +246,11 @@ def _check(spec: WindowedView, *, ttl: timedelta | None, outputs: Sequence[str] 
         raise DeclarationError(
             f"View '{spec.name}': hop {_length(spec.hop)} neither divides a day nor is whole days.",
             hint="choose for example 5 minutes, 1 hour or 1 day.",
+        )
+    if spec.hop < MINUTE:
+        raise DeclarationError(
+            f"View '{spec.name}': hop {_length(spec.hop)} is shorter than a minute.",
+            hint="the head of a window is exact whatever the hop; 5 minutes is short enough for a window of two hours.",
         )
     for feature in spec.features:
         if feature.window <= 0 or feature.window % spec.hop:

@@ -1,34 +1,29 @@
-"""Compile a windowed view to the SQL that folds the log into its state: one row per entity."""
+"""Compile a windowed view to the SQL that folds the log into tiles, as they are stored online."""
 
 from __future__ import annotations
 
-from feature_repo.engine.duckdb_sql import Source, StateColumns, events_sql
+from feature_repo.engine.duckdb_sql import Source, events_sql, input_column
 from feature_repo.engine.spec import WindowedView
 from feature_repo.engine.tiles import floor_sql
 
 
-def tiles_sql(view: WindowedView, *, source: str, since_tile: int, versions: tuple[int, int]) -> str:
-    """Return a query giving one row per entity: its keys ``k0..``, and lists ``version``, ``tile`` and ``s0..``.
+def tiles_sql(view: WindowedView, *, source: str, since: int, versions: tuple[int, int]) -> str:
+    """Return a query giving the keys ``k0..``, ``version``, ``tile`` and the lifted states ``s0..``.
 
-    The lists run in parallel, one element per tile and log version with events in it, tiles ascending. Rows with
-    ``versions[0] < log_version <= versions[1]`` are folded, tiles below ``since_tile`` left out. A build, which folds
-    everything at once (``versions[0] < 0``), has one element per tile, of version ``versions[1]``.
+    One row per entity, tile and log version with events in it, in no order. Rows of the log with
+    ``versions[0] < log_version <= versions[1]`` and ``since <= event_timestamp`` (us) are folded. A build, which folds
+    everything at once (``versions[0] < 0``), has one row per entity and tile, of version ``versions[1]``.
     """
-    state = StateColumns(view.monoids)
     key_list = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
     present = " AND ".join(f"k{i} IS NOT NULL" for i in range(len(view.join_keys)))
-    # Ties are ordered too: the lists run in parallel, and each is sorted on its own.
-    lists = ", ".join(
-        f"list({name} ORDER BY tile, version) AS {name}" for name in ("version", "tile", *state.names.split(", "))
-    )
-    end = f"(tile + 1) * {view.hop}"
     version = str(versions[1]) if versions[0] < 0 else "log_version"
     rows = Source(f"(FROM {source} WHERE log_version > {versions[0]})", upto_version=versions[1])
+    lifted = ", ".join(
+        f"{each.stored_sql(input_column(each), ts='ts', event_id='event_id', about=f'(tile + 1) * {view.hop}')} AS s{i}"
+        for i, each in enumerate(view.monoids)
+    )
     return f"""
-WITH events AS ({events_sql(view, view.join_keys, view.monoids, rows, None, 0, extra=f"{version} AS version")}),
-tiles AS (
-    SELECT {key_list}, version, {floor_sql("ts", view.hop)} AS tile, {state.lifted(end)}
-    FROM events WHERE {present} AND ts >= {since_tile * view.hop} GROUP BY ALL
-)
-SELECT {key_list}, {lists}
-FROM tiles GROUP BY {key_list}""".strip()
+WITH events AS ({events_sql(view, view.join_keys, view.monoids, rows, None, 0, extra=f"{version} AS version")})
+SELECT {key_list}, version, tile, {lifted}
+FROM (SELECT *, {floor_sql("ts", view.hop)} AS tile FROM events WHERE {present} AND ts >= {since})
+GROUP BY ALL""".strip()

@@ -1,12 +1,13 @@
-"""Tile state in memory and as bytes.
+"""State in memory and as bytes.
 
-An entity's state of one view is a header of 16 bytes and one record per tile that has events, oldest first::
+An entity's state of one view, all little-endian::
 
-    u8 codec version | 3 bytes zero | u32 number of tiles | i64 log version applied
-    { i64 tile | 8 bytes per state column, in the order of their keys } * number of tiles
+    u8 codec version | u8 entity states | 2 bytes zero | u32 tiles | i64 log version applied | u32 size * entity states
+    { i32 tile | u32 or 8 bytes per field of a tile state } * tiles, oldest first
+    bytes of each entity state
 
-All little-endian. Records of many entities decode at once, as one numpy structured array, without Python objects per
-value.
+Fields and entity states stand in the order of their keys, four-byte fields first. Tile records of many entities decode
+at once, as one numpy structured array, without Python objects per value.
 """
 
 from __future__ import annotations
@@ -15,138 +16,162 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
-from feature_repo.core.errors import StoreUnavailableError
-from feature_repo.engine.kernels import Array, Monoid, Values
-from feature_repo.engine.spec import CODEC_VERSION, WindowedFeature
-from feature_repo.engine.tiles import first_tile
+from feature_repo.core.errors import DataError, StoreUnavailableError
+from feature_repo.engine.monoids import EntityMonoid, Ints, Monoid, Records, TileMonoid, runs
+from feature_repo.engine.spec import CODEC_VERSION
 
-HEADER = struct.Struct("<B3xIq")
 NO_VERSION = -1
-
-Ints = npt.NDArray[np.int64]
+_FOUR_BYTES = np.dtype("<u4")
+_CODEC_ALONE = struct.Struct("<B")
 
 
 @dataclass(frozen=True)
-class Tiles:
-    """Tile states of several entities.
+class State:
+    """States of several entities of one view.
 
     Attributes
     ----------
-    owner
-        Position of the entity, ascending; shape ``[m]``.
-    tile
-        Tile index, ascending within an owner; shape ``[m]``.
-    states
-        One array of shape ``[m]`` per monoid.
+    entities
+        How many.
+    tiles
+        Records ``tile, s0, s1, ...``, ascending by owner and tile.
+    kept
+        Records of each entity monoid, ascending by owner.
     """
 
-    owner: Ints
-    tile: Ints
-    states: tuple[Array, ...]
-
-    def where(self, keep: npt.NDArray[np.bool_]) -> Tiles:
-        """Return the rows for which ``keep`` is True."""
-        return Tiles(self.owner[keep], self.tile[keep], tuple(state[keep] for state in self.states))
-
-
-def merge(monoids: Sequence[Monoid], *parts: Tiles) -> Tiles:
-    """Fold tiles of several sources into one tile per owner and index; the order of the sources does not matter.
-
-    Source: aggregations as commutative monoids, as in Chronon and in stream-processing textbooks.
-    """
-    owner = np.concatenate([part.owner for part in parts])
-    tile = np.concatenate([part.tile for part in parts])
-    order = np.lexsort((tile, owner))
-    owner, tile = owner[order], tile[order]
-    first = np.ones(len(owner), bool)
-    first[1:] = (owner[1:] != owner[:-1]) | (tile[1:] != tile[:-1])
-    starts = np.flatnonzero(first)
-    columns = [np.concatenate([part.states[i] for part in parts])[order] for i in range(len(monoids))]
-    reduced = tuple(
-        monoid.reduce(column, starts) if len(starts) else column
-        for monoid, column in zip(monoids, columns, strict=True)
-    )
-    return Tiles(owner[starts], tile[starts], reduced)
+    entities: int
+    tiles: Records
+    kept: tuple[Records, ...]
 
 
 class TileCodec:
-    """Encode and decode the states of one view.
+    """Make, merge, encode and decode the states of one view.
 
     Parameters
     ----------
     monoids
-        State columns, in the order of their keys.
+        What the view keeps, in the order of their keys.
     """
 
     def __init__(self, monoids: Sequence[Monoid]) -> None:
+        by_size = sorted(
+            (each for each in monoids if isinstance(each, TileMonoid)), key=lambda each: each.stored != _FOUR_BYTES
+        )
         self.monoids = tuple(monoids)
-        columns = [("tile", "<i8"), *((f"s{i}", f"<{monoid.kind}") for i, monoid in enumerate(self.monoids))]
-        self.record = np.dtype(columns)
+        self.tiled: tuple[TileMonoid, ...] = tuple(by_size)
+        self.entity: tuple[EntityMonoid, ...] = tuple(each for each in monoids if isinstance(each, EntityMonoid))
+        self.record = np.dtype([("tile", "<i4"), *((f"s{i}", each.stored) for i, each in enumerate(self.tiled))])
+        self.header = struct.Struct(f"<BB2xIq{len(self.entity)}I")
 
-    def encode(self, tiles: Tiles, entities: int, log_version: int) -> list[bytes]:
-        """Return the bytes of each of ``entities`` states, all with the same log version."""
-        records = np.empty(len(tiles.tile), self.record)
-        records["tile"] = tiles.tile
-        for i, state in enumerate(tiles.states):
-            records[f"s{i}"] = state
-        raw, size = records.tobytes(), self.record.itemsize
-        bounds = np.searchsorted(tiles.owner, np.arange(entities + 1)).tolist()
+    def of_arrow(self, entities: int, owner: Ints, tile: Ints, columns: dict[str, pa.Array]) -> State:
+        """Return the state of lifted rows, one per entity, tile and commit, in any order.
+
+        Parameters
+        ----------
+        columns
+            Lifted states by the monoid's key, see ``engine.state_sql``.
+        """
+        data = np.empty(len(tile), self.record)
+        data["tile"] = tile
+        for i, monoid in enumerate(self.tiled):
+            data[f"s{i}"] = _stored(monoid, monoid.of_arrow(columns[monoid.key]))
+        kept = tuple(each.merge(each.of_arrow(columns[each.key], owner, tile)) for each in self.entity)
+        return State(entities, self._merged(Records(owner, data)), kept)
+
+    def merge(self, *states: State) -> State:
+        """Fold states of the same entities into one; their order does not matter.
+
+        Source: aggregations as commutative monoids, as in Chronon and in stream-processing textbooks.
+        """
+        kept = tuple(
+            each.merge(Records.joined([state.kept[i] for state in states])) for i, each in enumerate(self.entity)
+        )
+        return State(states[0].entities, self._merged(Records.joined([state.tiles for state in states])), kept)
+
+    def live(self, state: State, oldest: int) -> State:
+        """Return what windows starting at tile ``oldest`` or later can still see."""
+        kept = tuple(each.live(records, oldest) for each, records in zip(self.entity, state.kept, strict=True))
+        return State(state.entities, state.tiles[state.tiles.data["tile"] >= oldest], kept)
+
+    def encode(self, state: State, log_version: int) -> list[bytes]:
+        """Return the bytes of each entity's state, all with the same log version."""
+        edges = np.arange(state.entities + 1)
+        tiles = np.searchsorted(state.tiles.owner, edges)
+        bounds, contents = [(tiles * self.record.itemsize).tolist()], [state.tiles.data.tobytes()]
+        for monoid, records in zip(self.entity, state.kept, strict=True):
+            content, sizes = monoid.pack(records)
+            ends = np.append(0, np.cumsum(sizes))
+            bounds.append(ends[np.searchsorted(records.owner, edges)].tolist())
+            contents.append(content)
+        heads = zip(np.diff(tiles).tolist(), *(np.diff(each).tolist() for each in bounds[1:]), strict=True)
+        pieces = [[raw[start:stop] for start, stop in pairwise(at)] for raw, at in zip(contents, bounds, strict=True)]
         return [
-            HEADER.pack(CODEC_VERSION, stop - start, log_version) + raw[start * size : stop * size]
-            for start, stop in pairwise(bounds)
+            self.header.pack(CODEC_VERSION, len(self.entity), count, log_version, *sizes) + b"".join(parts)
+            for (count, *sizes), parts in zip(heads, zip(*pieces, strict=True), strict=True)
         ]
 
-    def decode(self, blobs: Sequence[bytes | None]) -> tuple[Tiles, Ints]:
-        """Return the tiles of all states, and the log version of each (``NO_VERSION`` where there is no state).
+    def decode(self, blobs: Sequence[bytes | None]) -> tuple[State, Ints]:
+        """Return the state of all entities, and the log version of each (``NO_VERSION`` where there is none).
 
         Raises
         ------
         StoreUnavailableError
             A state was written by another codec, or is cut short.
         """
-        headers = [(0, 0, NO_VERSION) if blob is None else self._header(blob) for blob in blobs]
-        counts = [count for _, count, _ in headers]
-        records = np.frombuffer(b"".join([blob[HEADER.size :] for blob in blobs if blob is not None]), self.record)
-        owner = np.repeat(np.arange(len(blobs), dtype=np.int64), counts)
-        states = tuple(records[f"s{i}"] for i in range(len(self.monoids)))
-        versions = np.array([version for _, _, version in headers], np.int64)
-        return Tiles(owner, records["tile"], states), versions
+        nothing = self.header.pack(CODEC_VERSION, len(self.entity), 0, NO_VERSION, *([0] * len(self.entity)))
+        whole = [nothing if blob is None else blob for blob in blobs]
+        heads = [self._head(blob) for blob in whole]
+        counts = np.array([head[2] for head in heads], np.int64)
+        starts, size = self.header.size, self.record.itemsize
+        raw = b"".join([blob[starts : starts + head[2] * size] for blob, head in zip(whole, heads, strict=True)])
+        tiles = Records(np.repeat(np.arange(len(whole)), counts), np.frombuffer(raw, self.record))
+        return State(len(whole), tiles, self._kept(whole, heads)), np.array([head[3] for head in heads], np.int64)
 
-    def _header(self, blob: bytes) -> tuple[int, int, int]:
-        codec, count, version = HEADER.unpack_from(blob) if len(blob) >= HEADER.size else (-1, 0, 0)
-        if codec != CODEC_VERSION or len(blob) != HEADER.size + count * self.record.itemsize:
-            raise StoreUnavailableError(
-                f"A state in Redis has codec {codec} and {len(blob)} bytes, which this version does not read.",
-                hint="rebuild it: `portrait jobs materialize --full`.",
-            )
-        return codec, count, version
+    def _kept(self, blobs: Sequence[bytes], heads: Sequence[tuple[int, ...]]) -> tuple[Records, ...]:
+        found = []
+        offsets = [self.header.size + head[2] * self.record.itemsize for head in heads]
+        for i, monoid in enumerate(self.entity):
+            ends = [offset + head[4 + i] for offset, head in zip(offsets, heads, strict=True)]
+            found.append(monoid.unpack([blob[a:b] for blob, a, b in zip(blobs, offsets, ends, strict=True)]))
+            offsets = ends
+        return tuple(found)
+
+    def _head(self, blob: bytes) -> tuple[int, ...]:
+        try:
+            head = self.header.unpack_from(blob)
+        except struct.error:
+            head = (*_CODEC_ALONE.unpack_from(blob or b"\0"), -1)
+        if head[:2] == (CODEC_VERSION, len(self.entity)):
+            size = self.header.size + head[2] * self.record.itemsize + sum(head[4:])
+            if len(blob) == size:
+                return head
+        raise StoreUnavailableError(
+            f"A state in Redis has codec {head[0]} and {len(blob)} bytes, which this version does not read.",
+            hint="rebuild it: `portrait jobs materialize --full`.",
+        )
+
+    def _merged(self, records: Records) -> Records:
+        order = np.lexsort((records.data["tile"], records.owner))
+        records = records[order]
+        starts = runs(records.owner, records.data["tile"])
+        if len(starts) == len(order):
+            return records
+        merged = records[starts]
+        for i, monoid in enumerate(self.tiled):
+            states = monoid.reduce(records.data[f"s{i}"].astype(monoid.working), starts)
+            merged.data[f"s{i}"] = _stored(monoid, states)
+        return merged
 
 
-def window_values(
-    features: Sequence[WindowedFeature], monoids: Sequence[Monoid], tiles: Tiles, *, entities: int, at: int, hop: int
-) -> list[Values]:
-    """Values of the features at instant ``at`` (us), each of shape ``[entities]``.
-
-    An entity without tiles in a window has the value of no events, whether or not it was ever seen.
-    """
-    position = {monoid.key: i for i, monoid in enumerate(monoids)}
-    merged: dict[tuple[str, int], Array] = {}
-    for window in {feature.window for feature in features}:
-        live = tiles.where(tiles.tile >= first_tile(at, window, hop))
-        first = np.ones(len(live.owner), bool)
-        first[1:] = live.owner[1:] != live.owner[:-1]
-        starts = np.flatnonzero(first)
-        needed = {monoid.key: monoid for feature in features if feature.window == window for monoid in feature.monoids}
-        for key, monoid in needed.items():
-            column = np.full(entities, monoid.identity, monoid.kind)
-            if len(starts):
-                column[live.owner[starts]] = monoid.reduce(live.states[position[key]], starts)
-            merged[key, window] = column
-    return [
-        feature.kernel.value([merged[monoid.key, feature.window] for monoid in feature.monoids], at)
-        for feature in features
-    ]
+def _stored(monoid: TileMonoid, states: Any) -> Any:
+    if monoid.stored == _FOUR_BYTES and len(states) and int(states.max()) > np.iinfo(np.uint32).max:
+        raise DataError(
+            f"State '{monoid.key}' counts {int(states.max()):,} events in one tile of one entity.",
+            hint="key the view by more than this entity, or shorten its hop.",
+        )
+    return states

@@ -17,6 +17,15 @@ from feature_repo.core.clock import DAY
 Int = TypeVar("Int", int, npt.NDArray[np.int64])
 
 
+def floor(instant: Int, hop: int) -> Int:
+    """Return the latest multiple of the hop that is not after the instant.
+
+    >>> floor(7, 5), floor(-1, 5)
+    (5, -5)
+    """
+    return instant - instant % hop
+
+
 def first_tile(at: Int, window: int, hop: int) -> Int:
     """Index of the oldest tile of the window read at ``at``.
 

@@ -6,18 +6,22 @@ with the new one; no reader needs to be told.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from feature_repo.core.errors import NotMaterializedError
-from feature_repo.engine.kernels import Monoid, Values, monoid_of
+from feature_repo.engine.kernels import Values
+from feature_repo.engine.monoids import monoid_of
 from feature_repo.engine.positions import Layout, Positions
 from feature_repo.engine.spec import WindowedFeature, WindowedView
-from feature_repo.engine.tile_codec import TileCodec, window_values
+from feature_repo.engine.tile_codec import TileCodec
+from feature_repo.engine.windows import window_values
 
 MAX_SWITCHES = 5
+
+_log = logging.getLogger("portrait")
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,6 @@ class ViewRead:
     features: tuple[WindowedFeature, ...]
     keys: Sequence[bytes]
 
-    @property
-    def monoids(self) -> tuple[Monoid, ...]:
-        """State the features need."""
-        return tuple({monoid.key: monoid for feature in self.features for monoid in feature.monoids}.values())
-
 
 @dataclass(frozen=True)
 class _Served:
@@ -49,6 +48,14 @@ class _Served:
     raw: bytes
     layout: Layout
     codec: TileCodec
+
+    @classmethod
+    def of(cls, raw: bytes | None) -> _Served | None:
+        """Read a pointer; None if the view has no state."""
+        if raw is None:
+            return None
+        layout = Layout.load(raw)
+        return cls(raw, layout, TileCodec([monoid_of(key) for key in layout.state]))
 
 
 class WindowReader:
@@ -62,17 +69,19 @@ class WindowReader:
 
     def __init__(self, project: str) -> None:
         self.project = project
-        self._known: dict[str, _Served] = {}
+        self._known: dict[str, _Served | None] = {}
 
     def read(self, client: Any, reads: Sequence[ViewRead], at: int) -> list[list[Values]]:
         """Values of each read's features at instant ``at`` (us), one element per key.
 
-        An entity without state has the values of no events.
+        An entity without state has the values of no events. A feature that the stored state cannot answer, because its
+        definition changed or its view is new, is NULL for every key until the state is built, and a warning is logged:
+        what did not change goes on being served.
 
         Raises
         ------
         NotMaterializedError
-            A view has no state, or one of a definition that cannot answer.
+            None of the views has a state.
         redis.RedisError
             The server does not answer.
         """
@@ -83,7 +92,7 @@ class WindowReader:
             served = self._learn(reads, client.hmget(self._key(client), self._fields(reads)))
         for _ in range(MAX_SWITCHES):
             pointers, blobs = self._fetch(client, reads, served)
-            if pointers == [each.raw for each in served]:
+            if pointers == [each and each.raw for each in served]:
                 return [_values(read, each, found, at) for read, each, found in zip(reads, served, blobs, strict=True)]
             served = self._learn(reads, pointers)
         raise NotMaterializedError(
@@ -92,29 +101,38 @@ class WindowReader:
         )
 
     def _fetch(
-        self, client: Any, reads: Sequence[ViewRead], served: Sequence[_Served]
+        self, client: Any, reads: Sequence[ViewRead], served: Sequence[_Served | None]
     ) -> tuple[list[bytes | None], list[list[bytes | None]]]:
         with client.pipeline(transaction=False) as pipe:
             for read, each in zip(reads, served, strict=True):
-                for key in read.keys:
-                    pipe.hget(key, each.layout.field)
+                if each is not None:
+                    for key in read.keys:
+                        pipe.hget(key, each.layout.field)
             # Last: if the pointer is still the one read from, the state it names had not begun to be removed.
             pipe.hmget(self._key(client), self._fields(reads))
             *found, pointers = pipe.execute()
-        starts = [sum(len(read.keys) for read in reads[:i]) for i in range(len(reads) + 1)]
-        return pointers, [found[start:stop] for start, stop in pairwise(starts)]
+        answers = iter(found)
+        return pointers, [
+            [next(answers) for _ in read.keys] if each else [] for read, each in zip(reads, served, strict=True)
+        ]
 
-    def _learn(self, reads: Sequence[ViewRead], pointers: Sequence[bytes | None]) -> list[_Served]:
-        learnt = []
-        for read, raw in zip(reads, pointers, strict=True):
-            if raw is None:
-                self._known = {}
-                raise NotMaterializedError(
-                    f"View '{read.view.name}' has no state in Redis.",
-                    hint="run `portrait jobs materialize` (or `feast materialize`).",
+    def _learn(self, reads: Sequence[ViewRead], pointers: Sequence[bytes | None]) -> list[_Served | None]:
+        if not any(pointers):
+            self._known = {}
+            names = ", ".join(sorted({f"'{read.view.name}'" for read in reads}))
+            raise NotMaterializedError(
+                f"No state in Redis for view {names}.", hint="run `portrait jobs materialize` (or `feast materialize`)."
+            )
+        learnt = [_Served.of(raw) for raw in pointers]
+        for read, each in zip(reads, learnt, strict=True):
+            if silent := [feature.name for feature in read.features if not _answers(each, read.view, feature)]:
+                _log.warning(
+                    "View '%s': %s NULL until its state is built by the present definition: "
+                    "`portrait jobs materialize --views %s`.",
+                    read.view.name,
+                    ", ".join(silent) + (" is" if len(silent) == 1 else " are"),
+                    read.view.name,
                 )
-            layout = Layout.load(raw)
-            learnt.append(_Served(raw, layout, TileCodec([monoid_of(key) for key in layout.state])))
         # A new dict: one that another thread reads is never changed.
         self._known = self._known | {read.view.name: each for read, each in zip(reads, learnt, strict=True)}
         return learnt
@@ -126,11 +144,15 @@ class WindowReader:
         return [f"serve:{read.view.name}" for read in reads]
 
 
-def _values(read: ViewRead, served: _Served, blobs: list[bytes | None], at: int) -> list[Values]:
-    if not served.layout.serves(read.view, read.monoids):
-        raise NotMaterializedError(
-            f"Redis holds view '{read.view.name}' by an earlier definition.",
-            hint=f"run `portrait jobs materialize --views {read.view.name}`.",
-        )
-    tiles, _ = served.codec.decode(blobs)
-    return window_values(read.features, served.codec.monoids, tiles, entities=len(read.keys), at=at, hop=read.view.hop)
+def _answers(served: _Served | None, view: WindowedView, feature: WindowedFeature) -> bool:
+    return served is not None and served.layout.serves(view, feature)
+
+
+def _values(read: ViewRead, served: _Served | None, blobs: list[bytes | None], at: int) -> list[Values]:
+    answered = [feature for feature in read.features if _answers(served, read.view, feature)]
+    found: dict[str, Values] = {}
+    if served is not None and answered:
+        state, _ = served.codec.decode(blobs)
+        values = window_values(answered, served.codec, state, at=at, hop=read.view.hop, stored_hop=served.layout.hop)
+        found = {feature.name: each for feature, each in zip(answered, values, strict=True)}
+    return [found.get(feature.name) or Values.missing(len(read.keys), feature.kind) for feature in read.features]

@@ -2,41 +2,96 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.core.errors import DeclarationError
-from feature_repo.engine.kernels import FLOAT, INT, KERNELS, Monoid, kernel_named, monoid_of
+from feature_repo.core.clock import HOUR
+from feature_repo.core.errors import DataError, DeclarationError, StoreUnavailableError
+from feature_repo.engine import entity_monoids
+from feature_repo.engine.kernels import KERNELS, kernel_named, portable_hash
+from feature_repo.engine.monoids import Monoid, monoid_of
 from feature_repo.engine.spec import windowed_view_of
-from feature_repo.engine.tile_codec import HEADER, NO_VERSION, TileCodec, Tiles, merge
-from histories import BASE, every_kernel_view
+from feature_repo.engine.state_sql import tiles_sql
+from feature_repo.engine.tile_codec import NO_VERSION, State, TileCodec
+from feature_repo.engine.windows import window_values
+from histories import BASE, Event, events, every_kernel_view, table_of
 
 VIEW = windowed_view_of(every_kernel_view(Path("nowhere")))
-Ints = st.integers(-(2**40), 2**40)
+CODEC = TileCodec(VIEW.monoids)
+NOW = BASE + 7 * HOUR
+Histories = st.lists(events(users=3), min_size=1, max_size=4)
 
 
 def monoids() -> list[Monoid]:
-    kinds = [monoid for kernel in KERNELS.values() for kind in (INT, FLOAT) for monoid in kernel.monoids("x", kind)]
-    return list({monoid.key: monoid for monoid in kinds}.values())
+    return list(VIEW.monoids)
 
 
-@pytest.mark.parametrize("monoid", monoids(), ids=lambda monoid: monoid.key)
-@given(values=st.lists(Ints, min_size=1, max_size=8), cut=st.integers(0, 8))
-def test_merging_is_associative_commutative_and_has_an_identity(monoid: Monoid, values: list[int], cut: int) -> None:
-    states = np.array(values, monoid.kind)
+def lifted(history: list[Event], *, entities: int = 3) -> State:
+    """State of a history, as the builder makes it of the log."""
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET TimeZone='UTC'")
+        connection.register("history", table_of(history).append_column("log_version", pa.array([1] * len(history))))
+        rows = connection.sql(tiles_sql(VIEW, source="history", since=BASE - 10**12, versions=(-1, 1))).to_arrow_table()
+    owner = np.array([int(user[1:]) for user in rows["k0"].to_pylist()], np.int64)
+    tile = rows["tile"].to_numpy().astype(np.int64)
+    columns = {monoid.key: rows[f"s{i}"].combine_chunks() for i, monoid in enumerate(VIEW.monoids)}
+    return CODEC.of_arrow(entities, owner, tile, {key: _plain(column) for key, column in columns.items()})
 
-    def fold(parts: np.ndarray) -> np.ndarray:
-        return monoid.reduce(parts, np.array([0]))
 
-    whole = fold(states)
-    halves = [fold(part) for part in (states[:cut], states[cut:]) if len(part)]
-    assert fold(np.concatenate(halves)) == whole
-    assert fold(states[::-1]) == whole
-    assert fold(np.append(states, np.array([monoid.identity], monoid.kind))) == whole
+def _plain(column: Any) -> Any:
+    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+
+
+def values(state: State, at: int = NOW) -> dict[str, list[Any]]:
+    found = window_values(VIEW.features, CODEC, state, at=at, hop=VIEW.hop, stored_hop=VIEW.hop)
+    rows = {}
+    for feature, column in zip(VIEW.features, found, strict=True):
+        valid = np.ones(len(column.data), bool) if column.valid is None else column.valid
+        rows[feature.name] = [each if known else None for each, known in zip(column.data.tolist(), valid, strict=True)]
+    return rows
+
+
+def assert_same(found: dict[str, list[Any]], expected: dict[str, list[Any]], scale: float) -> None:
+    for name, column in expected.items():
+        for right, value in zip(column, found[name], strict=True):
+            if isinstance(right, float) and value is not None:
+                assert abs(value - right) <= 1e-9 * scale, name
+            else:
+                assert value == right, name
+
+
+@settings(max_examples=15)
+@given(batches=Histories, order=st.randoms(use_true_random=False))
+def test_states_merge_in_any_order_and_grouping_to_the_state_of_all_events(
+    batches: list[list[Event]], order: Any
+) -> None:
+    whole = [event for batch in batches for event in batch]
+    cuts = sorted(order.sample(range(len(whole) + 1), k=min(3, len(whole))))
+    # Ids are positions, so the pieces are cut from one table: states of single pieces, merged in two orders.
+    pieces = [_piece(whole, a, b) for a, b in pairwise([0, *cuts, len(whole)]) if b > a]
+    expected = values(lifted(whole))
+    scale = sum(abs(event.amount or 0) + abs(event.units or 0) for event in whole) + 1
+    assert_same(values(CODEC.merge(*pieces)), expected, scale)
+    order.shuffle(pieces)
+    folded = pieces[0]
+    for piece in pieces[1:]:
+        folded = CODEC.merge(piece, folded)
+    assert_same(values(folded), expected, scale)
+    nothing, _ = CODEC.decode([None] * 3)
+    assert_same(values(CODEC.merge(folded, nothing)), expected, scale)
+
+
+def _piece(whole: list[Event], start: int, stop: int) -> State:
+    absent = Event("u2", "z", BASE - 10**13, 0, None, None)
+    return lifted([event if start <= i < stop else absent for i, event in enumerate(whole)])
 
 
 @pytest.mark.parametrize("monoid", monoids(), ids=lambda monoid: monoid.key)
@@ -51,47 +106,80 @@ def test_an_unknown_function_or_state_is_refused() -> None:
         monoid_of("sketch.b64(x)")
 
 
-def tiles_of(draw: st.DataObject, entities: int) -> Tiles:
-    places = draw.draw(st.sets(st.tuples(st.integers(0, entities - 1), st.integers(-3, 5)), max_size=12))
-    owner, tile = (np.array([place[i] for place in sorted(places)], np.int64) for i in (0, 1))
-    states = tuple(
-        np.array(draw.draw(st.lists(Ints, min_size=len(places), max_size=len(places))), monoid.kind)
-        for monoid in VIEW.monoids
-    )
-    return Tiles(owner, tile, states)
+def test_every_function_says_what_it_takes_and_is_in_the_view_the_laws_run_over() -> None:
+    assert {feature.function for feature in VIEW.features} == set(KERNELS)
+    assert all(kernel.takes for kernel in KERNELS.values())
 
 
-@given(st.data(), st.integers(1, 4), st.integers(0, 2**52))
-def test_what_is_encoded_is_decoded(draw: st.DataObject, entities: int, version: int) -> None:
-    tiles = tiles_of(draw, entities)
-    codec = TileCodec(VIEW.monoids)
-    back, versions = codec.decode(codec.encode(tiles, entities, version))
-    assert versions.tolist() == [version] * entities
-    assert back.owner.tolist() == tiles.owner.tolist()
-    assert back.tile.tolist() == tiles.tile.tolist()
-    for found, expected in zip(back.states, tiles.states, strict=True):
-        assert found.tolist() == expected.tolist()
+@settings(max_examples=40)
+@given(events(users=3), st.integers(0, 2**52))
+def test_what_is_encoded_is_decoded(history: list[Event], version: int) -> None:
+    state = lifted(history)
+    blobs = CODEC.encode(state, version)
+    back, versions = CODEC.decode(blobs)
+    assert versions.tolist() == [version] * 3
+    assert values(back) == values(state)
+    assert CODEC.encode(back, version) == blobs
 
 
-@given(st.data())
-def test_the_order_of_merging_does_not_matter(draw: st.DataObject) -> None:
-    one, other = tiles_of(draw, 3), tiles_of(draw, 3)
-    left, right = merge(VIEW.monoids, one, other), merge(VIEW.monoids, other, one)
-    assert left.owner.tolist() == right.owner.tolist()
-    assert left.tile.tolist() == right.tile.tolist()
-    assert [state.tolist() for state in left.states] == [state.tolist() for state in right.states]
+@settings(max_examples=40)
+@given(events(users=3))
+def test_what_no_window_can_see_any_more_changes_no_value(history: list[Event]) -> None:
+    state = lifted(history)
+    oldest = (NOW - VIEW.retention) // VIEW.hop
+    assert values(CODEC.live(state, oldest)) == values(state)
 
 
 def test_a_missing_state_decodes_to_nothing() -> None:
-    tiles, versions = TileCodec(VIEW.monoids).decode([None, None])
-    assert len(tiles.owner) == 0
+    state, versions = CODEC.decode([None, None])
+    assert len(state.tiles.owner) == 0
     assert versions.tolist() == [NO_VERSION, NO_VERSION]
 
 
+def test_no_entities_have_no_values() -> None:
+    state, _ = CODEC.decode([])
+    assert all(column == [] for column in values(state).values())
+
+
+@pytest.mark.parametrize("damage", [lambda blob: blob[:-3], lambda blob: b"", lambda blob: b"\1" + blob[1:]])
+def test_a_state_cut_short_or_of_another_codec_is_refused(damage: Any) -> None:
+    [blob, *_] = CODEC.encode(lifted([Event("u0", "a", BASE, 0, 1, 1.0)]), 1)
+    with pytest.raises(StoreUnavailableError, match="does not read"):
+        CODEC.decode([damage(blob)])
+
+
+def test_more_distinct_values_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entity_monoids, "MAX_DISTINCT", 2)
+    with pytest.raises(DataError, match="more than 2 values for one entity"):
+        lifted([Event("u0", place, BASE, 0, 1, 1.0) for place in ("a", "b", "c")])
+
+
+def test_the_hash_of_a_distinct_value_is_duckdbs() -> None:
+    with duckdb.connect() as connection:
+        [(text, number, truth)] = connection.sql(
+            "SELECT md5_number_lower('\u5f20'), md5_number_lower((-7)::VARCHAR), md5_number_lower(true::VARCHAR)"
+        ).fetchall()
+    assert (text, number, truth) == (portable_hash("\u5f20"), portable_hash("-7"), portable_hash("true"))
+
+
 def test_the_format_of_a_state_is_pinned() -> None:
-    codec = TileCodec([monoid_of("rows.i8()"), monoid_of("sum.f8(amount)")])
-    tiles = Tiles(np.array([0]), np.array([7]), (np.array([2]), np.array([1.5])))
-    [state] = codec.encode(tiles, 1, 258)
-    assert state[: HEADER.size].hex() == "01000000" + "01000000" + "0201000000000000"
-    assert state[HEADER.size :].hex() == "0700000000000000" + "0200000000000000" + "000000000000f83f"
-    assert BASE % 3_600_000_000 == 0
+    # A golden state: 16 bytes of header and a size per entity state; one tile; then latest, distinct and last.
+    keys = ["distinct.text(place)", "last.text(place)", "latest.i8()", "rows.i8()", "sum.f8(amount)"]
+    codec = TileCodec([monoid_of(key) for key in keys])
+    event = {"at": 5, "id": "e1", "value": "hi"}
+    columns = {
+        keys[0]: pa.array([[1]], pa.list_(pa.uint64())),
+        keys[1]: pa.array([event], pa.struct([("at", pa.int64()), ("id", pa.string()), ("value", pa.string())])),
+        keys[2]: pa.array([5]),
+        keys[3]: pa.array([2]),
+        keys[4]: pa.array([1.5]),
+    }
+    state = codec.of_arrow(1, np.array([0]), np.array([7]), columns)
+    [blob] = codec.encode(state, 258)
+    assert blob.hex() == (
+        "02030000" "01000000" "0201000000000000" "0c000000" "10000000" "08000000"
+        "07000000" "02000000" "000000000000f83f"
+        "07000000" "0100000000000000"
+        "0500000000000000" "02000000" "6531" "6869"
+        "0500000000000000"
+    )  # fmt: skip

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from feature_repo.core.clock import DAY, HOUR, from_us, to_us
 from feature_repo.engine.oracle import oracle_value
 from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_of
 from feature_repo.engine.spec import WindowedView, windowed_view_of
-from histories import BASE, Event, events, every_kernel_view, instants, log_of, magnitude, oracle_rows
+from histories import BASE, Event, agrees, events, every_kernel_view, instants, log_of, oracle_rows
 
 HOPS = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=1))
 Moments = st.lists(st.tuples(st.integers(0, 4).map(lambda i: f"u{i}"), instants()), min_size=8, max_size=30)
@@ -43,20 +42,10 @@ def assert_equal(
         ]
         for feature in spec.features:
             expected = oracle_value(spec, feature, mine, at)
-            assert agrees(record[feature.name], expected, mine, feature), (feature, at, expected, record[feature.name])
+            found = record[feature.name]
+            assert agrees(found, expected, mine, feature, at, spec.hop), (feature, at, expected, found)
             checked += 1
     return checked
-
-
-def agrees(found: Any, expected: Any, mine: list[dict[str, Any]], feature: Any) -> bool:
-    if expected is None:
-        return found is None
-    if feature.kind == "time":
-        return bool(to_us(found) == expected)
-    if feature.kind == "i8":
-        return bool(found == expected)
-    scale = magnitude(mine, feature.column)
-    return math.isclose(found, expected, rel_tol=1e-12, abs_tol=1e-9 * scale)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

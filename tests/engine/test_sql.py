@@ -39,7 +39,7 @@ def test_windows_at_the_instants_of_a_spine(view: WindowedView, snapshot: Snapsh
 
 @pytest.mark.parametrize("above", [-1, 3])
 def test_tiles_of_a_build_and_of_an_apply(view: WindowedView, snapshot: SnapshotAssertion, above: int) -> None:
-    assert tiles_sql(view, source="history", since_tile=5, versions=(above, 7)) == snapshot
+    assert tiles_sql(view, source="history", since=18_000_000_000, versions=(above, 7)) == snapshot
 
 
 @pytest.mark.parametrize("known_by_at", [False, True])

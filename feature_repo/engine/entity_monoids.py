@@ -1,0 +1,255 @@
+"""States kept once per entity: the last event, the distinct values, a decayed sum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from feature_repo.core.errors import DataError
+from feature_repo.engine.monoids import NUMPY_TYPES, TEXT, Array, EntityMonoid, Ints, Records, runs
+
+MAX_DISTINCT = 65_536
+
+_INT64 = np.iinfo(np.int64)
+
+
+class Latest(EntityMonoid):
+    """When the last event was, in microseconds since the epoch; over a column, the last event with a value in it."""
+
+    name = "latest"
+    record = np.dtype([("at", "<i8")])
+
+    @property
+    def kept(self) -> bool:
+        """One instant is kept for ever."""
+        return False
+
+    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
+        """SQL aggregate over raw events; NULL of none."""
+        known = f" FILTER (WHERE {column} IS NOT NULL)" if self.column else ""
+        return f"max({ts}){known}"
+
+    def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
+        """SQL aggregate over the states."""
+        return f"max({state}) FILTER (WHERE {condition})"
+
+    def of_arrow(self, column: pa.Array, owner: Ints, tile: Ints) -> Records:  # noqa: ARG002
+        """Return the instants there are."""
+        known = column.is_valid().to_numpy(zero_copy_only=False)
+        instants = column.drop_null().to_numpy(zero_copy_only=False)
+        return Records(owner[known], instants.astype("<i8").view(self.record))
+
+    def merge(self, records: Records) -> Records:
+        """Return the latest of each entity."""
+        order = np.lexsort((records.data["at"], records.owner))
+        return _last_of_each(records[order])
+
+    def read(self, records: Records, *, entities: int, since: int, hop: int, at: int) -> Array:  # noqa: ARG002
+        """Microseconds; the smallest integer where there is none."""
+        found = np.full(entities, _INT64.min)
+        found[records.owner] = records.data["at"]
+        found[found < since] = _INT64.min
+        return found
+
+
+class Decayed(EntityMonoid):
+    """A sum in which each value halves per half-life, and the instant it is the sum at: one pair for ever."""
+
+    name = "decayed"
+    record = np.dtype([("value", "<f8"), ("ref", "<i8")])
+
+    @property
+    def kept(self) -> bool:
+        """What is old decays by itself."""
+        return False
+
+    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
+        """SQL aggregate over raw events."""
+        weighted = f"sum({self.input_sql(column)} * {self._weight_sql(ts, about)})"
+        return f"{{'value': {weighted}, 'ref': any_value({about})}}"
+
+    def merge_sql(self, state: str, *, condition: str, about: str) -> str:
+        """SQL aggregate over the states."""
+        weighted = f"sum({state}.value * {self._weight_sql(f'{state}.ref', about)}) FILTER (WHERE {condition})"
+        return f"{{'value': {weighted}, 'ref': any_value({about})}}"
+
+    def of_arrow(self, column: pa.Array, owner: Ints, tile: Ints) -> Records:  # noqa: ARG002
+        """Return the pairs of tiles that have values."""
+        value = column.field("value").to_numpy(zero_copy_only=False)
+        known = ~np.isnan(value)
+        data = np.empty(int(known.sum()), self.record)
+        data["value"], data["ref"] = value[known], column.field("ref").to_numpy(zero_copy_only=False)[known]
+        return Records(owner[known], data)
+
+    def merge(self, records: Records) -> Records:
+        """Sum the pairs of each entity at the latest of their instants."""
+        order = np.argsort(records.owner, kind="stable")
+        records = records[order]
+        starts = runs(records.owner)
+        if not len(starts):
+            return records
+        merged = np.empty(len(starts), self.record)
+        merged["ref"] = np.maximum.reduceat(records.data["ref"], starts)
+        ref = np.repeat(merged["ref"], np.diff(np.append(starts, len(order))))
+        merged["value"] = np.add.reduceat(records.data["value"] * self._weight(records.data["ref"], ref), starts)
+        return Records(records.owner[starts], merged)
+
+    def _weight(self, ts: Array, at: Any) -> Array:
+        left: Array = np.exp2((ts - at) / self.half_life)
+        return left
+
+    def read(self, records: Records, *, entities: int, since: int, hop: int, at: int) -> Array:  # noqa: ARG002
+        """Return the sum at ``at``; 0 where there is none."""
+        found = np.zeros(entities)
+        seen = records[records.data["ref"] > since]
+        found[seen.owner] = seen.data["value"] * self._weight(seen.data["ref"], at)
+        return found
+
+    def _weight_sql(self, ts: str, about: str) -> str:
+        return f"pow(2.0, CAST({ts} - ({about}) AS DOUBLE) / {self.half_life})"
+
+
+class Distinct(EntityMonoid):
+    """The distinct values, each as a hash of 64 bits with the tile it was last seen in."""
+
+    name = "distinct"
+    record = np.dtype([("tile", "<i4"), ("hash", "<u8")])
+
+    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
+        """SQL aggregate over raw events: the hashes of one query, which need mean nothing to another."""
+        return f"list(DISTINCT hash({column})) FILTER (WHERE {column} IS NOT NULL)"
+
+    def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
+        """SQL aggregate over the states."""
+        return f"list_distinct(flatten(list({state}) FILTER (WHERE {condition} AND {state} IS NOT NULL)))"
+
+    def stored_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
+        """SQL aggregate over raw events, with :func:`portable_hash`."""
+        values = f"list(DISTINCT CAST({self.input_sql(column)} AS VARCHAR)) FILTER (WHERE {column} IS NOT NULL)"
+        return f"list_transform({values}, lambda each: md5_number_lower(each))"
+
+    def of_arrow(self, column: pa.Array, owner: Ints, tile: Ints) -> Records:
+        """Return a record per tile and value."""
+        hashes = column.flatten().to_numpy(zero_copy_only=False)
+        counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        data = np.empty(len(hashes), self.record)
+        data["tile"], data["hash"] = np.repeat(tile, counts), hashes
+        return Records(np.repeat(owner, counts), data)
+
+    def merge(self, records: Records) -> Records:
+        """Return each value once, in the latest tile it was seen in.
+
+        Raises
+        ------
+        DataError
+            An entity has more than ``MAX_DISTINCT`` values.
+        """
+        order = np.lexsort((records.data["tile"], records.data["hash"], records.owner))
+        records = records[order]
+        starts = runs(records.owner, records.data["hash"])
+        found = records[np.append(starts[1:], len(order)) - 1] if len(starts) else records
+        if len(found.owner) > MAX_DISTINCT and int(np.bincount(found.owner).max()) > MAX_DISTINCT:
+            raise too_many_distinct(self.column)
+        return found
+
+    def live(self, records: Records, oldest: int) -> Records:
+        """Return the values seen since."""
+        return records[records.data["tile"] >= oldest]
+
+    def read(self, records: Records, *, entities: int, since: int, hop: int, at: int) -> Array:  # noqa: ARG002
+        """Return how many."""
+        return np.bincount(records.owner[records.data["tile"] >= since // hop], minlength=entities)
+
+
+class Last(EntityMonoid):
+    """The value of the last event that has one; of events at one instant, that of the greatest ``event_id``."""
+
+    name = "last"
+    needs_event_id = True
+    record = np.dtype([("at", "<i8"), ("id", "O"), ("value", "O")])
+
+    @property
+    def kept(self) -> bool:
+        """One value is kept for ever."""
+        return False
+
+    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
+        """SQL aggregate over raw events; NULL of none."""
+        struct = f"{{'at': {ts}, 'id': {event_id}, 'value': {self.input_sql(column)}}}"
+        return f"max({struct}) FILTER (WHERE {column} IS NOT NULL)"
+
+    def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
+        """SQL aggregate over the states."""
+        return f"max({state}) FILTER (WHERE {condition} AND {state} IS NOT NULL)"
+
+    def of_arrow(self, column: pa.Array, owner: Ints, tile: Ints) -> Records:  # noqa: ARG002
+        """Return the events there are."""
+        known = column.is_valid().to_numpy(zero_copy_only=False)
+        found = column.drop_null()
+        data = np.empty(len(found), self.record)
+        data["at"] = found.field("at").to_numpy(zero_copy_only=False)
+        data["id"] = found.field("id").cast(pa.binary()).to_pylist()
+        data["value"] = found.field("value").to_pylist()
+        return Records(owner[known], data)
+
+    def merge(self, records: Records) -> Records:
+        """Return the last of each entity; ids are compared where instants are equal."""
+        order = np.lexsort((records.data["at"], records.owner))
+        records = records[order]
+        starts = runs(records.owner, records.data["at"])
+        best = starts.copy()
+        ends = np.append(starts[1:], len(order))
+        for i in np.flatnonzero(ends - starts > 1).tolist():
+            best[i] = max(range(starts[i], ends[i]), key=lambda row: records.data["id"][row])
+        return _last_of_each(records[best])
+
+    def read(self, records: Records, *, entities: int, since: int, hop: int, at: int) -> Array:  # noqa: ARG002
+        """Return ``value``, and whether it is ``known``."""
+        found = np.zeros(entities, [("known", "?"), ("value", NUMPY_TYPES[self.kind])])
+        seen = records[records.data["at"] >= since]
+        found["known"][seen.owner], found["value"][seen.owner] = True, seen.data["value"]
+        return found
+
+    def pack(self, records: Records) -> tuple[bytes, Ints]:
+        """Return ``i64 at | u32 bytes of the id | id | value`` per record."""
+        packed = [self._packed(*row) for row in records.data.tolist()]
+        return b"".join(packed), np.array([len(each) for each in packed], np.int64)
+
+    def unpack(self, blobs: Sequence[bytes]) -> Records:
+        """Return the record of each entity that has one."""
+        owner = np.flatnonzero(np.array([len(blob) for blob in blobs], np.int64))
+        data = np.empty(len(owner), self.record)
+        for i, entity in enumerate(owner.tolist()):
+            data[i] = self._unpacked(blobs[entity])
+        return Records(owner, data)
+
+    def _packed(self, at: int, event_id: bytes, value: Any) -> bytes:
+        content = value.encode() if self.kind == TEXT else np.array(value, self._numeric).tobytes()
+        return at.to_bytes(8, "little", signed=True) + len(event_id).to_bytes(4, "little") + event_id + content
+
+    def _unpacked(self, blob: bytes) -> tuple[int, bytes, Any]:
+        at, content = int.from_bytes(blob[:8], "little", signed=True), 12 + int.from_bytes(blob[8:12], "little")
+        raw = blob[content:]
+        value = raw.decode() if self.kind == TEXT else np.frombuffer(raw, self._numeric)[0].item()
+        return at, blob[12:content], value
+
+    @property
+    def _numeric(self) -> np.dtype[Any]:
+        stored: np.dtype[Any] = np.dtype(NUMPY_TYPES[self.kind]).newbyteorder("<")
+        return stored
+
+
+def too_many_distinct(column: str) -> DataError:
+    """Return the error of a ``count_distinct`` that grew past its limit."""
+    return DataError(
+        f"count_distinct of column '{column}' has more than {MAX_DISTINCT:,} values for one entity.",
+        hint="count a coarser column, shorten its windows, or key the view by more than this entity.",
+    )
+
+
+def _last_of_each(records: Records) -> Records:
+    ends = np.append(runs(records.owner)[1:], len(records.owner)) - 1
+    return records[ends] if len(records.owner) else records

@@ -1,0 +1,229 @@
+"""States of aggregations: how raw events become one, how states merge, what nothing is.
+
+Each monoid is said twice, in SQL for the offline store and in numpy for the online one; the laws and parity tests hold
+the two equal. Offline a window may end at any past instant, so SQL folds every state per tile. Online every window ends
+now, which leaves two kinds:
+
+- a :class:`TileMonoid` is kept once per tile with events (counts, sums, extremes);
+- an :class:`EntityMonoid` is kept once per entity, since of equal things only the latest can be in a window that ends
+  now: the last event, each distinct value with the tile it was last seen in, one decayed sum.
+
+State of several entities is :class:`Records`: structured rows beside the entity each belongs to.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from feature_repo.core.errors import DeclarationError
+
+Array = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
+
+INT = "i8"
+FLOAT = "f8"
+TIME = "time"
+TEXT = "text"
+BOOL = "bool"
+NUMPY_TYPES: dict[str, Any] = {INT: np.int64, FLOAT: np.float64, TIME: np.int64, TEXT: np.object_, BOOL: np.bool_}
+SQL_TYPES = {INT: "BIGINT", FLOAT: "DOUBLE", TIME: "BIGINT", TEXT: "VARCHAR", BOOL: "BOOLEAN"}
+
+MONOIDS: dict[str, type[Monoid]] = {}
+
+
+@dataclass(frozen=True)
+class Records:
+    """State records of several entities.
+
+    Attributes
+    ----------
+    owner
+        Position of the entity each record belongs to; shape ``[m]``.
+    data
+        Structured array, shape ``[m]``.
+    """
+
+    owner: Ints
+    data: Array
+
+    def __getitem__(self, chosen: Any) -> Records:
+        """Return records by mask or by position."""
+        return Records(self.owner[chosen], self.data[chosen])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Records]) -> Records:
+        """Return the records of all parts."""
+        return cls(np.concatenate([part.owner for part in parts]), np.concatenate([part.data for part in parts]))
+
+
+def runs(*columns: Array) -> Ints:
+    """Starts of the runs of equal values in columns sorted together."""
+    first = np.ones(len(columns[0]), bool)
+    first[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    return np.flatnonzero(first)
+
+
+@dataclass(frozen=True)
+class Monoid(ABC):
+    """The state one column of events becomes.
+
+    Attributes
+    ----------
+    column
+        Event column it reads; empty for whole rows.
+    kind
+        What its values are: ``"i8"``, ``"f8"``, ``"time"`` (us), ``"text"`` or ``"bool"``; the input is cast to it.
+    half_life
+        Microseconds, of states that decay; 0 of the others.
+    """
+
+    column: str
+    kind: str
+    half_life: int = 0
+
+    name: ClassVar[str] = ""
+    needs_event_id: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Register the class under its name, if it has one."""
+        if "name" in vars(cls):
+            MONOIDS[cls.name] = cls
+
+    @property
+    def key(self) -> str:
+        """Name of the state, e.g. ``sum.f8(amount)``; equal keys are the same state."""
+        return f"{self.name}.{self.kind}({self.column})" + (f"@{self.half_life}" if self.half_life else "")
+
+    @property
+    def kept(self) -> bool:
+        """Whether the state forgets what is older than the view's retention."""
+        return True
+
+    @abstractmethod
+    def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:
+        """SQL aggregate over raw events.
+
+        ``column``, ``ts`` (BIGINT us) and ``event_id`` (VARCHAR) are input columns, ``about`` the instant (BIGINT us)
+        the state refers to, for states that mean something else an hour later.
+        """
+
+    @abstractmethod
+    def merge_sql(self, state: str, *, condition: str, about: str) -> str:
+        """SQL aggregate over the states for which ``condition`` holds, referring to the instant ``about``."""
+
+    def stored_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:
+        """Return what :meth:`lift_sql` does, in the form that is stored online and means the same everywhere."""
+        return self.lift_sql(column, ts=ts, event_id=event_id, about=about)
+
+    def input_sql(self, column: str) -> str:
+        """Return the input column in the state's kind."""
+        if self.kind == TIME:
+            return f"epoch_us({column})"
+        return f"CAST({column} AS {SQL_TYPES[self.kind]})" if self.column else ""
+
+
+class TileMonoid(Monoid):
+    """State kept once per tile: one field of the tile's record."""
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """The field's type in a record."""
+        return np.dtype(f"<{self.kind}")
+
+    @property
+    def working(self) -> np.dtype[Any]:
+        """The type states are merged in: counts are stored as four bytes and added as eight."""
+        return np.dtype(np.int64) if self.stored.kind == "u" else self.stored
+
+    @property
+    def identity(self) -> Any:
+        """State of no events."""
+        return 0
+
+    def of_arrow(self, column: pa.Array) -> Array:
+        """Return lifted states as an array of the type :meth:`reduce` takes."""
+        states: Array = column.to_numpy(zero_copy_only=False)
+        return states
+
+    @abstractmethod
+    def reduce(self, states: Array, starts: Ints) -> Array:
+        """Merge runs of states; run ``i`` is ``states[starts[i]:starts[i + 1]]``, none is empty."""
+
+    def suffixes(self, segments: Array) -> Array:
+        """Merge each state of ``[n, w]`` with those behind it in its row."""
+        merged = segments.copy()
+        for i in range(merged.shape[1] - 2, -1, -1):
+            merged[:, i] = self.reduce(np.stack([merged[:, i], merged[:, i + 1]], 1).ravel(), _pairs(len(merged)))
+        return merged
+
+
+class EntityMonoid(Monoid):
+    """State kept once per entity: records that merge without regard to their order."""
+
+    record: ClassVar[np.dtype[Any]]
+
+    @abstractmethod
+    def of_arrow(self, column: pa.Array, owner: Ints, tile: Ints) -> Records:
+        """Return the records of lifted states, one state per element of ``owner`` and ``tile``."""
+
+    @abstractmethod
+    def merge(self, records: Records) -> Records:
+        """Fold records into those one fold of all events would give, owners ascending."""
+
+    @abstractmethod
+    def read(self, records: Records, *, entities: int, since: int, hop: int, at: int) -> Array:
+        """Return the state of each entity over the events from the instant ``since`` on, referring to ``at`` (us)."""
+
+    def live(self, records: Records, oldest: int) -> Records:  # noqa: ARG002
+        """Return the records that a window starting at tile ``oldest`` or later can still see."""
+        return records
+
+    def pack(self, records: Records) -> tuple[bytes, Ints]:
+        """Return all records as bytes, and the size of each."""
+        return records.data.tobytes(), np.full(len(records.data), self.record.itemsize, np.int64)
+
+    def unpack(self, blobs: Sequence[bytes]) -> Records:
+        """Return the records in the bytes of each entity.
+
+        Raises
+        ------
+        ValueError
+            The bytes are no whole number of records.
+        """
+        counts = np.array([len(blob) for blob in blobs], np.int64) // self.record.itemsize
+        return Records(np.repeat(np.arange(len(blobs)), counts), np.frombuffer(b"".join(blobs), self.record))
+
+
+def _pairs(count: int) -> Ints:
+    return np.arange(0, 2 * count, 2)
+
+
+_KEY = re.compile(r"(?P<name>\w+)\.(?P<kind>\w+)\((?P<column>.*)\)(@(?P<half_life>\d+))?", re.DOTALL)
+
+
+def monoid_of(key: str) -> Monoid:
+    """Return the monoid a state's key names.
+
+    Raises
+    ------
+    DeclarationError
+        The key is none this version knows.
+
+    >>> monoid_of("sum.f8(amount)").column
+    'amount'
+    """
+    found = _KEY.fullmatch(key)
+    if found is None or found["name"] not in MONOIDS or found["kind"] not in SQL_TYPES:
+        raise DeclarationError(
+            f"A stored state is '{key}', which this version does not know.",
+            hint="rebuild the state: `portrait jobs materialize --full`.",
+        )
+    return MONOIDS[found["name"]](found["column"], found["kind"], int(found["half_life"] or 0))
