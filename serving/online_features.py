@@ -7,6 +7,7 @@ NULL, as it is offline (Feast does not look at the ttl online).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,8 +21,9 @@ from feast import FeatureStore
 from feature_repo.core.errors import DataError, NotMaterializedError, did_you_mean
 from feature_repo.engine.contract import Contract, service_contract
 from feature_repo.engine.feature_store import quiet_feast
+from feature_repo.engine.hash_reader import HashRead
 from feature_repo.engine.positions import Positions
-from feature_repo.engine.window_reader import ViewRead, WindowReader
+from feature_repo.engine.window_reader import Answers, ViewRead, WindowReader
 from serving.service_views import (
     Columns,
     Entities,
@@ -30,10 +32,12 @@ from serving.service_views import (
     OnDemandPart,
     OrdinaryPart,
     WindowedPart,
+    as_arrow,
+    as_floats,
     service_parts,
 )
 
-ROWS_PER_READ = 500  # about 4 MB of replies
+_log = logging.getLogger("portrait")
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,8 @@ class ServicePlan:
         """Columns a request must have, sorted."""
         return tuple(sorted({column for entity in self.entities for column in entity.columns}))
 
-    def read(self, client: Any, entities: Entities, at: int) -> pa.Table:
-        """Features of each row of a request.
+    def read(self, client: Any, entities: Entities, at: int) -> Reading:
+        """Features of each row of a request, of one moment of Redis: one round trip for each 500 of its entities.
 
         Parameters
         ----------
@@ -109,63 +113,36 @@ class ServicePlan:
         at
             Instant windows end at (us); the event at the instant itself is not in them.
 
-        Returns
-        -------
-        pyarrow.Table
-            One row per row of the request, one column per feature in the service's order: int64, double, string,
-            timestamp[us, UTC]. NULL is NULL; an entity that was never seen has the values of no events.
-
         Raises
         ------
         NotMaterializedError
-            A view has no state in Redis.
+            No view has a state in Redis. A view that has none beside others that have is NULL, with a warning.
         DataError
             A column is missing.
         redis.RedisError
             The server does not answer.
         """
         length = self._length(entities)
-        parts = [
-            self._read(
-                {name: entities[name][start : start + ROWS_PER_READ] for name in self.entity_columns}, client, at
-            )
-            for start in range(0, length, ROWS_PER_READ)
-        ]
-        return pa.concat_tables(parts) if parts else pa.schema(self.types.items()).empty_table()
+        rows = {entity: entity.rows(self.reader.project, entities) for entity in self.entities}
+        reads = [ViewRead(part.view, part.features, rows[part.entity].keys) for part in self.windowed]
+        hashes = [HashRead(rows[part.entity].keys, part.fields) for part in self.ordinary]
+        answers = self.reader.read_with_rows(client, reads, hashes, at)
+        found: Columns = {}
+        for part, values in zip(self.windowed, answers.windows, strict=True):
+            found.update(part.columns(values, rows[part.entity]))
+        for ordinary, raw in zip(self.ordinary, answers.rows, strict=True):
+            self._check_written(client, ordinary, raw)
+            spread = rows[ordinary.entity].spread
+            found |= {name: spread(column) for name, column in ordinary.columns(raw, at).items()}
+        return Reading(self, found, self._known(rows, answers), length)
 
-    def matrix(self, client: Any, entities: Entities, at: int, columns: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Return features for a model: ``float64[n, len(columns)]`` in the given order, NaN for NULL.
-
-        Raises
-        ------
-        DataError
-            A column is not in the service, or holds text or times; besides what :meth:`read` raises.
-        """
-        for name in columns:
-            self._check_numeric(name)
-        table = self.read(client, entities, at)
-        matrix = np.empty((table.num_rows, len(columns)))
-        for i, name in enumerate(columns):
-            matrix[:, i] = table[name].cast(pa.float64(), safe=False).to_numpy()
-        return matrix
-
-    def known(self, client: Any, entities: Entities) -> list[bool]:
-        """Whether Redis holds anything about each row's entities.
-
-        Raises
-        ------
-        redis.RedisError
-            The server does not answer.
-        """
-        self._length(entities)
-        asked = self._entity_rows(entities)
-        with client.pipeline(transaction=False) as pipe:
-            for rows in asked.values():
-                for key in rows.keys:
-                    pipe.exists(key)
-            answers = iter(pipe.execute())
-        found = [rows.spread(pa.array([bool(next(answers)) for _ in rows.keys])).to_pylist() for rows in asked.values()]
-        return [any(row) for row in zip(*found, strict=True)]
+    def _known(self, rows: Mapping[EntityPart, EntityRows], answers: Answers) -> npt.NDArray[np.bool_]:
+        known: dict[EntityPart, npt.NDArray[np.bool_]] = {}
+        held = [np.array(each, bool) for each in answers.stored]
+        held += [np.array([bool(row[0]) for row in each], bool) for each in answers.rows]
+        for part, stored in zip((*self.windowed, *self.ordinary), held, strict=True):
+            known[part.entity] = known.get(part.entity, False) | stored
+        return np.logical_or.reduce([rows[entity].spread_array(stored) for entity, stored in known.items()])
 
     def _length(self, entities: Entities) -> int:
         for name in self.entity_columns:
@@ -177,7 +154,14 @@ class ServicePlan:
                 )
         return len(entities[self.entity_columns[0]]) if self.entity_columns else 0
 
-    def _check_numeric(self, name: str) -> None:
+    def check_numeric(self, name: str) -> None:
+        """Refuse a feature that is no number.
+
+        Raises
+        ------
+        DataError
+            The service has no such feature, or it holds text or times.
+        """
         if name not in self.types:
             raise DataError(f"Service '{self.service}' has no feature '{name}'.", hint=did_you_mean(name, self.types))
         if pa.types.is_string(self.types[name]) or pa.types.is_timestamp(self.types[name]):
@@ -186,46 +170,67 @@ class ServicePlan:
                 hint="leave it out of the model's service, or derive a number from it in an on-demand view.",
             )
 
-    def _read(self, entities: Entities, client: Any, at: int) -> pa.Table:
-        rows = self._entity_rows(entities)
-        known = self._windows(client, rows, at) | self._rows(client, rows, at)
-        for part in self.on_demand:
-            known.update(part.columns(known))
-        return pa.table({name: known[name] for name in self.contract})
-
-    def _entity_rows(self, request: Entities) -> dict[EntityPart, EntityRows]:
-        return {entity: entity.rows(self.reader.project, request) for entity in self.entities}
-
-    def _windows(self, client: Any, rows: Mapping[EntityPart, EntityRows], at: int) -> Columns:
-        if not self.windowed:
-            return {}
-        reads = [ViewRead(part.view, part.features, rows[part.entity].keys) for part in self.windowed]
-        answers = self.reader.read(client, reads, at)
-        found: Columns = {}
-        for part, values in zip(self.windowed, answers, strict=True):
-            found.update(part.columns(values, rows[part.entity]))
-        return found
-
-    def _rows(self, client: Any, rows: Mapping[EntityPart, EntityRows], at: int) -> Columns:
-        if not self.ordinary:
-            return {}
-        with client.pipeline(transaction=False) as pipe:
-            for part in self.ordinary:
-                for key in rows[part.entity].keys:
-                    pipe.hmget(key, part.fields)
-            answers = iter(pipe.execute())
-        found: Columns = {}
-        for part in self.ordinary:
-            raw = [next(answers) for _ in rows[part.entity].keys]
-            self._check_written(client, part, raw)
-            found |= {name: rows[part.entity].spread(column) for name, column in part.columns(raw, at).items()}
-        return found
-
     def _check_written(self, client: Any, part: OrdinaryPart, raw: Sequence[list[bytes | None]]) -> None:
         # Rows may have been pushed one by one, without a position; without either nothing was ever written.
         if any(row[0] for row in raw) or Positions(client, self.reader.project).held(part.declared):
             return
+        if self.windowed:  # which have a state, or the read had failed
+            _log.warning("View '%s' has no rows in Redis and is NULL until `portrait jobs materialize`.", part.name)
+            return
         raise NotMaterializedError(
-            f"View '{part.declared.name}' has no rows in Redis.",
-            hint="run `portrait jobs materialize` (or `feast materialize`).",
+            f"View '{part.name}' has no rows in Redis.", hint="run `portrait jobs materialize` (or `feast materialize`)."
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What Redis said about the rows of a request.
+
+    Attributes
+    ----------
+    plan
+        Of the service that was read.
+    known
+        Whether Redis holds anything of the service about each row's entities.
+    length
+        Rows of the request.
+    """
+
+    plan: ServicePlan
+    stored: Columns
+    known: npt.NDArray[np.bool_]
+    length: int
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Every column by full name, those computed on demand included."""
+        found = dict(self.stored)
+        for part in self.plan.on_demand:
+            found.update(part.columns(found))
+        return found
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """One row per row of the request, one column per feature in the service's order.
+
+        int64, double, string, bool, timestamp[us, UTC]. NULL is NULL; an entity that was never seen has the values of
+        no events.
+        """
+        columns = self.columns
+        return pa.table({name: as_arrow(columns[name]) for name in self.plan.contract}, pa.schema(self.plan.types))
+
+    def matrix(self, columns: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return features for a model: ``float64[n, len(columns)]`` in the given order, NaN for NULL.
+
+        Raises
+        ------
+        DataError
+            A column is not in the service, or holds text or times.
+        """
+        for name in columns:
+            self.plan.check_numeric(name)
+        found = self.stored if all(name in self.stored for name in columns) else self.columns
+        matrix = np.empty((self.length, len(columns)))
+        for i, name in enumerate(columns):
+            matrix[:, i] = as_floats(found[name])
+        return matrix

@@ -135,10 +135,10 @@ class ProfileClient:
         plan = self._catalogue.plan(service)
         entities = entity_columns(users, plan.entity_columns, self._pseudonym)
         at = self._clock.now_us()
-        table, known = self._redis.ask(lambda client: (plan.read(client, entities, at), plan.known(client, entities)))
+        reading = self._redis.ask(lambda client: plan.read(client, entities, at))
         ids = {name: pa.array(values, pa.string()) for name, values in entities.items()}
-        named = pa.table({**ids, **{name: table[name] for name in table.column_names}})
-        return Features(named, plan.entity_columns, tuple(known), from_us(at))
+        named = pa.table({**ids, **{name: reading.table[name] for name in reading.table.column_names}})
+        return Features(named, plan.entity_columns, tuple(reading.known.tolist()), from_us(at))
 
     def profile(self, user: str | int) -> Profile:
         """One shopper's portrait now.
@@ -153,9 +153,9 @@ class ProfileClient:
         at = self._clock.now_us()
 
         def read(client: Any) -> tuple[pa.Table, bool, Any]:
-            row = plan.read(client, entities, at)
-            [known] = plan.known(client, entities)
-            return row, known, freshness(plan, client, self._catalogue.project, row, at)
+            reading = plan.read(client, entities, at)
+            row = reading.table
+            return row, bool(reading.known[0]), freshness(plan, client, self._catalogue.project, row, at)
 
         row, known, fresh = self._redis.ask(read)
         return Profile(entities[USER][0], known, group(row, self._catalogue.labels()), fresh)
@@ -185,9 +185,8 @@ class ProfileClient:
             )
         context = model.context_columns(users if isinstance(users, pd.DataFrame) else {}, len(entities[USER]))
         at = self._clock.now_us()
-        matrix, known = self._redis.ask(
-            lambda client: (plan.matrix(client, entities, at, model.features), plan.known(client, entities))
-        )
+        reading = self._redis.ask(lambda client: plan.read(client, entities, at))
+        matrix, known = reading.matrix(model.features), reading.known.tolist()
         return model.scores(entities[USER], matrix, context, known=known, as_of=from_us(at))
 
     def _plan_of(self, model: Model) -> ServicePlan:

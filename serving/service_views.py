@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 from feast import FeatureStore
@@ -35,7 +37,34 @@ ARROW_TYPES = {
 WINDOW_TYPES = {INT: pa.int64(), FLOAT: pa.float64(), TIME: INSTANT, TEXT: pa.string(), BOOL: pa.bool_()}
 
 Entities = Mapping[str, Sequence[str]]
-Columns = dict[str, pa.Array]
+
+
+@dataclass(frozen=True, eq=False)
+class WindowColumn:
+    """A windowed feature's values, in numpy until somebody wants Arrow."""
+
+    kind: str
+    values: Values
+
+
+Column = pa.Array | WindowColumn
+Columns = dict[str, Column]
+
+
+def as_arrow(column: Column) -> pa.Array:
+    """Return a column in the type of its kind."""
+    if not isinstance(column, WindowColumn):
+        return column
+    mask = None if column.values.valid is None else ~column.values.valid
+    return pa.array(column.values.data, WINDOW_TYPES[column.kind], mask=mask)
+
+
+def as_floats(column: Column) -> npt.NDArray[np.float64]:
+    """Return a column of numbers as float64, NaN for NULL."""
+    if isinstance(column, WindowColumn):
+        return column.values.as_float()
+    floats: npt.NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return floats
 
 
 @dataclass(frozen=True)
@@ -57,7 +86,7 @@ class EntityPart:
         """Find the distinct Redis keys of a request's rows."""
         keys = entity_keys(project, self.join_keys, [pa.array(entities[name], pa.string()) for name in self.columns])
         place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-        positions = None if len(place) == len(keys) else pa.array([place[key] for key in keys], pa.int64())
+        positions = None if len(place) == len(keys) else np.array([place[key] for key in keys], np.int64)
         return EntityRows(list(place), positions)
 
 
@@ -66,11 +95,15 @@ class EntityRows:
     """Distinct keys, and which of them each row of a request is about; None if every row has its own."""
 
     keys: list[bytes]
-    positions: pa.Array | None
+    positions: npt.NDArray[np.int64] | None
 
     def spread(self, column: pa.Array) -> pa.Array:
         """Turn one value per key into one per row."""
-        return column if self.positions is None else column.take(self.positions)
+        return column if self.positions is None else column.take(pa.array(self.positions))
+
+    def spread_array(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Turn one element per key into one per row."""
+        return values if self.positions is None else values[self.positions]
 
 
 @dataclass(frozen=True)
@@ -83,10 +116,12 @@ class WindowedPart:
     view: WindowedView
     features: tuple[WindowedFeature, ...]
 
-    def columns(self, values: Sequence[Values], rows: EntityRows) -> Iterator[tuple[str, pa.Array]]:
+    def columns(self, values: Sequence[Values], rows: EntityRows) -> Iterator[tuple[str, WindowColumn]]:
         """Name and spread what was read."""
         for feature, column in zip(self.features, values, strict=True):
-            yield f"{self.prefix}__{feature.name}", rows.spread(_array(feature.kind, column))
+            valid = None if column.valid is None else rows.spread_array(column.valid)
+            spread = Values(rows.spread_array(column.data), valid)
+            yield f"{self.prefix}__{feature.name}", WindowColumn(feature.kind, spread)
 
     @property
     def types(self) -> dict[str, pa.DataType]:
@@ -116,7 +151,12 @@ class OrdinaryPart:
     fields: tuple[bytes, ...]
     ttl: int
 
-    def columns(self, rows: Sequence[list[bytes | None]], at: int) -> Columns:
+    @property
+    def name(self) -> str:
+        """Of the view."""
+        return str(self.declared.name)
+
+    def columns(self, rows: Sequence[list[bytes | None]], at: int) -> dict[str, pa.Array]:
         """Decode the hash fields of each key, read at an instant (us)."""
         alive = [bool(stamp) and (not self.ttl or _instant(stamp) >= at - self.ttl) for stamp, *_ in rows]
         return {
@@ -148,7 +188,7 @@ class OnDemandPart:
 
     def columns(self, known: Columns) -> Iterator[tuple[str, pa.Array]]:
         """Compute and name the results; NaN is NULL."""
-        result = self.function(pa.table({name: known[name] for name in self.inputs}).to_pandas())
+        result = self.function(pa.table({name: as_arrow(known[name]) for name in self.inputs}).to_pandas())
         for name, kind in self.types.items():
             yield name, pa.array(result[self.outputs[name]], kind, from_pandas=True)
 
@@ -219,11 +259,6 @@ def _arrow_type(view: str, name: str, dtype: Any) -> pa.DataType:
     raise DeclarationError(
         f"Feature '{name}' of view '{view}' is {dtype}.", hint="services read numbers, texts and times."
     )
-
-
-def _array(kind: str, values: Values) -> pa.Array:
-    mask = None if values.valid is None else ~values.valid
-    return pa.array(values.data, WINDOW_TYPES[kind], mask=mask)
 
 
 def _decoded(raw: bytes | None, kind: pa.DataType) -> Any:

@@ -138,7 +138,7 @@ class Positions:
 
     def __init__(self, client: redis.Redis, project: str) -> None:
         self._client: Any = client
-        self.key = f"portrait:{project}:state".encode()
+        self.key = state_key(project)
 
     def serving(self, view: str) -> Layout | None:
         """Layout readers of a view use; None before the first build."""
@@ -230,6 +230,11 @@ class Positions:
 
     def _next_generation(self, view: str) -> int:
         return max((int(field.rsplit(b":", 1)[1]) for field in self._fields(view)), default=-1) + 1
+
+
+def state_key(project: str) -> bytes:
+    """Return the key of a project's state hash."""
+    return f"portrait:{project}:state".encode()
 
 
 def rows_hash(view: FeatureView) -> str:

@@ -27,7 +27,6 @@ from feature_repo.engine.spec import CODEC_VERSION
 
 NO_VERSION = -1
 _FOUR_BYTES = np.dtype("<u4")
-_CODEC_ALONE = struct.Struct("<B")
 
 
 @dataclass(frozen=True)
@@ -125,35 +124,35 @@ class TileCodec:
         """
         nothing = self.header.pack(CODEC_VERSION, len(self.entity), 0, NO_VERSION, *([0] * len(self.entity)))
         whole = [nothing if blob is None else blob for blob in blobs]
-        heads = [self._head(blob) for blob in whole]
-        counts = np.array([head[2] for head in heads], np.int64)
-        starts, size = self.header.size, self.record.itemsize
-        raw = b"".join([blob[starts : starts + head[2] * size] for blob, head in zip(whole, heads, strict=True)])
-        tiles = Records(np.repeat(np.arange(len(whole)), counts), np.frombuffer(raw, self.record))
-        return State(len(whole), tiles, self._kept(whole, heads)), np.array([head[3] for head in heads], np.int64)
+        heads = self._heads(whole)
+        start, size = self.header.size, self.record.itemsize
+        ends = start + heads[:, 2] * size
+        raw = b"".join([blob[start:end] for blob, end in zip(whole, ends.tolist(), strict=True)])
+        tiles = Records(np.repeat(np.arange(len(whole)), heads[:, 2]), np.frombuffer(raw, self.record))
+        return State(len(whole), tiles, self._kept(whole, heads, ends)), heads[:, 3]
 
-    def _kept(self, blobs: Sequence[bytes], heads: Sequence[tuple[int, ...]]) -> tuple[Records, ...]:
+    def _kept(self, blobs: Sequence[bytes], heads: Ints, starts: Ints) -> tuple[Records, ...]:
         found = []
-        offsets = [self.header.size + head[2] * self.record.itemsize for head in heads]
         for i, monoid in enumerate(self.entity):
-            ends = [offset + head[4 + i] for offset, head in zip(offsets, heads, strict=True)]
-            found.append(monoid.unpack([blob[a:b] for blob, a, b in zip(blobs, offsets, ends, strict=True)]))
-            offsets = ends
+            ends = starts + heads[:, 4 + i]
+            places = zip(blobs, starts.tolist(), ends.tolist(), strict=True)
+            found.append(monoid.unpack([blob[start:end] for blob, start, end in places]))
+            starts = ends
         return tuple(found)
 
-    def _head(self, blob: bytes) -> tuple[int, ...]:
+    def _heads(self, blobs: Sequence[bytes]) -> Ints:
+        """Return codec, entity states, tiles, version and sizes of each state, all checked."""
         try:
-            head = self.header.unpack_from(blob)
+            heads = np.array([self.header.unpack_from(blob) for blob in blobs], np.int64)
         except struct.error:
-            head = (*_CODEC_ALONE.unpack_from(blob or b"\0"), -1)
-        if head[:2] == (CODEC_VERSION, len(self.entity)):
-            size = self.header.size + head[2] * self.record.itemsize + sum(head[4:])
-            if len(blob) == size:
-                return head
-        raise StoreUnavailableError(
-            f"A state in Redis has codec {head[0]} and {len(blob)} bytes, which this version does not read.",
-            hint="rebuild it: `portrait jobs materialize --full`.",
-        )
+            raise _unreadable(next(blob for blob in blobs if len(blob) < self.header.size)) from None
+        heads = heads.reshape(len(blobs), 4 + len(self.entity))
+        sizes = self.header.size + heads[:, 2] * self.record.itemsize + heads[:, 4:].sum(axis=1)
+        right = (heads[:, 0] == CODEC_VERSION) & (heads[:, 1] == len(self.entity))
+        right &= sizes == np.fromiter(map(len, blobs), np.int64, len(blobs))
+        if not right.all():
+            raise _unreadable(blobs[int(np.argmin(right))])
+        return heads
 
     def _merged(self, records: Records) -> Records:
         order = np.lexsort((records.data["tile"], records.owner))
@@ -166,6 +165,14 @@ class TileCodec:
             states = monoid.reduce(records.data[f"s{i}"].astype(monoid.working), starts)
             merged.data[f"s{i}"] = _stored(monoid, states)
         return merged
+
+
+def _unreadable(blob: bytes) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"A state in Redis has codec {blob[0] if blob else 'none'} and {len(blob)} bytes, which this version does not "
+        "read.",
+        hint="rebuild it: `portrait jobs materialize --full`.",
+    )
 
 
 def _stored(monoid: TileMonoid, states: Any) -> Any:

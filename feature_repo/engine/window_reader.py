@@ -1,6 +1,6 @@
-"""Read windowed features online: one pipeline for all views, numpy from the bytes on.
+"""Read windowed features online, and rows of ordinary views beside them, in one round trip; numpy from the bytes on.
 
-Each pipeline also reads which state is served, so a rebuild that finishes meanwhile is noticed and the read repeated
+Each round trip also reads which state is served, so a rebuild that finishes meanwhile is noticed and the read repeated
 with the new one; no reader needs to be told.
 """
 
@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from feature_repo.core.errors import NotMaterializedError
+from feature_repo.engine.hash_reader import HashRead, read_hashes
 from feature_repo.engine.kernels import Values
 from feature_repo.engine.monoids import monoid_of
-from feature_repo.engine.positions import Layout, Positions
+from feature_repo.engine.positions import Layout, state_key
 from feature_repo.engine.spec import WindowedFeature, WindowedView
 from feature_repo.engine.tile_codec import TileCodec
-from feature_repo.engine.windows import window_values
+from feature_repo.engine.windows import Windows
 
 MAX_SWITCHES = 5
+MAX_KNOWN_QUERIES = 256
 
 _log = logging.getLogger("portrait")
 
@@ -31,14 +33,33 @@ class ViewRead:
     Attributes
     ----------
     view, features
-        What to compute.
+        What to compute. Readers remember how by the identity of the tuple: keep one for questions that are repeated.
     keys
-        Redis keys of the entities, see ``engine.entity_keys``.
+        Redis keys of the entities, see ``engine.entity_keys``. Reads that share the list share a command per entity.
     """
 
     view: WindowedView
     features: tuple[WindowedFeature, ...]
     keys: Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one round trip found.
+
+    Attributes
+    ----------
+    windows
+        Per read of a windowed view its features' values, one element per key.
+    rows
+        Per read of plain fields one list per key: the value of each field, None where there is none.
+    stored
+        Per read of a windowed view, whether each key has a state.
+    """
+
+    windows: list[list[Values]]
+    rows: list[list[list[bytes | None]]]
+    stored: list[list[bool]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,47 @@ class _Served:
         return cls(raw, layout, TileCodec([monoid_of(key) for key in layout.state]))
 
 
+@dataclass(frozen=True, eq=False)
+class _Query:
+    """How the features of a read are computed from the state that is served; ``windows`` of None: none can be."""
+
+    view: WindowedView
+    features: tuple[WindowedFeature, ...]
+    served: _Served | None
+    answered: frozenset[str]
+    windows: Windows | None
+
+    @classmethod
+    def of(cls, read: ViewRead, served: _Served | None) -> _Query:
+        if served is None:
+            return cls(read.view, read.features, None, frozenset(), None)
+        layout = served.layout
+        answered = [feature for feature in read.features if layout.serves(read.view, feature)]
+        windows = Windows.of(answered, served.codec, hop=read.view.hop, stored_hop=layout.hop) if answered else None
+        return cls(read.view, read.features, served, frozenset(each.name for each in answered), windows)
+
+    def values(self, blobs: Sequence[bytes | None], count: int, at: int) -> list[Values]:
+        if self.served is None or self.windows is None:
+            return [Values.missing(count, feature.kind) for feature in self.features]
+        state, _ = self.served.codec.decode(blobs)
+        found = iter(self.windows.values(state, at))
+        return [
+            next(found) if feature.name in self.answered else Values.missing(count, feature.kind)
+            for feature in self.features
+        ]
+
+    def warn(self) -> None:
+        silent = [feature.name for feature in self.features if feature.name not in self.answered]
+        if silent:
+            _log.warning(
+                "View '%s': NULL until its state is built by the present definition "
+                "(`portrait jobs materialize --views %s`): %s",
+                self.view.name,
+                self.view.name,
+                ", ".join(silent),
+            )
+
+
 class WindowReader:
     """Reads states of one project and remembers which of them are served; threads may share one.
 
@@ -69,10 +131,18 @@ class WindowReader:
 
     def __init__(self, project: str) -> None:
         self.project = project
+        self._state_key = state_key(project)
         self._known: dict[str, _Served | None] = {}
+        self._queries: dict[int, _Query] = {}
 
     def read(self, client: Any, reads: Sequence[ViewRead], at: int) -> list[list[Values]]:
-        """Values of each read's features at instant ``at`` (us), one element per key.
+        """Values of each read's features at instant ``at`` (us), one element per key; as :meth:`read_with_rows`."""
+        return self.read_with_rows(client, reads, (), at).windows
+
+    def read_with_rows(
+        self, client: Any, reads: Sequence[ViewRead], rows: Sequence[HashRead], at: int
+    ) -> Answers:
+        """Values of features at instant ``at`` (us), and plain fields, of one moment of Redis.
 
         An entity without state has the values of no events. A feature that the stored state cannot answer, because its
         definition changed or its view is new, is NULL for every key until the state is built, and a warning is logged:
@@ -81,7 +151,7 @@ class WindowReader:
         Raises
         ------
         NotMaterializedError
-            None of the views has a state.
+            None of the windowed views has a state.
         redis.RedisError
             The server does not answer.
         """
@@ -89,11 +159,11 @@ class WindowReader:
         if all(read.view.name in known for read in reads):
             served = [known[read.view.name] for read in reads]
         else:
-            served = self._learn(reads, client.hmget(self._key(client), self._fields(reads)))
+            served = self._learn(reads, client.hmget(self._state_key, self._pointers(reads)))
         for _ in range(MAX_SWITCHES):
-            pointers, blobs = self._fetch(client, reads, served)
+            *found, pointers = self._fetch(client, reads, served, rows)
             if pointers == [each and each.raw for each in served]:
-                return [_values(read, each, found, at) for read, each, found in zip(reads, served, blobs, strict=True)]
+                return self._answers(reads, served, found, at)
             served = self._learn(reads, pointers)
         raise NotMaterializedError(
             "The states of the views asked for were replaced during each of several reads.",
@@ -101,20 +171,38 @@ class WindowReader:
         )
 
     def _fetch(
-        self, client: Any, reads: Sequence[ViewRead], served: Sequence[_Served | None]
-    ) -> tuple[list[bytes | None], list[list[bytes | None]]]:
-        with client.pipeline(transaction=False) as pipe:
-            for read, each in zip(reads, served, strict=True):
-                if each is not None:
-                    for key in read.keys:
-                        pipe.hget(key, each.layout.field)
-            # Last: if the pointer is still the one read from, the state it names had not begun to be removed.
-            pipe.hmget(self._key(client), self._fields(reads))
-            *found, pointers = pipe.execute()
-        answers = iter(found)
-        return pointers, [
-            [next(answers) for _ in read.keys] if each else [] for read, each in zip(reads, served, strict=True)
+        self, client: Any, reads: Sequence[ViewRead], served: Sequence[_Served | None], rows: Sequence[HashRead]
+    ) -> list[Any]:
+        asked = [
+            HashRead(read.keys, () if each is None else (each.layout.field,))
+            for read, each in zip(reads, served, strict=True)
         ]
+        if not reads:
+            return [*read_hashes(client, rows), []]
+        # Last: if the pointer is still the one read from, the state it names had not begun to be removed.
+        *found, [pointers] = read_hashes(client, [*asked, *rows, HashRead([self._state_key], self._pointers(reads))])
+        return [*found, pointers]
+
+    def _answers(
+        self, reads: Sequence[ViewRead], served: Sequence[_Served | None], found: list[Any], at: int
+    ) -> Answers:
+        blobs = [[row[0] if row else None for row in rows] for rows in found[: len(reads)]]
+        queries = [self._query(read, each) for read, each in zip(reads, served, strict=True)]
+        windows = [
+            query.values(each, len(read.keys), at) for query, read, each in zip(queries, reads, blobs, strict=True)
+        ]
+        return Answers(windows, found[len(reads) :], [[blob is not None for blob in each] for each in blobs])
+
+    def _query(self, read: ViewRead, served: _Served | None) -> _Query:
+        found = self._queries.get(id(read.features))
+        if found and found.features is read.features and found.view is read.view and found.served is served:
+            return found
+        query = _Query.of(read, served)
+        query.warn()
+        if len(self._queries) >= MAX_KNOWN_QUERIES:
+            self._queries = {}
+        self._queries[id(read.features)] = query  # which it holds, so that the address stays its own
+        return query
 
     def _learn(self, reads: Sequence[ViewRead], pointers: Sequence[bytes | None]) -> list[_Served | None]:
         if not any(pointers):
@@ -124,35 +212,9 @@ class WindowReader:
                 f"No state in Redis for view {names}.", hint="run `portrait jobs materialize` (or `feast materialize`)."
             )
         learnt = [_Served.of(raw) for raw in pointers]
-        for read, each in zip(reads, learnt, strict=True):
-            if silent := [feature.name for feature in read.features if not _answers(each, read.view, feature)]:
-                _log.warning(
-                    "View '%s': %s NULL until its state is built by the present definition: "
-                    "`portrait jobs materialize --views %s`.",
-                    read.view.name,
-                    ", ".join(silent) + (" is" if len(silent) == 1 else " are"),
-                    read.view.name,
-                )
         # A new dict: one that another thread reads is never changed.
         self._known = self._known | {read.view.name: each for read, each in zip(reads, learnt, strict=True)}
         return learnt
 
-    def _key(self, client: Any) -> bytes:
-        return Positions(client, self.project).key
-
-    def _fields(self, reads: Sequence[ViewRead]) -> list[str]:
-        return [f"serve:{read.view.name}" for read in reads]
-
-
-def _answers(served: _Served | None, view: WindowedView, feature: WindowedFeature) -> bool:
-    return served is not None and served.layout.serves(view, feature)
-
-
-def _values(read: ViewRead, served: _Served | None, blobs: list[bytes | None], at: int) -> list[Values]:
-    answered = [feature for feature in read.features if _answers(served, read.view, feature)]
-    found: dict[str, Values] = {}
-    if served is not None and answered:
-        state, _ = served.codec.decode(blobs)
-        values = window_values(answered, served.codec, state, at=at, hop=read.view.hop, stored_hop=served.layout.hop)
-        found = {feature.name: each for feature, each in zip(answered, values, strict=True)}
-    return [found.get(feature.name) or Values.missing(len(read.keys), feature.kind) for feature in read.features]
+    def _pointers(self, reads: Sequence[ViewRead]) -> tuple[bytes, ...]:
+        return tuple(f"serve:{read.view.name}".encode() for read in reads)

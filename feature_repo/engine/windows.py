@@ -3,67 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from feature_repo.engine.kernels import Values
+from feature_repo.engine.kernels import Kernel, Values
 from feature_repo.engine.monoids import Array, EntityMonoid, Records, TileMonoid
 from feature_repo.engine.spec import WindowedFeature
 from feature_repo.engine.tile_codec import State, TileCodec
 from feature_repo.engine.tiles import floor
 
-Merged = dict[tuple[str, int], Array]
+Place = tuple[str, int]
 
 
-def window_values(
-    features: Sequence[WindowedFeature], codec: TileCodec, state: State, *, at: int, hop: int, stored_hop: int
-) -> list[Values]:
-    """Values of the features at instant ``at`` (us), each of shape ``[entities]``.
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """How to compute features of one view from its state, worked out once.
 
-    An entity without events in a window has the value of no events, whether or not it was ever seen.
-
-    Parameters
+    Attributes
     ----------
     hop
-        Of the view's definition: windows begin at a multiple of it.
+        Of the view's definition: windows begin at a multiple of it (us).
     stored_hop
         Of the tiles, which divides ``hop``.
+    reaches
+        How far back windows look (us), the longest first.
+    tiled, entity
+        The states that are needed: field of the tile record, or position among the entity states, and its monoid.
+    features
+        Kernel of each feature, and where its merged states are.
     """
-    reaches = sorted({feature.reach for feature in features}, reverse=True)
-    sinces = {reach: floor(at - reach, hop) for reach in reaches}
-    needed = {monoid.key for feature in features for monoid in feature.monoids}
-    merged = _tiled(codec, state, needed, {reach: since // stored_hop for reach, since in sinces.items()})
-    for monoid, records in zip(codec.entity, state.kept, strict=True):
-        for reach in _reaches(features, monoid):
-            merged[monoid.key, reach] = monoid.read(
-                records, entities=state.entities, since=sinces[reach], hop=stored_hop, at=at
-            )
-    return [
-        feature.kernel.value([merged[monoid.key, feature.reach] for monoid in feature.monoids], at)
-        for feature in features
-    ]
 
+    hop: int
+    stored_hop: int
+    reaches: tuple[int, ...]
+    tiled: tuple[tuple[str, TileMonoid], ...]
+    entity: tuple[tuple[int, EntityMonoid, tuple[int, ...]], ...]
+    features: tuple[tuple[Kernel, tuple[Place, ...]], ...]
 
-def _reaches(features: Sequence[WindowedFeature], monoid: EntityMonoid) -> set[int]:
-    return {feature.reach for feature in features if monoid.key in {each.key for each in feature.monoids}}
+    @classmethod
+    def of(cls, features: Sequence[WindowedFeature], codec: TileCodec, *, hop: int, stored_hop: int) -> Windows:
+        """Work out how to read features of states that a codec decodes."""
+        reaches: dict[str, set[int]] = {}
+        for feature in features:
+            for monoid in feature.monoids:
+                reaches.setdefault(monoid.key, set()).add(feature.reach)
+        return cls(
+            hop=hop,
+            stored_hop=stored_hop,
+            reaches=tuple(sorted({feature.reach for feature in features}, reverse=True)),
+            tiled=tuple((f"s{i}", each) for i, each in enumerate(codec.tiled) if each.key in reaches),
+            entity=tuple(
+                (i, each, tuple(reaches[each.key])) for i, each in enumerate(codec.entity) if each.key in reaches
+            ),
+            features=tuple(
+                (feature.kernel, tuple((each.key, feature.reach) for each in feature.monoids)) for feature in features
+            ),
+        )
 
+    def values(self, state: State, at: int) -> list[Values]:
+        """Values of the features at instant ``at`` (us), each of shape ``[entities]``.
 
-def _tiled(codec: TileCodec, state: State, needed: set[str], firsts: dict[int, int]) -> Merged:
-    """Merged tile states of every window, longest window first in ``firsts``.
+        An entity without events in a window has the value of no events, whether or not it was ever seen.
+        """
+        sinces = {reach: floor(at - reach, self.hop) for reach in self.reaches}
+        merged = self._tiles(state, [since // self.stored_hop for since in sinces.values()])
+        for i, monoid, reaches in self.entity:
+            for reach in reaches:
+                merged[monoid.key, reach] = monoid.read(
+                    state.kept[i], entities=state.entities, since=sinces[reach], hop=self.stored_hop, at=at
+                )
+        return [kernel.value([merged[place] for place in places], at) for kernel, places in self.features]
 
-    Windows that all end now are suffixes of one another: each tile is merged once, into the segment between the
-    starts of two windows, and the segments then into windows.
-    """
-    chosen = [(i, monoid) for i, monoid in enumerate(codec.tiled) if monoid.key in needed]
-    if not chosen:
-        return {}
-    bounds = _bounds(state.tiles, state.entities, np.array(list(firsts.values()), np.int64))
-    empty = bounds[:, :-1] == bounds[:, 1:]
-    merged: Merged = {}
-    for i, monoid in chosen:
-        windows = monoid.suffixes(_segments(monoid, state.tiles.data[f"s{i}"], bounds, empty))
-        merged.update({(monoid.key, reach): windows[:, w] for w, reach in enumerate(firsts)})
-    return merged
+    def _tiles(self, state: State, firsts: list[int]) -> dict[Place, Array]:
+        """Merged tile states of every window.
+
+        Windows that all end now are suffixes of one another: each tile is merged once, into the segment between the
+        starts of two windows, and the segments then into windows.
+        """
+        if not self.tiled:
+            return {}
+        bounds = _bounds(state.tiles, state.entities, np.array(firsts, np.int64))
+        empty = bounds[:, :-1] == bounds[:, 1:]
+        merged: dict[Place, Array] = {}
+        for field, monoid in self.tiled:
+            windows = monoid.suffixes(_segments(monoid, state.tiles.data[field], bounds, empty))
+            merged.update({(monoid.key, reach): windows[:, w] for w, reach in enumerate(self.reaches)})
+        return merged
 
 
 def _bounds(tiles: Records, entities: int, firsts: Array) -> Array:

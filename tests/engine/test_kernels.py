@@ -21,11 +21,12 @@ from feature_repo.engine.monoids import Monoid, monoid_of
 from feature_repo.engine.spec import windowed_view_of
 from feature_repo.engine.state_sql import tiles_sql
 from feature_repo.engine.tile_codec import NO_VERSION, State, TileCodec
-from feature_repo.engine.windows import window_values
+from feature_repo.engine.windows import Windows
 from histories import BASE, Event, events, every_kernel_view, table_of
 
 VIEW = windowed_view_of(every_kernel_view(Path("nowhere")))
 CODEC = TileCodec(VIEW.monoids)
+WINDOWS = Windows.of(VIEW.features, CODEC, hop=VIEW.hop, stored_hop=VIEW.hop)
 NOW = BASE + 7 * HOUR
 Histories = st.lists(events(users=3), min_size=1, max_size=4)
 
@@ -51,7 +52,7 @@ def _plain(column: Any) -> Any:
 
 
 def values(state: State, at: int = NOW) -> dict[str, list[Any]]:
-    found = window_values(VIEW.features, CODEC, state, at=at, hop=VIEW.hop, stored_hop=VIEW.hop)
+    found = WINDOWS.values(state, at)
     rows = {}
     for feature, column in zip(VIEW.features, found, strict=True):
         valid = np.ones(len(column.data), bool) if column.valid is None else column.valid

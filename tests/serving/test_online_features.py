@@ -64,7 +64,7 @@ def test_the_plan_reads_what_feast_reads(shop: Settings, store: FeatureStore, cl
     at = SystemClock().now_us()
     store._get_provider().online_store.clock = FixedClock(at)
     entities = asked(shop, SERVICES[service])
-    table = ServicePlan.of(store, service).read(client, entities, at)
+    table = ServicePlan.of(store, service).read(client, entities, at).table
     with quiet_feast():
         rows = pd.DataFrame(entities).to_dict("records")
         feast = store.get_online_features(store.get_feature_service(service), rows, full_feature_names=True).to_dict()
@@ -77,13 +77,13 @@ def test_the_plan_reads_what_feast_reads(shop: Settings, store: FeatureStore, cl
 
 def test_columns_are_typed_and_in_the_services_order(store: FeatureStore, client: Any) -> None:
     plan = ServicePlan.of(store, "profile_v1")
-    table = plan.read(client, {"user_id": [NOBODY]}, SystemClock().now_us())
+    table = plan.read(client, {"user_id": [NOBODY]}, SystemClock().now_us()).table
     assert table.column_names == list(plan.contract)
     assert table.schema.field("user_payments__count_28d").type == pa.int64()
     assert table.schema.field("user_payments__amount_sum_28d").type == pa.float64()
     assert table.schema.field("user_payments__last_event_at").type == pa.timestamp("us", "UTC")
     assert table.schema.field("user_demographics__age_band").type == pa.string()
-    assert plan.read(client, {"user_id": []}, 0).schema == table.schema
+    assert plan.read(client, {"user_id": []}, 0).table.schema == table.schema
 
 
 def test_many_rows_are_read_in_chunks_with_the_same_values(shop: Settings, store: FeatureStore, client: Any) -> None:
@@ -91,25 +91,25 @@ def test_many_rows_are_read_in_chunks_with_the_same_values(shop: Settings, store
     users = asked(shop, ["user_id"])["user_id"]
     at = SystemClock().now_us()
     many = (users * 40)[:2_500]
-    once = dict(zip(users, plan.read(client, {"user_id": users}, at).to_pylist(), strict=True))
-    assert plan.read(client, {"user_id": many}, at).to_pylist() == [once[user] for user in many]
+    once = dict(zip(users, plan.read(client, {"user_id": users}, at).table.to_pylist(), strict=True))
+    assert plan.read(client, {"user_id": many}, at).table.to_pylist() == [once[user] for user in many]
 
 
 def test_a_matrix_has_the_order_asked_for_and_nan_for_null(store: FeatureStore, client: Any) -> None:
     plan = ServicePlan.of(store, "redemption_v1")
     columns = ["user_payments__days_since", "user_payments__count_28d"]
-    matrix = plan.matrix(client, {"user_id": [NOBODY]}, SystemClock().now_us(), columns)
+    matrix = plan.read(client, {"user_id": [NOBODY]}, SystemClock().now_us()).matrix(columns)
     assert np.array_equal(matrix, [[np.nan, 0.0]], equal_nan=True)
-    assert plan.matrix(client, {"user_id": []}, 0, columns).shape == (0, 2)
+    assert plan.read(client, {"user_id": []}, 0).matrix(columns).shape == (0, 2)
 
 
 def test_a_matrix_holds_no_text_and_no_unknown_feature(store: FeatureStore, client: Any) -> None:
     plan = ServicePlan.of(store, "profile_v1")
     for name in ("user_demographics__income", "user_payments__last_event_at"):
         with pytest.raises(DataError, match="models read numbers"):
-            plan.matrix(client, {"user_id": [NOBODY]}, 0, [name])
+            plan.read(client, {"user_id": [NOBODY]}, 0).matrix([name])
     with pytest.raises(DataError, match="did you mean 'user_payments__count_28d'"):
-        plan.matrix(client, {"user_id": [NOBODY]}, 0, ["user_payments__count_28"])
+        plan.read(client, {"user_id": [NOBODY]}, 0).matrix(["user_payments__count_28"])
 
 
 def test_a_request_without_the_entity_is_told_which_one(store: FeatureStore, client: Any) -> None:
