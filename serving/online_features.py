@@ -140,9 +140,12 @@ class ServicePlan:
         known: dict[EntityPart, npt.NDArray[np.bool_]] = {}
         held = [np.array(each, bool) for each in answers.stored]
         held += [np.array([bool(row[0]) for row in each], bool) for each in answers.rows]
-        for part, stored in zip((*self.windowed, *self.ordinary), held, strict=True):
-            known[part.entity] = known.get(part.entity, False) | stored
-        return np.logical_or.reduce([rows[entity].spread_array(stored) for entity, stored in known.items()])
+        about = [part.entity for part in self.windowed] + [part.entity for part in self.ordinary]
+        for entity, stored in zip(about, held, strict=True):
+            known[entity] = known.get(entity, False) | stored
+        spread = [rows[entity].spread_array(stored) for entity, stored in known.items()]
+        found: npt.NDArray[np.bool_] = np.logical_or.reduce(spread)
+        return found
 
     def _length(self, entities: Entities) -> int:
         for name in self.entity_columns:
@@ -178,7 +181,8 @@ class ServicePlan:
             _log.warning("View '%s' has no rows in Redis and is NULL until `portrait jobs materialize`.", part.name)
             return
         raise NotMaterializedError(
-            f"View '{part.name}' has no rows in Redis.", hint="run `portrait jobs materialize` (or `feast materialize`)."
+            f"View '{part.name}' has no rows in Redis.",
+            hint="run `portrait jobs materialize` (or `feast materialize`).",
         )
 
 

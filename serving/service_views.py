@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,25 +44,25 @@ class WindowColumn:
     """A windowed feature's values, in numpy until somebody wants Arrow."""
 
     kind: str
-    values: Values
+    found: Values
 
 
-Column = pa.Array | WindowColumn
-Columns = dict[str, Column]
+Column: TypeAlias = pa.Array | WindowColumn
+Columns: TypeAlias = dict[str, Column]
 
 
 def as_arrow(column: Column) -> pa.Array:
     """Return a column in the type of its kind."""
     if not isinstance(column, WindowColumn):
         return column
-    mask = None if column.values.valid is None else ~column.values.valid
-    return pa.array(column.values.data, WINDOW_TYPES[column.kind], mask=mask)
+    mask = None if column.found.valid is None else ~column.found.valid
+    return pa.array(column.found.data, WINDOW_TYPES[column.kind], mask=mask)
 
 
 def as_floats(column: Column) -> npt.NDArray[np.float64]:
     """Return a column of numbers as float64, NaN for NULL."""
     if isinstance(column, WindowColumn):
-        return column.values.as_float()
+        return column.found.as_float()
     floats: npt.NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return floats
 

@@ -14,8 +14,9 @@ from feature_repo.core.clock import Clock
 from feature_repo.core.errors import LogError, StoreUnavailableError
 from feature_repo.engine.entity_keys import entity_pattern
 from feature_repo.engine.folds import Fold, Progress, folds
+from feature_repo.engine.hash_reader import HashRead, read_hashes
 from feature_repo.engine.positions import Layout, Position, Positions
-from feature_repo.engine.redis_writer import MAX_COMMANDS, RedisWriter, remove_fields
+from feature_repo.engine.redis_writer import RedisWriter, remove_fields
 from feature_repo.engine.sources import located
 from feature_repo.engine.spec import WindowedView
 from feature_repo.engine.tile_codec import TileCodec
@@ -168,13 +169,8 @@ class StateBuilder:
             )
 
     def _read(self, keys: list[bytes], field: bytes) -> list[bytes | None]:
-        found: list[bytes | None] = []
-        for start in range(0, len(keys), MAX_COMMANDS):
-            with self._client.pipeline(transaction=False) as pipe:
-                for key in keys[start : start + MAX_COMMANDS]:
-                    pipe.hget(key, field)
-                found += pipe.execute()
-        return found
+        [rows] = read_hashes(self._client, [HashRead(keys, (field,))])
+        return [state for [state] in rows]
 
     def _folds(self, view: WindowedView, snapshot: Snapshot, above: int, progress: Progress) -> Iterator[Fold]:
         since = floor(self._clock.now_us() - view.lookback, view.hop)

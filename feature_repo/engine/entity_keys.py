@@ -6,15 +6,29 @@ import re
 import struct
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 from feast.protos.feast.types.Value_pb2 import ValueType
 
 from feature_repo.core.errors import DataError
+from feature_repo.engine.byte_columns import Column, fixed, joined
 
 _PAIR = struct.Struct("<II")
+_ENCODED = {
+    pa.string(): ValueType.STRING,
+    pa.large_string(): ValueType.STRING,
+    pa.binary(): ValueType.BYTES,
+    pa.large_binary(): ValueType.BYTES,
+}
 
 
 def entity_keys(project: str, join_keys: Sequence[str], columns: Sequence[pa.Array | pa.ChunkedArray]) -> list[bytes]:
+    """Return one Redis key per row as Python bytes; see :func:`entity_key_array`."""
+    keys: list[bytes] = entity_key_array(project, join_keys, columns).to_pylist()
+    return keys
+
+
+def entity_key_array(project: str, join_keys: Sequence[str], columns: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Array:
     """Return one Redis key per row, equal to Feast's ``serialize_entity_key`` plus the project's name.
 
     Parameters
@@ -22,19 +36,20 @@ def entity_keys(project: str, join_keys: Sequence[str], columns: Sequence[pa.Arr
     join_keys
         Names, in sorted order.
     columns
-        Values in the same order: string, binary, int32 or int64, without NULLs.
+        Values in the same order, equally long: string, binary, int32 or int64, without NULLs.
+
+    Returns
+    -------
+    pyarrow.Array
+        ``large_binary[rows]``.
 
     Raises
     ------
     DataError
-        A column has another type.
+        A column has another type, or a NULL.
     """
-    prefix = _prefix(join_keys)
-    suffix = project.encode()
     parts = [_values(name, column) for name, column in zip(join_keys, columns, strict=True)]
-    if len(parts) == 1:
-        return [prefix + part + suffix for part in parts[0]]
-    return [prefix + b"".join(row) + suffix for row in zip(*parts, strict=True)]
+    return joined(Column.concat(_prefix(join_keys), *parts, project.encode()).pieces, len(columns[0]))
 
 
 def entity_pattern(project: str, join_keys: Sequence[str]) -> bytes:
@@ -48,15 +63,18 @@ def _prefix(join_keys: Sequence[str]) -> bytes:
     return struct.pack("<I", len(names)) + b"".join(_PAIR.pack(ValueType.STRING, len(name)) + name for name in names)
 
 
-def _values(name: str, column: pa.Array | pa.ChunkedArray) -> list[bytes]:
-    kind, values = column.type, column.to_pylist()
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        encoded = [value.encode() for value in values]
-        return [_PAIR.pack(ValueType.STRING, len(value)) + value for value in encoded]
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return [_PAIR.pack(ValueType.BYTES, len(value)) + value for value in values]
-    if pa.types.is_int64(kind):
-        return [_PAIR.pack(ValueType.INT64, 8) + struct.pack("<q", value) for value in values]
-    if pa.types.is_int32(kind):
-        return [_PAIR.pack(ValueType.INT32, 4) + struct.pack("<i", value) for value in values]
-    raise DataError(f"Join key '{name}' is {kind}.", hint="entities are keyed by strings, bytes or integers.")
+def _values(name: str, column: pa.Array | pa.ChunkedArray) -> Column:
+    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if values.null_count:
+        raise DataError(
+            f"Join key '{name}' is NULL in {values.null_count} rows.", hint="leave out rows that are about no entity."
+        )
+    if values.type in _ENCODED:
+        texts = Column.of(values)
+        lengths = fixed(np.asarray(texts.lengths).astype("<u4"))
+        return Column.concat(struct.pack("<I", _ENCODED[values.type]), lengths, texts)
+    if values.type == pa.int64():
+        return Column.concat(_PAIR.pack(ValueType.INT64, 8), fixed(values.to_numpy()))
+    if values.type == pa.int32():
+        return Column.concat(_PAIR.pack(ValueType.INT32, 4), fixed(values.to_numpy()))
+    raise DataError(f"Join key '{name}' is {values.type}.", hint="entities are keyed by strings, bytes or integers.")

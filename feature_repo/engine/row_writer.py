@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from feast import FeatureView, ValueType
 from feast.infra.online_stores.helpers import _mmh3
-from feast.protos.feast.types.Value_pb2 import Value
-from feast.type_map import python_values_to_proto_values
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from feature_repo.core.clock import from_us
+from feature_repo.core.clock import delta_us
 from feature_repo.engine.builder import EVERYTHING, Materialized, refuse_backwards
+from feature_repo.engine.byte_columns import Column, Ints, decimals
 from feature_repo.engine.duckdb_sql import Source, quote
-from feature_repo.engine.entity_keys import entity_keys, entity_pattern
+from feature_repo.engine.entity_keys import entity_key_array, entity_pattern
 from feature_repo.engine.folds import Progress
 from feature_repo.engine.positions import Position, Positions
-from feature_repo.engine.redis_writer import RedisWriter, remove_fields
+from feature_repo.engine.redis_wire import bulk, bulk_or_empty
+from feature_repo.engine.redis_writer import Batch, RedisWriter, remove_fields
 from feature_repo.engine.sources import is_delta, located, relation_of, schema_of, snapshot_of
+from feature_repo.engine.value_columns import stamp_column, value_column
 from feature_repo.events.log import LOG_VERSION
 
-ROWS_PER_CHUNK = 5_000
+ROWS_PER_BATCH = 2_048
 
 
 class RowMaterializer:
@@ -64,17 +64,22 @@ class RowMaterializer:
             f"CREATE OR REPLACE TEMP TABLE latest AS {latest_rows_sql(view, above=above, upto=head.version)}"
         )
         [(total,)] = self._connection.execute("SELECT count(*) FROM latest").fetchall()
-        encode, keys = row_encoder(view), sorted(view.join_keys)
+        encoder, keys = RowEncoder.of(view), sorted(view.join_keys)
         written: set[bytes] = set()
-        for batch in self._connection.sql("FROM latest").to_arrow_reader(ROWS_PER_CHUNK):
-            entities = entity_keys(self._project, keys, [batch.column(key) for key in keys])
-            self._writer.rows(entities, encode(batch), anew=anew)
-            written.update(entities)
-            progress(len(written) / total)
+
+        def batches() -> Iterator[Batch]:
+            for batch in self._connection.sql("FROM latest").to_arrow_reader(ROWS_PER_BATCH):
+                entities = entity_key_array(self._project, keys, [batch.column(key) for key in keys])
+                written.update(entities.to_pylist())
+                yield Batch(entities, encoder.arguments(batch))
+
+        done = 0
+        for taken in self._writer.rows(encoder.names, batches(), anew=anew):
+            done += len(taken)
+            progress(done / total)
         if anew:
-            fields = [_stamp(view), *(name for name, _ in _encoded_names(view))]
-            remove_fields(self._client, entity_pattern(self._project, keys), fields, keep=written)
-        return len(written)
+            remove_fields(self._client, entity_pattern(self._project, keys), encoder.names, keep=written)
+        return done
 
 
 def _head(view: FeatureView) -> Position:
@@ -108,54 +113,54 @@ def latest_rows_sql(view: FeatureView, *, above: int, upto: int) -> str:
     )
 
 
-def row_encoder(view: FeatureView) -> Callable[[pa.RecordBatch], list[list[bytes]]]:
-    """Return a function from a batch with ``__ts`` and the features to the field-value pairs of each row.
+@dataclass(frozen=True)
+class RowEncoder:
+    """Turns Arrow columns into the arguments of ``RedisWriter.rows``.
 
     Field names and values are those of stock Feast: murmur3 of ``view:feature``, protobuf ``Value``; NULL is an empty
-    value. Each distinct value of a column is encoded once.
-    """
-    features = [(feature.name, feature.dtype.to_value_type()) for feature in _features(view)]
-    names = [encoded for encoded, _ in _encoded_names(view)]
-    stamp = _stamp(view)
+    value.
 
-    def encode(batch: pa.RecordBatch) -> list[list[bytes]]:
-        times = _distinct(batch.column("__ts"), _timestamps)
-        columns = [_distinct(batch.column(name), partial(_values, kind=kind)) for name, kind in features]
-        rows = zip(times, *columns, strict=True)
+    Attributes
+    ----------
+    stamp
+        Hash field of a row's time.
+    features
+        Name, hash field and type of each feature.
+    ttl
+        Microseconds after its time that a row expires; 0 for never.
+    """
+
+    stamp: bytes
+    features: tuple[tuple[str, bytes, ValueType], ...]
+    ttl: int
+
+    @classmethod
+    def of(cls, view: FeatureView) -> RowEncoder:
+        """Return the encoder of an ordinary view."""
+        features = tuple(
+            (field.name, _mmh3(f"{view.name}:{field.name}"), field.dtype.to_value_type()) for field in _features(view)
+        )
+        return cls(f"_ts:{view.name}".encode(), features, delta_us(view.ttl) if view.ttl else 0)
+
+    @property
+    def names(self) -> list[bytes]:
+        """Hash fields of a row, its time's first."""
+        return [self.stamp, *(field for _, field, _ in self.features)]
+
+    def arguments(self, batch: pa.RecordBatch) -> list[Column]:
+        """Encode a batch with ``__ts`` (us) and the features."""
+        times = batch.column("__ts").to_numpy()
+        values = [value_column(batch.column(name), kind) for name, _, kind in self.features]
         return [
-            [stamp, at, *[part for pair in zip(names, values, strict=True) for part in pair]] for at, *values in rows
+            self.expiry(times),
+            bulk(stamp_column(times)),
+            *(bulk_or_empty(column, valid, batch.num_rows) for column, valid in values),
         ]
 
-    return encode
-
-
-def _stamp(view: FeatureView) -> bytes:
-    return f"_ts:{view.name}".encode()
-
-
-def _encoded_names(view: FeatureView) -> list[tuple[bytes, str]]:
-    return [(_mmh3(f"{view.name}:{feature.name}"), feature.name) for feature in _features(view)]
+    def expiry(self, times: Ints) -> Column:
+        """When rows of these times (us) expire, in milliseconds, rounded up: a row is read up to its last instant."""
+        return bulk(decimals(-(-(times + self.ttl) // 1_000) if self.ttl else np.zeros(len(times), np.int64)))
 
 
 def _features(view: FeatureView) -> list[Any]:
     return [feature for feature in view.features if feature.name not in view.join_keys]
-
-
-def _distinct(column: pa.Array, encode: Callable[[list[Any]], list[bytes]]) -> list[bytes]:
-    encoded = pc.dictionary_encode(column)
-    values = [*encode(encoded.dictionary.to_pylist()), b""]
-    return [values[-1 if i is None else i] for i in encoded.indices.to_pylist()]
-
-
-def _timestamps(instants: list[int]) -> list[bytes]:
-    encoded = []
-    for us in instants:
-        stamp = Timestamp()
-        stamp.FromDatetime(from_us(us))
-        encoded.append(stamp.SerializeToString())
-    return encoded
-
-
-def _values(values: list[Any], *, kind: ValueType) -> list[bytes]:
-    protos: list[Value] = python_values_to_proto_values(values, kind)
-    return [proto.SerializeToString() for proto in protos]

@@ -139,9 +139,7 @@ class WindowReader:
         """Values of each read's features at instant ``at`` (us), one element per key; as :meth:`read_with_rows`."""
         return self.read_with_rows(client, reads, (), at).windows
 
-    def read_with_rows(
-        self, client: Any, reads: Sequence[ViewRead], rows: Sequence[HashRead], at: int
-    ) -> Answers:
+    def read_with_rows(self, client: Any, reads: Sequence[ViewRead], rows: Sequence[HashRead], at: int) -> Answers:
         """Values of features at instant ``at`` (us), and plain fields, of one moment of Redis.
 
         An entity without state has the values of no events. A feature that the stored state cannot answer, because its
