@@ -16,6 +16,8 @@ from feature_repo.core.settings import Settings
 from feature_repo.core.stores import LOOPBACK, read_embedded
 from feature_repo.engine.feature_store import open_store, quiet_feast
 
+# As long as ours, "portrait": the name is part of every key, and longer keys take more memory.
+PROJECT = "baseline"
 CLASSES = "stock Feast: DuckDBOfflineStore, RedisOnlineStore, local engine"
 
 
@@ -52,7 +54,7 @@ def stock_store(settings: Settings) -> FeatureStore:
         raise StoreUnavailableError("The bench's Redis is not running.")
     return FeatureStore(
         config=RepoConfig(
-            project="stock",
+            project=PROJECT,
             provider="local",
             registry=str(settings.home / "stock.db"),
             offline_store={"type": "duckdb"},

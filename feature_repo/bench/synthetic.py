@@ -6,6 +6,7 @@ Every value is a hash of the seed, the row's number and the column, so that thre
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,18 +15,33 @@ import pyarrow.parquet as pq
 from feast import FeatureView, Field, FileSource
 from feast.types import Float64
 
-from feature_repo.core.clock import HOUR
+from feature_repo.core.clock import DAY, HOUR
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.definitions.entities import user
 
 SEED = 20_260_101
-_UNIT = "(hash({row}, '{column}', {seed}) % 1000003) / 1000003.0"
+# A prime below 2**53: every remainder is exact as a double, and two rows of a shopper hardly ever share an instant.
+_PRIME = 9_007_199_254_740_881
+_UNIT = "CAST(hash({row}, '{column}', {seed}) % {prime} AS DOUBLE) / {prime}"
+
+
+@dataclass(frozen=True)
+class Span:
+    """From ``days`` days before ``end`` (us) to it."""
+
+    end: int
+    days: int
+
+    def sql(self, row: str, column: str) -> str:
+        """SQL of an instant in the span, to the microsecond, that looks random."""
+        length = self.days * DAY
+        return f"make_timestamptz({self.end - length} + CAST({unit(row, f'{column}.at')} * {length} AS BIGINT))"
 
 
 def unit(row: str, column: str) -> str:
     """SQL of a number in [0, 1) that looks random; equal for equal rows and columns."""
-    return _UNIT.format(row=row, column=column, seed=SEED)
+    return _UNIT.format(row=row, column=column, seed=SEED, prime=_PRIME)
 
 
 def pseudonym_sql(row: str) -> str:
@@ -58,3 +74,26 @@ def queried(settings: Settings, query: str) -> pa.Table:
     """Run a query in a DuckDB of the bench's bounds."""
     with closing(connect_duckdb(settings)) as connection:
         return connection.sql(query).to_arrow_table()
+
+
+def write_history(settings: Settings, name: str, *, entities: int, rows: int, columns: int, span: Span) -> Path:
+    """Write ``rows`` rows of doubles per shopper, spread over a span, as ``<home>/<name>.parquet``."""
+    doubles = ", ".join(f"{unit('i', f'{name}.f{j}')} AS f{j}" for j in range(columns))
+    query = (
+        f"SELECT {pseudonym_sql(f'i // {rows}')} AS user_id, {doubles}, {span.sql('i', name)} AS event_timestamp "
+        f"FROM range({entities * rows}) t(i)"
+    )
+    path = settings.home / f"{name}.parquet"
+    pq.write_table(queried(settings, query), path)
+    return path
+
+
+def write_spine(settings: Settings, name: str, *, entities: int, rows: int, span: Span) -> Path:
+    """Write ``rows`` observations of shoppers taken in turn, spread over a span, as ``<home>/<name>.parquet``."""
+    query = (
+        f"SELECT {pseudonym_sql(f'i % {entities}')} AS user_id, {span.sql('i', name)} AS event_timestamp, i AS row "
+        f"FROM range({rows}) t(i) ORDER BY i"
+    )
+    path = settings.home / f"{name}.parquet"
+    pq.write_table(queried(settings, query), path)
+    return path

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from feature_repo import cli
-from feature_repo.bench import materialize
+from feature_repo.bench import materialize, memory, pit, pit_asof
 from feature_repo.bench.bench import GROUP, Bench, BenchReport, Findings, Size
 from feature_repo.bench.ground import Ground, temporary_ground
 from feature_repo.bench.measure import in_child, in_turns, peak_bytes
@@ -25,9 +25,14 @@ from feature_repo.core.contributions import contributions
 from feature_repo.core.errors import CheckFailedError, PortraitError
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import redis_client
+from serving import bench_online
 
 TINY: dict[str, Any] = {
     "materialize": materialize.Scale(entities=200, rounds=1),
+    "online": bench_online.Scale(users=20, events=40, calls=((1, 2), (5, 2))),
+    "pit": pit.Scale(users=10, rows=1_000, events=(20, 40), rounds=1),
+    "pit-asof": pit_asof.Scale(users=10, rows=500, events=20),
+    "memory": memory.Scale(band=3),
 }
 CONTRACT = ["name", "ours", "peer", "ratio", "unit", "setup"]
 
