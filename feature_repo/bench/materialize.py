@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from statistics import median
-from typing import Any
 
 from feast import FeatureStore
 
 from feature_repo.bench.bench import Bench, Findings, Size
 from feature_repo.bench.ground import Ground
-from feature_repo.bench.measure import in_turns, seconds
+from feature_repo.bench.measure import Spent, in_turns, rates, spent
 from feature_repo.bench.stock import CLASSES, our_store, quiet, stock_store
 from feature_repo.bench.synthetic import fact_view, write_facts
 from feature_repo.core.clock import from_us
@@ -56,18 +54,14 @@ def measure(ground: Ground, scale: Scale) -> Findings:
         before=ground.empty_redis,
     )
     _check_equal(ground, ours.project, peer.project)
-    mine, stock = (_rates(scale, seconds) for seconds in taken)
-    return Findings(mine, stock, mine["rows_per_s"] / stock["rows_per_s"], "rows/s", {"peer": CLASSES})
-
-
-def _written(store: FeatureStore, now: int) -> float:
-    with quiet():
-        return seconds(lambda: store.materialize(from_us(now) - timedelta(days=1), from_us(now)))
-
-
-def _rates(scale: Scale, taken: list[float]) -> dict[str, Any]:
     rows = scale.entities * scale.views
-    return {"rows_per_s": rows / median(taken), "rows": rows, "seconds": taken}
+    mine, stock = (rates(rows, each) for each in taken)
+    return Findings(mine, stock, mine["rows_per_s"] / stock["rows_per_s"], "rows/s", {"peer": CLASSES, "rows": rows})
+
+
+def _written(store: FeatureStore, now: int) -> Spent:
+    with quiet():
+        return spent(lambda: store.materialize(from_us(now) - timedelta(days=1), from_us(now)))
 
 
 def _check_equal(ground: Ground, ours: str, peer: str) -> None:
@@ -85,6 +79,6 @@ def _check_equal(ground: Ground, ours: str, peer: str) -> None:
 
 BENCH = Bench(
     name="materialize",
-    sizes={Size.SMALL: Scale(entities=10_000), Size.FULL: Scale(entities=200_000)},
+    sizes={Size.SMALL: Scale(entities=10_000), Size.FULL: Scale(entities=200_000, rounds=2)},
     measure=measure,
 )

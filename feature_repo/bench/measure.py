@@ -21,33 +21,57 @@ from feature_repo.core.errors import PortraitError
 _STATUS = Path("/proc/self/status")
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long a piece of work takes."""
-    started = time.perf_counter()
+@dataclass(frozen=True)
+class Spent:
+    """What a piece of work took: seconds on the wall, and seconds of processor of this process, threads included.
+
+    Where others use the machine too, the wall says more about them than about the work.
+    """
+
+    wall: float
+    cpu: float
+
+    def __add__(self, other: Spent) -> Spent:
+        """One after the other."""
+        return Spent(self.wall + other.wall, self.cpu + other.cpu)
+
+
+def spent(work: Callable[[], object]) -> Spent:
+    """Do a piece of work and tell what it took."""
+    wall, cpu = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - started
+    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def rates(rows: int, taken: Sequence[Spent]) -> dict[str, Any]:
+    """Rows per second of the least disturbed round, and what every round took."""
+    return {
+        "rows_per_s": rows / min(each.wall for each in taken),
+        "rows_per_cpu_s": rows / min(each.cpu for each in taken),
+        "seconds": [each.wall for each in taken],
+    }
 
 
 def in_turns(
-    ours: Callable[[], float],
-    peer: Callable[[], float],
+    ours: Callable[[], Spent],
+    peer: Callable[[], Spent],
     *,
     rounds: int,
     told: Callable[[float], None],
     before: Callable[[], object] = lambda: None,
-) -> tuple[list[float], list[float]]:
+) -> tuple[list[Spent], list[Spent]]:
     """Run both, one after the other, ``rounds`` times; what slows the machine down meanwhile slows both.
 
     Parameters
     ----------
     ours, peer
-        Return their seconds. Who goes first changes from round to round.
+        Tell what they took. Who goes first changes from round to round.
     told
         Called with the share of all runs that is done.
     before
         Called before each round.
     """
-    taken: tuple[list[float], list[float]] = ([], [])
+    taken: tuple[list[Spent], list[Spent]] = ([], [])
     for turn in range(rounds):
         before()
         for n, side in enumerate((0, 1) if turn % 2 == 0 else (1, 0)):

@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from feast import FeatureStore, StreamFeatureView
 
 from feature_repo.bench.bench import Bench, Findings, Size
 from feature_repo.bench.ground import Ground
-from feature_repo.bench.measure import in_turns, seconds
+from feature_repo.bench.measure import Spent, in_turns, rates, spent
 from feature_repo.bench.shoppers import shopper_view, write_purchases
 from feature_repo.bench.snapshots import write_snapshots
 from feature_repo.bench.stock import CLASSES, our_store, quiet, stock_store
@@ -85,20 +84,18 @@ def measure(ground: Ground, scale: Scale) -> Findings:
         case.snapshot()
         _check_midnights(case, spine)
         ours, builds, joins = _timed(case, spine, scale, done=n / len(scale.events))
-        mine[f"events_{events}"] = {"rows_per_s": scale.rows / median(ours), "seconds": ours}
-        both = [build + join for build, join in zip(builds, joins, strict=True)]
+        whole = [build + join for build, join in zip(builds, joins, strict=True)]
+        mine[f"events_{events}"] = rates(scale.rows, ours)
         stock[f"events_{events}"] = {
-            "rows_per_s": scale.rows / median(both),
-            "snapshot_s": builds,
-            "join_s": joins,
-            "join_only_rows_per_s": scale.rows / median(joins),
+            **rates(scale.rows, whole),
+            "snapshot_seconds": [each.wall for each in builds],
+            "join_only_rows_per_s": rates(scale.rows, joins)["rows_per_s"],
         }
     few, many = (mine[f"events_{events}"]["rows_per_s"] for events in (scale.events[0], scale.events[-1]))
-    mine["few_over_many"] = few / many
-    ratios = [mine[key]["rows_per_s"] / stock[key]["rows_per_s"] for key in stock]
-    mine["ratios"] = dict(zip(stock, ratios, strict=True))
+    ratios = {key: mine[key]["rows_per_s"] / each["rows_per_s"] for key, each in stock.items()}
     facts = {"peer": f"daily snapshots by DuckDB SQL, joined by {CLASSES}", "features": len(case.refs)}
-    return Findings(mine, stock, min(ratios), "rows/s, the lower of the ratios", facts)
+    mine |= {"few_over_many_events": few / many, "ratios": ratios}
+    return Findings(mine, stock, min(ratios.values()), "rows/s, the lowest of the ratios", facts)
 
 
 def _case(ground: Ground, scale: Scale, events: int, end: int) -> _Case:
@@ -118,17 +115,17 @@ def _case(ground: Ground, scale: Scale, events: int, end: int) -> _Case:
 
 def _timed(
     case: _Case, spine: pd.DataFrame, scale: Scale, *, done: float
-) -> tuple[list[float], list[float], list[float]]:
-    builds: list[float] = []
-    joins: list[float] = []
+) -> tuple[list[Spent], list[Spent], list[Spent]]:
+    builds: list[Spent] = []
+    joins: list[Spent] = []
 
-    def peer() -> float:
-        builds.append(seconds(case.snapshot))
-        joins.append(seconds(lambda: case.joined(case.stock, spine)))
+    def peer() -> Spent:
+        builds.append(spent(case.snapshot))
+        joins.append(spent(lambda: case.joined(case.stock, spine)))
         return builds[-1] + joins[-1]
 
     ours, _ = in_turns(
-        lambda: seconds(lambda: case.joined(case.ours, spine)),
+        lambda: spent(lambda: case.joined(case.ours, spine)),
         peer,
         rounds=scale.rounds,
         told=lambda share: case.ground.step(case.view.name, done + share / len(scale.events)),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -15,7 +14,7 @@ from feast import FeatureStore
 
 from feature_repo.bench.bench import Bench, Findings, Size
 from feature_repo.bench.ground import Ground
-from feature_repo.bench.measure import ChildResult, in_child, in_turns, seconds
+from feature_repo.bench.measure import ChildResult, Spent, in_child, in_turns, rates, spent
 from feature_repo.bench.stock import CLASSES, our_store, quiet, stock_store
 from feature_repo.bench.synthetic import Span, fact_view, write_history, write_spine
 from feature_repo.core.errors import CheckFailedError
@@ -52,9 +51,9 @@ class Scale:
 
 @dataclass(frozen=True)
 class Joined:
-    """What a child did: seconds of the join, and sums by which the two sides' answers are compared."""
+    """What a child did: what the join took, and sums by which the two sides' answers are compared."""
 
-    seconds: float
+    spent: Spent
     sums: dict[str, float]
 
 
@@ -65,9 +64,10 @@ def measure(ground: Ground, scale: Scale) -> Findings:
     _declare(ground, scale, now)
     found: dict[str, list[ChildResult]] = {"ours": [], "peer": []}
 
-    def joined(side: str) -> float:
+    def joined(side: str) -> Spent:
         found[side].append(in_child(join, side, spine, scale.refs))
-        return float(found[side][-1].value.seconds)
+        taken: Spent = found[side][-1].value.spent
+        return taken
 
     in_turns(
         lambda: joined("ours"),
@@ -98,7 +98,7 @@ def join(side: str, spine: Path, refs: list[str]) -> Joined:
     frames: list[pd.DataFrame] = []
     with quiet():
         job = partial(store.get_historical_features, rows, refs, full_feature_names=True)
-        taken = seconds(lambda: frames.append(job().to_df()))
+        taken = spent(lambda: frames.append(job().to_df()))
     [frame] = frames
     names = [ref.replace(":", "__") for ref in refs]
     weights = frame["row"] % 1009  # a value in another row would change the sum
@@ -113,10 +113,8 @@ def _check_equal(ours: Joined, peer: Joined) -> None:
 
 
 def _measures(scale: Scale, found: list[ChildResult]) -> dict[str, Any]:
-    taken = [each.value.seconds for each in found]
     return {
-        "rows_per_s": scale.rows / median(taken),
-        "seconds": taken,
+        **rates(scale.rows, [each.value.spent for each in found]),
         "peak_mb": round(max(each.peak_bytes for each in found) / 2**20),
         "before_mb": round(max(each.base_bytes for each in found) / 2**20),
     }

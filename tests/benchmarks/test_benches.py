@@ -18,7 +18,7 @@ from feature_repo import cli
 from feature_repo.bench import materialize, memory, pit, pit_asof
 from feature_repo.bench.bench import GROUP, Bench, BenchReport, Findings, Size
 from feature_repo.bench.ground import Ground, temporary_ground
-from feature_repo.bench.measure import in_child, in_turns, peak_bytes
+from feature_repo.bench.measure import Spent, in_child, in_turns, peak_bytes, rates
 from feature_repo.bench.run import measured
 from feature_repo.core.console import plain
 from feature_repo.core.contributions import contributions
@@ -133,12 +133,17 @@ def test_sigterm_leaves_neither_home_nor_server_behind(tmp_path: Path):
 def test_both_sides_take_turns_at_going_first():
     order: list[str] = []
 
-    def side(name: str) -> Callable[[], float]:
-        return lambda: float(order.append(name) or len(order))
+    def side(name: str) -> Callable[[], Spent]:
+        return lambda: Spent(float(order.append(name) or len(order)), 0.0)
 
     ours, peer = in_turns(side("o"), side("p"), rounds=2, told=lambda _: None, before=lambda: order.append("-"))
     assert "".join(order) == "-op-po"
-    assert (ours, peer) == ([2.0, 6.0], [3.0, 5.0])
+    assert [each.wall for each in ours + peer] == [2.0, 6.0, 3.0, 5.0]
+
+
+def test_the_rate_is_that_of_the_least_disturbed_round():
+    found = rates(100, [Spent(4.0, 1.0), Spent(2.0, 0.5)])
+    assert found == {"rows_per_s": 50.0, "rows_per_cpu_s": 200.0, "seconds": [4.0, 2.0]}
 
 
 def hold(megabytes: int) -> int:
