@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +34,8 @@ import typer
 from typer.main import get_command
 
 from feature_repo.core import console
+from feature_repo.core.contributions import contributions as contributions_to
+from feature_repo.core.contributions import declared_version
 from feature_repo.core.errors import PortraitError, did_you_mean
 
 GROUP = "portrait.commands"
@@ -44,7 +46,6 @@ INTERRUPTED = 130
 
 # The base of typer's usage errors; it is click's own class or a copy of it, depending on typer's version.
 _UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
-_CHECKOUT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 _UNKNOWN = re.compile(r"No such command '(.*?)'")
 # Words of an exception's message that may name a person: quoted text, and anything with a digit or an @ in it.
 _PERSONAL = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|\S*[\d@]\S*")
@@ -73,9 +74,8 @@ def registry() -> Registry:
 
 
 def contributions() -> list[EntryPoint]:
-    """Entry points of the installed packages; a checkout's own are read from its pyproject.toml, installed or not."""
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    return list((_declared() | {name: entry for name, entry in found.items() if name not in _declared()}).values())
+    """Entry points of the commands' group."""
+    return contributions_to(GROUP)
 
 
 def _load(contribution: EntryPoint) -> typer.Typer:
@@ -202,16 +202,6 @@ def _walk(tree: Any, prefix: str) -> list[tuple[str, Callable[..., Any]]]:
     return found
 
 
-@cache
-def _declared() -> dict[str, EntryPoint]:
-    if not _CHECKOUT.is_file():
-        return {}
-    import tomllib  # noqa: PLC0415
-
-    declared = tomllib.loads(_CHECKOUT.read_text("utf-8")).get("project", {}).get("entry-points", {}).get(GROUP, {})
-    return {name: EntryPoint(name, value, GROUP) for name, value in declared.items()}
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"portrait {version(DISTRIBUTION)}\n")
@@ -232,11 +222,7 @@ def version(distribution: str) -> str:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        if distribution != DISTRIBUTION or not _CHECKOUT.is_file():
-            return "unknown"
-    import tomllib  # noqa: PLC0415
-
-    return str(tomllib.loads(_CHECKOUT.read_text("utf-8"))["project"]["version"])
+        return (declared_version() if distribution == DISTRIBUTION else None) or "unknown"
 
 
 def write_bug_report(error: BaseException, given: Sequence[str]) -> Path:

@@ -1,0 +1,187 @@
+"""Every bench runs, at a size too small to say anything, and reports what the command line promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from feature_repo import cli
+from feature_repo.bench import materialize, memory, pit, pit_asof
+from feature_repo.bench.bench import GROUP, Bench, BenchReport, Findings, Size
+from feature_repo.bench.ground import Ground, temporary_ground
+from feature_repo.bench.measure import Spent, in_child, in_turns, peak_bytes, rates
+from feature_repo.bench.run import measured
+from feature_repo.core.console import plain
+from feature_repo.core.contributions import contributions
+from feature_repo.core.errors import CheckFailedError, PortraitError
+from feature_repo.core.settings import load_settings
+from feature_repo.core.stores import redis_client
+from serving import bench_online
+
+TINY: dict[str, Any] = {
+    "materialize": materialize.Scale(entities=200, rounds=1),
+    "online": bench_online.Scale(users=20, events=40, calls=((1, 2), (5, 2))),
+    "pit": pit.Scale(users=10, rows=1_000, events=(20, 40), rounds=1),
+    "pit-asof": pit_asof.Scale(users=10, rows=500, events=20),
+    "memory": memory.Scale(band=3),
+}
+CONTRACT = ["name", "ours", "peer", "ratio", "unit", "setup"]
+
+
+def silent(_what: str, _share: float) -> None:
+    """Tell nobody."""
+
+
+def tiny(name: str, tell: Callable[[str, float], None] = silent) -> BenchReport:
+    """Run a bench at its tiny size."""
+    [entry] = [entry for entry in contributions(GROUP) if entry.name == name]
+    return measured(entry.load(), TINY[name], tell, size="tiny")
+
+
+def test_every_declared_bench_is_run_here():
+    assert sorted(TINY) == sorted(entry.name for entry in contributions(GROUP))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_bench_reports_the_contracts_shape_and_how_far_it_is(name: str):
+    told: list[float] = []
+    report = plain(tiny(name, lambda _, share: told.append(share)))
+    assert list(report) == CONTRACT
+    assert report["name"] == name
+    assert report["ratio"] > 0
+    assert report["ours"]
+    assert report["peer"]
+    assert {"size", "peer", "cores", "versions", "bench_s"} <= set(report["setup"])
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_bench_has_both_sizes_of_its_scale(name: str):
+    [entry] = [entry for entry in contributions(GROUP) if entry.name == name]
+    bench: Bench = entry.load()
+    assert bench.name == name
+    assert set(bench.sizes) == set(Size)
+    assert {type(scale) for scale in bench.sizes.values()} == {type(TINY[name])}
+
+
+def test_rows_that_differ_from_stocks_are_no_result(monkeypatch: pytest.MonkeyPatch):
+    def other_bytes(ground: Ground, scale: materialize.Scale) -> Findings:
+        written = materialize._written
+
+        def spoilt(store: Any, now: int) -> float:
+            taken = written(store, now)
+            with ground.redis() as client:
+                client.hset(next(client.scan_iter(match=f"*user_id*{store.project}")), "_ts:facts_0", b"")
+            return taken
+
+        monkeypatch.setattr(materialize, "_written", spoilt)
+        return materialize.measure(ground, scale)
+
+    with pytest.raises(CheckFailedError, match="compared differ"):
+        measured(Bench("spoilt", {}, other_bytes), TINY["materialize"], silent, size="tiny")
+
+
+def test_the_users_home_and_redis_are_out_of_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("PORTRAIT_HOME", str(tmp_path / "mine"))
+    monkeypatch.setenv("PORTRAIT_REDIS_URL", "redis://127.0.0.1:1/0")
+    with temporary_ground(silent) as ground:
+        assert load_settings() == ground.settings
+        assert ground.settings.redis_url == ""
+        with ground.redis() as client:
+            assert client.dbsize() == 0
+        home = ground.settings.home
+    assert not home.exists()
+    assert not (tmp_path / "mine").exists()
+    assert (os.environ["PORTRAIT_HOME"], os.environ["PORTRAIT_REDIS_URL"]) == (
+        str(tmp_path / "mine"),
+        "redis://127.0.0.1:1/0",
+    )
+
+
+def test_sigterm_leaves_neither_home_nor_server_behind(tmp_path: Path):
+    code = (
+        "import sys, time\n"
+        "from feature_repo.bench.ground import temporary_ground\n"
+        "with temporary_ground(lambda what, share: None) as ground:\n"
+        "    from feature_repo.core.stores import read_embedded\n"
+        "    print(read_embedded(ground.settings).url, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as child:
+        assert child.stdout
+        url = child.stdout.readline().decode().strip()
+        child.send_signal(signal.SIGTERM)
+        child.wait(timeout=60)
+    assert list(tmp_path.iterdir()) == []
+    with redis_client(url, timeout_s=5.0) as client, pytest.raises(redis.ConnectionError):
+        client.ping()
+
+
+def test_both_sides_take_turns_at_going_first():
+    order: list[str] = []
+
+    def side(name: str) -> Callable[[], Spent]:
+        return lambda: Spent(float(order.append(name) or len(order)), 0.0)
+
+    ours, peer = in_turns(side("o"), side("p"), rounds=2, told=lambda _: None, before=lambda: order.append("-"))
+    assert "".join(order) == "-op-po"
+    assert [each.wall for each in ours + peer] == [2.0, 6.0, 3.0, 5.0]
+
+
+def test_the_rate_is_that_of_the_least_disturbed_round():
+    found = rates(100, [Spent(4.0, 1.0), Spent(2.0, 0.5)])
+    assert found == {"rows_per_s": 50.0, "rows_per_cpu_s": 200.0, "seconds": [4.0, 2.0]}
+
+
+def hold(megabytes: int) -> int:
+    return len(bytearray(b"x") * (megabytes << 20))
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_peak_of_a_child_is_its_own():
+    ballast = bytearray(b"x") * (300 << 20)
+    found = in_child(hold, 50)
+    assert found.value == 50 << 20
+    assert 45 << 20 <= found.peak_bytes - found.base_bytes < 120 << 20
+    assert found.peak_bytes < len(ballast) < peak_bytes()
+
+
+def test_a_child_that_is_killed_is_told():
+    with pytest.raises(PortraitError, match="die was killed"):
+        in_child(die)
+
+
+def test_an_unknown_bench_suggests_a_known_one_before_anything_heavy_is_loaded():
+    code = (
+        "import sys; from feature_repo.cli import main; code = main(['bench', 'materialise', '--json']);"
+        "print(code, 'feast' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "2 False"
+    assert json.loads(done.stdout)["error"]["hint"] == "did you mean 'materialize'?"
+
+
+def test_the_command_prints_one_object_or_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setitem(materialize.BENCH.sizes, Size.SMALL, TINY["materialize"])
+    assert cli.main(["bench", "materialize", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)) == CONTRACT
+    assert cli.main(["bench", "materialize"]) == 0
+    printed = capsys.readouterr().out
+    assert "rows_per_s" in printed
+    assert "times the peer (rows/s; more than 1: ours is better)" in printed
