@@ -26,9 +26,8 @@ from feature_repo.definitions.entities import user
 from feature_repo.definitions.facts import user_demographics
 from feature_repo.definitions.purchases import LINE, user_payments, user_purchases
 from feature_repo.definitions.sources import purchases
-from feature_repo.definitions.windows import day, lengths, windowed, windowed_view
+from feature_repo.definitions.windows import count_distinct, day, windowed_view
 from feature_repo.engine.entity_keys import entity_keys
-from feature_repo.engine.kernels import KERNELS
 from feature_repo.engine.sources import relation_of
 from feature_repo.events.demo import load_demo
 from feature_repo.events.log import read_snapshot
@@ -75,12 +74,8 @@ def measure(ground: Ground, scale: Scale) -> Findings:
         peer,
         ratios["windowed"]["median"],
         "bytes of windowed views at the median shopper",
-        {"peer": CLASSES, "shoppers": len(ranked), "features": features, "distinct": _distinct_function()},
+        {"peer": CLASSES, "shoppers": len(ranked), "features": features},
     )
-
-
-def _distinct_function() -> str:
-    return "count_distinct" if "count_distinct" in KERNELS else "count"
 
 
 def _distinct_categories() -> FeatureView:
@@ -93,7 +88,7 @@ def _distinct_categories() -> FeatureView:
         owner="bench",
         description="How many categories a shopper buys of.",
         zh="顾客购买的品类数",
-        features=windowed(_distinct_function(), "category", lengths((28, 84), ())),
+        features=count_distinct("category", days=(28, 84)),
     )
 
 

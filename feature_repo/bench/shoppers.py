@@ -14,16 +14,14 @@ from feature_repo.definitions.entities import user
 from feature_repo.definitions.texts import Noun
 from feature_repo.definitions.windows import (
     count,
+    count_distinct,
     hour,
     largest,
-    lengths,
     mean,
     smallest,
     total,
-    windowed,
     windowed_view,
 )
-from feature_repo.engine.kernels import KERNELS
 from feature_repo.events.log import EVENT_ID, EVENT_TIMESTAMP, INGESTED_AT, LogTable
 from feature_repo.events.schema import arrow_schema
 
@@ -34,7 +32,6 @@ CATEGORIES = 40
 
 def twenty_features() -> list[Aggregation]:
     """Counts, sums, means, extremes and distinct categories over 7, 28 and 84 days."""
-    distinct = "count_distinct" if "count_distinct" in KERNELS else "count"
     return [
         *count(days=WINDOW_DAYS),
         *total("amount", days=WINDOW_DAYS),
@@ -42,7 +39,7 @@ def twenty_features() -> list[Aggregation]:
         *smallest("amount", days=WINDOW_DAYS),
         *largest("amount", days=WINDOW_DAYS),
         *total("quantity", days=WINDOW_DAYS),
-        *windowed(distinct, "category", lengths(WINDOW_DAYS[1:], ())),
+        *count_distinct("category", days=WINDOW_DAYS[1:]),
     ]
 
 
