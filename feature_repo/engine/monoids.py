@@ -130,18 +130,39 @@ class Monoid(ABC):
         return f"CAST({column} AS {SQL_TYPES[self.kind]})" if self.column else ""
 
 
+WIDE, NARROW = 0, 1
+
+
+class StoredField(ABC):
+    """How a tile state is written in one layout of a record."""
+
+    stored: np.dtype[Any]
+
+    def fits(self, states: Array) -> npt.NDArray[np.bool_]:
+        """Whether each state can be written so."""
+        return np.ones(len(states), bool)
+
+    @abstractmethod
+    def narrowed(self, states: Array) -> Array:
+        """Return what is written of states; anything where they do not fit."""
+
+    @abstractmethod
+    def widened(self, stored: Array) -> Array:
+        """Return states in the type they are merged in."""
+
+
 class TileMonoid(Monoid):
     """State kept once per tile: one field of the tile's record."""
 
     @property
-    def stored(self) -> np.dtype[Any]:
-        """The field's type in a record."""
-        return np.dtype(f"<{self.kind}")
+    @abstractmethod
+    def fields(self) -> tuple[StoredField, StoredField]:
+        """The field in the wide layout and in the narrow one."""
 
     @property
+    @abstractmethod
     def working(self) -> np.dtype[Any]:
-        """The type states are merged in: counts are stored as four bytes and added as eight."""
-        return np.dtype(np.int64) if self.stored.kind == "u" else self.stored
+        """The type states are merged in."""
 
     @property
     def identity(self) -> Any:

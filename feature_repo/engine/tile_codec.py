@@ -2,12 +2,14 @@
 
 An entity's state of one view, all little-endian::
 
-    u8 codec version | u8 entity states | 2 bytes zero | u32 tiles | i64 log version applied | u32 size * entity states
-    { i32 tile | u32 or 8 bytes per field of a tile state } * tiles, oldest first
+    u8 codec version | u8 entity states | u8 layout | zero | u32 tiles | i64 log version applied | u32 size * states
+    { i32 tile | a field per tile state } * tiles, oldest first
     bytes of each entity state
 
-Fields and entity states stand in the order of their keys, four-byte fields first. Tile records of many entities decode
-at once, as one numpy structured array, without Python objects per value.
+Fields and entity states stand in the order of their keys. Layout 0 has fields of four bytes (counts) and eight; layout
+1, which is taken where every field fits, has counts of one byte, and numbers of four: integers, and floats that are
+whole hundredths, as prices and their sums are. Tile records of many entities decode at once, as numpy arrays, without
+Python objects per value.
 """
 
 from __future__ import annotations
@@ -21,12 +23,44 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.core.errors import DataError, StoreUnavailableError
-from feature_repo.engine.monoids import EntityMonoid, Ints, Monoid, Records, TileMonoid, runs
+from feature_repo.core.errors import StoreUnavailableError
+from feature_repo.engine.monoids import NARROW, WIDE, Array, EntityMonoid, Ints, Monoid, Records, TileMonoid, runs
 from feature_repo.engine.spec import CODEC_VERSION
 
 NO_VERSION = -1
-_FOUR_BYTES = np.dtype("<u4")
+# Columns of the heads of states, as the header has them.
+_LAYOUT, _TILES, _VERSION, _KEPT = 2, 3, 4, 5
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Tile states of several entities, ascending by owner and tile.
+
+    Attributes
+    ----------
+    owner, tile
+        Position of the entity, and index of the tile, of each record; shape ``[m]``.
+    states
+        One array of shape ``[m]`` per tile monoid.
+    """
+
+    owner: Ints
+    tile: Ints
+    states: tuple[Array, ...]
+
+    def __getitem__(self, chosen: Any) -> Tiles:
+        """Return records by mask or by position."""
+        return Tiles(self.owner[chosen], self.tile[chosen], tuple(state[chosen] for state in self.states))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Tiles]) -> Tiles:
+        """Return the records of all parts, in their order."""
+        columns = zip(*(part.states for part in parts), strict=True)
+        return cls(
+            np.concatenate([part.owner for part in parts]),
+            np.concatenate([part.tile for part in parts]),
+            tuple(np.concatenate(column) for column in columns),
+        )
 
 
 @dataclass(frozen=True)
@@ -38,13 +72,13 @@ class State:
     entities
         How many.
     tiles
-        Records ``tile, s0, s1, ...``, ascending by owner and tile.
+        Their tiles.
     kept
         Records of each entity monoid, ascending by owner.
     """
 
     entities: int
-    tiles: Records
+    tiles: Tiles
     kept: tuple[Records, ...]
 
 
@@ -58,14 +92,15 @@ class TileCodec:
     """
 
     def __init__(self, monoids: Sequence[Monoid]) -> None:
-        by_size = sorted(
-            (each for each in monoids if isinstance(each, TileMonoid)), key=lambda each: each.stored != _FOUR_BYTES
-        )
         self.monoids = tuple(monoids)
-        self.tiled: tuple[TileMonoid, ...] = tuple(by_size)
+        self.tiled: tuple[TileMonoid, ...] = tuple(each for each in monoids if isinstance(each, TileMonoid))
         self.entity: tuple[EntityMonoid, ...] = tuple(each for each in monoids if isinstance(each, EntityMonoid))
-        self.record = np.dtype([("tile", "<i4"), *((f"s{i}", each.stored) for i, each in enumerate(self.tiled))])
-        self.header = struct.Struct(f"<BB2xIq{len(self.entity)}I")
+        self.layouts = tuple(
+            np.dtype([("tile", "<i4"), *((f"s{i}", each.fields[layout].stored) for i, each in enumerate(self.tiled))])
+            for layout in (WIDE, NARROW)
+        )
+        self._sizes = np.array([layout.itemsize for layout in self.layouts])
+        self.header = struct.Struct(f"<BBBxIq{len(self.entity)}I")
 
     def of_arrow(self, entities: int, owner: Ints, tile: Ints, columns: dict[str, pa.Array]) -> State:
         """Return the state of lifted rows, one per entity, tile and commit, in any order.
@@ -75,12 +110,9 @@ class TileCodec:
         columns
             Lifted states by the monoid's key, see ``engine.state_sql``.
         """
-        data = np.empty(len(tile), self.record)
-        data["tile"] = tile
-        for i, monoid in enumerate(self.tiled):
-            data[f"s{i}"] = _stored(monoid, monoid.of_arrow(columns[monoid.key]))
+        lifted = Tiles(owner, tile, tuple(each.of_arrow(columns[each.key]) for each in self.tiled))
         kept = tuple(each.merge(each.of_arrow(columns[each.key], owner, tile)) for each in self.entity)
-        return State(entities, self._merged(Records(owner, data)), kept)
+        return State(entities, self._merged(lifted), kept)
 
     def merge(self, *states: State) -> State:
         """Fold states of the same entities into one; their order does not matter.
@@ -90,28 +122,31 @@ class TileCodec:
         kept = tuple(
             each.merge(Records.joined([state.kept[i] for state in states])) for i, each in enumerate(self.entity)
         )
-        return State(states[0].entities, self._merged(Records.joined([state.tiles for state in states])), kept)
+        return State(states[0].entities, self._merged(Tiles.joined([state.tiles for state in states])), kept)
 
     def live(self, state: State, oldest: int) -> State:
         """Return what windows starting at tile ``oldest`` or later can still see."""
         kept = tuple(each.live(records, oldest) for each, records in zip(self.entity, state.kept, strict=True))
-        return State(state.entities, state.tiles[state.tiles.data["tile"] >= oldest], kept)
+        return State(state.entities, state.tiles[state.tiles.tile >= oldest], kept)
 
     def encode(self, state: State, log_version: int) -> list[bytes]:
         """Return the bytes of each entity's state, all with the same log version."""
         edges = np.arange(state.entities + 1)
         tiles = np.searchsorted(state.tiles.owner, edges)
-        bounds, contents = [(tiles * self.record.itemsize).tolist()], [state.tiles.data.tobytes()]
-        for monoid, records in zip(self.entity, state.kept, strict=True):
-            content, sizes = monoid.pack(records)
-            ends = np.append(0, np.cumsum(sizes))
-            bounds.append(ends[np.searchsorted(records.owner, edges)].tolist())
-            contents.append(content)
-        heads = zip(np.diff(tiles).tolist(), *(np.diff(each).tolist() for each in bounds[1:]), strict=True)
-        pieces = [[raw[start:stop] for start, stop in pairwise(at)] for raw, at in zip(contents, bounds, strict=True)]
+        layout = self._fitting(state, tiles)
+        raw = [self._records(state.tiles, each).tobytes() for each in (WIDE, NARROW)]
+        starts, stops = tiles[:-1] * self._sizes[layout], tiles[1:] * self._sizes[layout]
+        records = zip(layout.tolist(), starts.tolist(), stops.tolist(), strict=True)
+        pieces, sizes = [[raw[which][start:stop] for which, start, stop in records]], []
+        for monoid, kept in zip(self.entity, state.kept, strict=True):
+            content, lengths = monoid.pack(kept)
+            ends = np.append(0, np.cumsum(lengths))[np.searchsorted(kept.owner, edges)]
+            pieces.append([content[start:stop] for start, stop in pairwise(ends.tolist())])
+            sizes.append(np.diff(ends).tolist())
+        heads = zip(layout.tolist(), np.diff(tiles).tolist(), *sizes, strict=True)
         return [
-            self.header.pack(CODEC_VERSION, len(self.entity), count, log_version, *sizes) + b"".join(parts)
-            for (count, *sizes), parts in zip(heads, zip(*pieces, strict=True), strict=True)
+            self.header.pack(CODEC_VERSION, len(self.entity), which, count, log_version, *lengths) + b"".join(parts)
+            for (which, count, *lengths), parts in zip(heads, zip(*pieces, strict=True), strict=True)
         ]
 
     def decode(self, blobs: Sequence[bytes | None]) -> tuple[State, Ints]:
@@ -122,49 +157,75 @@ class TileCodec:
         StoreUnavailableError
             A state was written by another codec, or is cut short.
         """
-        nothing = self.header.pack(CODEC_VERSION, len(self.entity), 0, NO_VERSION, *([0] * len(self.entity)))
+        sizes = [0] * len(self.entity)
+        nothing = self.header.pack(CODEC_VERSION, len(self.entity), NARROW, 0, NO_VERSION, *sizes)
         whole = [nothing if blob is None else blob for blob in blobs]
         heads = self._heads(whole)
-        start, size = self.header.size, self.record.itemsize
-        ends = start + heads[:, 2] * size
-        raw = b"".join([blob[start:end] for blob, end in zip(whole, ends.tolist(), strict=True)])
-        tiles = Records(np.repeat(np.arange(len(whole)), heads[:, 2]), np.frombuffer(raw, self.record))
-        return State(len(whole), tiles, self._kept(whole, heads, ends)), heads[:, 3]
+        ends = self.header.size + heads[:, _TILES] * self._sizes[heads[:, _LAYOUT]]
+        return State(len(whole), self._tiles(whole, heads, ends), self._kept(whole, heads, ends)), heads[:, _VERSION]
+
+    def _fitting(self, state: State, edges: Ints) -> Ints:
+        """Return the layout of each entity: the narrow one where every field of every tile fits."""
+        fits = np.ones(len(state.tiles.owner), bool)
+        for monoid, column in zip(self.tiled, state.tiles.states, strict=True):
+            fits &= monoid.fields[NARROW].fits(column)
+        misfits = np.append(0, np.cumsum(~fits))[edges]
+        return np.where(np.diff(misfits) == 0, NARROW, WIDE)
+
+    def _records(self, tiles: Tiles, layout: int) -> Array:
+        records = np.empty(len(tiles.tile), self.layouts[layout])
+        records["tile"] = tiles.tile
+        for i, (monoid, column) in enumerate(zip(self.tiled, tiles.states, strict=True)):
+            records[f"s{i}"] = monoid.fields[layout].narrowed(column)
+        return records
+
+    def _tiles(self, blobs: Sequence[bytes], heads: Ints, ends: Ints) -> Tiles:
+        start, parts = self.header.size, []
+        for layout in np.unique(heads[:, _LAYOUT]).tolist():
+            mine = np.flatnonzero(heads[:, _LAYOUT] == layout)
+            raw = b"".join([blobs[i][start:end] for i, end in zip(mine.tolist(), ends[mine].tolist(), strict=True)])
+            records = np.frombuffer(raw, self.layouts[layout])
+            states = tuple(each.fields[layout].widened(records[f"s{i}"]) for i, each in enumerate(self.tiled))
+            parts.append(Tiles(np.repeat(mine, heads[mine, _TILES]), records["tile"].astype(np.int64), states))
+        if len(parts) == 1:
+            return parts[0]
+        whole = Tiles.joined(parts) if parts else Tiles(np.zeros(0, np.int64), np.zeros(0, np.int64), self._no_states())
+        return whole[np.argsort(whole.owner, kind="stable")]
+
+    def _no_states(self) -> tuple[Array, ...]:
+        return tuple(np.zeros(0, each.working) for each in self.tiled)
 
     def _kept(self, blobs: Sequence[bytes], heads: Ints, starts: Ints) -> tuple[Records, ...]:
         found = []
         for i, monoid in enumerate(self.entity):
-            ends = starts + heads[:, 4 + i]
+            ends = starts + heads[:, _KEPT + i]
             places = zip(blobs, starts.tolist(), ends.tolist(), strict=True)
             found.append(monoid.unpack([blob[start:end] for blob, start, end in places]))
             starts = ends
         return tuple(found)
 
     def _heads(self, blobs: Sequence[bytes]) -> Ints:
-        """Return codec, entity states, tiles, version and sizes of each state, all checked."""
+        """Return codec, entity states, layout, tiles, version and sizes of each state, all checked."""
         try:
             heads = np.array([self.header.unpack_from(blob) for blob in blobs], np.int64)
         except struct.error:
             raise _unreadable(next(blob for blob in blobs if len(blob) < self.header.size)) from None
-        heads = heads.reshape(len(blobs), 4 + len(self.entity))
-        sizes = self.header.size + heads[:, 2] * self.record.itemsize + heads[:, 4:].sum(axis=1)
-        right = (heads[:, 0] == CODEC_VERSION) & (heads[:, 1] == len(self.entity))
+        heads = heads.reshape(len(blobs), _KEPT + len(self.entity))
+        right = (heads[:, 0] == CODEC_VERSION) & (heads[:, 1] == len(self.entity)) & (heads[:, _LAYOUT] <= NARROW)
+        record = self._sizes[np.minimum(heads[:, _LAYOUT], NARROW)]
+        sizes = self.header.size + heads[:, _TILES] * record + heads[:, _KEPT:].sum(axis=1)
         right &= sizes == np.fromiter(map(len, blobs), np.int64, len(blobs))
         if not right.all():
             raise _unreadable(blobs[int(np.argmin(right))])
         return heads
 
-    def _merged(self, records: Records) -> Records:
-        order = np.lexsort((records.data["tile"], records.owner))
-        records = records[order]
-        starts = runs(records.owner, records.data["tile"])
-        if len(starts) == len(order):
-            return records
-        merged = records[starts]
-        for i, monoid in enumerate(self.tiled):
-            states = monoid.reduce(records.data[f"s{i}"].astype(monoid.working), starts)
-            merged.data[f"s{i}"] = _stored(monoid, states)
-        return merged
+    def _merged(self, tiles: Tiles) -> Tiles:
+        tiles = tiles[np.lexsort((tiles.tile, tiles.owner))]
+        starts = runs(tiles.owner, tiles.tile)
+        if len(starts) == len(tiles.owner):
+            return tiles
+        states = tuple(monoid.reduce(state, starts) for monoid, state in zip(self.tiled, tiles.states, strict=True))
+        return Tiles(tiles.owner[starts], tiles.tile[starts], states)
 
 
 def _unreadable(blob: bytes) -> StoreUnavailableError:
@@ -173,12 +234,3 @@ def _unreadable(blob: bytes) -> StoreUnavailableError:
         "read.",
         hint="rebuild it: `portrait jobs materialize --full`.",
     )
-
-
-def _stored(monoid: TileMonoid, states: Any) -> Any:
-    if monoid.stored == _FOUR_BYTES and len(states) and int(states.max()) > np.iinfo(np.uint32).max:
-        raise DataError(
-            f"State '{monoid.key}' counts {int(states.max()):,} events in one tile of one entity.",
-            hint="key the view by more than this entity, or shorten its hop.",
-        )
-    return states

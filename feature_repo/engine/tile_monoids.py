@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.engine.monoids import FLOAT, SQL_TYPES, Array, Ints, TileMonoid
+from feature_repo.engine.monoids import FLOAT, SQL_TYPES, Array, Ints, StoredField, TileMonoid
+from feature_repo.engine.stored_fields import Counts, Hundredths, Plain, Whole
 
 _INT64 = np.iinfo(np.int64)
 
@@ -34,6 +35,15 @@ class _Fold(TileMonoid):
         return merged
 
     @property
+    def working(self) -> np.dtype[Any]:
+        return np.dtype(f"<{self.kind}")
+
+    @property
+    def fields(self) -> tuple[StoredField, StoredField]:
+        narrow = Hundredths(self.identity) if self.kind == FLOAT else Whole(self.identity)
+        return Plain(self.working), narrow
+
+    @property
     def identity_sql(self) -> str:
         """The identity as a typed SQL literal."""
         return f"'{self.identity}'::{SQL_TYPES[self.kind]}"
@@ -48,9 +58,9 @@ class Rows(_Fold):
     name, ufunc, lift, merge = "rows", np.add, "count(*)", "sum"
 
     @property
-    def stored(self) -> np.dtype[Any]:
-        """Four bytes: a tile has fewer than four billion events."""
-        return np.dtype("<u4")
+    def fields(self) -> tuple[StoredField, StoredField]:
+        """Four bytes or one: a tile has fewer than four billion events, and mostly a few."""
+        return Counts(np.dtype("<u4")), Counts(np.dtype("<u1"))
 
 
 class Present(Rows):
@@ -101,9 +111,14 @@ class Moments(TileMonoid):
     name = "moments"
 
     @property
-    def stored(self) -> np.dtype[Any]:
+    def working(self) -> np.dtype[Any]:
         """Three numbers."""
         return np.dtype([("n", "<f8"), ("mean", "<f8"), ("m2", "<f8")])
+
+    @property
+    def fields(self) -> tuple[StoredField, StoredField]:
+        """Three numbers, in either layout."""
+        return Plain(self.working), Plain(self.working)
 
     @property
     def identity(self) -> tuple[float, float, float]:
@@ -112,7 +127,7 @@ class Moments(TileMonoid):
 
     def of_arrow(self, column: pa.Array) -> Array:
         """Return structs as a structured array."""
-        states = np.empty(len(column), self.stored)
+        states = np.empty(len(column), self.working)
         for name in ("n", "mean", "m2"):
             states[name] = column.field(name).to_numpy(zero_copy_only=False)
         return states
@@ -135,13 +150,13 @@ class Moments(TileMonoid):
     def reduce(self, states: Array, starts: Ints) -> Array:
         """Merge runs about the mean of each."""
         if not len(starts):
-            return np.zeros(0, self.stored)
+            return np.zeros(0, self.working)
         states, starts = states[starts[0] :], starts - starts[0]
         n = np.add.reduceat(states["n"], starts)
         mean = np.add.reduceat(states["n"] * states["mean"], starts) / np.maximum(n, 1.0)
         lengths = np.diff(np.append(starts, len(states)))
         apart = states["mean"] - np.repeat(mean, lengths)
-        merged = np.empty(len(starts), self.stored)
+        merged = np.empty(len(starts), self.working)
         merged["n"], merged["mean"] = n, mean
         merged["m2"] = np.add.reduceat(states["m2"] + states["n"] * apart * apart, starts)
         return merged

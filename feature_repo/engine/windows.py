@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from feature_repo.engine.kernels import Kernel, Values
-from feature_repo.engine.monoids import Array, EntityMonoid, Records, TileMonoid
+from feature_repo.engine.monoids import Array, EntityMonoid, TileMonoid
 from feature_repo.engine.spec import WindowedFeature
-from feature_repo.engine.tile_codec import State, TileCodec
+from feature_repo.engine.tile_codec import State, TileCodec, Tiles
 from feature_repo.engine.tiles import floor
 
 Place = tuple[str, int]
@@ -29,7 +29,7 @@ class Windows:
     reaches
         How far back windows look (us), the longest first.
     tiled, entity
-        The states that are needed: field of the tile record, or position among the entity states, and its monoid.
+        The states that are needed: position among those of their kind, and the monoid.
     features
         Kernel of each feature, and where its merged states are.
     """
@@ -37,7 +37,7 @@ class Windows:
     hop: int
     stored_hop: int
     reaches: tuple[int, ...]
-    tiled: tuple[tuple[str, TileMonoid], ...]
+    tiled: tuple[tuple[int, TileMonoid], ...]
     entity: tuple[tuple[int, EntityMonoid, tuple[int, ...]], ...]
     features: tuple[tuple[Kernel, tuple[Place, ...]], ...]
 
@@ -52,7 +52,7 @@ class Windows:
             hop=hop,
             stored_hop=stored_hop,
             reaches=tuple(sorted({feature.reach for feature in features}, reverse=True)),
-            tiled=tuple((f"s{i}", each) for i, each in enumerate(codec.tiled) if each.key in reaches),
+            tiled=tuple((i, each) for i, each in enumerate(codec.tiled) if each.key in reaches),
             entity=tuple(
                 (i, each, tuple(reaches[each.key])) for i, each in enumerate(codec.entity) if each.key in reaches
             ),
@@ -86,23 +86,23 @@ class Windows:
         bounds = _bounds(state.tiles, state.entities, np.array(firsts, np.int64))
         empty = bounds[:, :-1] == bounds[:, 1:]
         merged: dict[Place, Array] = {}
-        for field, monoid in self.tiled:
-            windows = monoid.suffixes(_segments(monoid, state.tiles.data[field], bounds, empty))
+        for i, monoid in self.tiled:
+            windows = monoid.suffixes(_segments(monoid, state.tiles.states[i], bounds, empty))
             merged.update({(monoid.key, reach): windows[:, w] for w, reach in enumerate(self.reaches)})
         return merged
 
 
-def _bounds(tiles: Records, entities: int, firsts: Array) -> Array:
+def _bounds(tiles: Tiles, entities: int, firsts: Array) -> Array:
     """Where each entity's windows start among the records, and where its records end: ``[entities, windows + 1]``."""
     place = np.arange(entities + 1, dtype=np.int64) << 32
-    starts = np.searchsorted((tiles.owner << 32) + tiles.data["tile"], place[:-1, None] + firsts)
+    starts = np.searchsorted((tiles.owner << 32) + tiles.tile, place[:-1, None] + firsts)
     ends = np.searchsorted(tiles.owner, np.arange(1, entities + 1))
     return np.concatenate([starts, ends[:, None]], axis=1)
 
 
 def _segments(monoid: TileMonoid, states: Array, bounds: Array, empty: Array) -> Array:
     nothing = np.array([monoid.identity], monoid.working)
-    padded = np.concatenate([states.astype(monoid.working), nothing])
+    padded = np.concatenate([states, nothing])
     segments = monoid.reduce(padded, bounds.ravel()).reshape(bounds.shape)[:, :-1]
     segments[empty] = nothing
     return segments

@@ -119,7 +119,8 @@ def test_what_is_encoded_is_decoded(history: list[Event], version: int) -> None:
     blobs = CODEC.encode(state, version)
     back, versions = CODEC.decode(blobs)
     assert versions.tolist() == [version] * 3
-    assert values(back) == values(state)
+    # Sums of hundredths lose the last digits they never had.
+    assert_same(values(back), values(state), sum(abs(event.amount or 0) + abs(event.units or 0) for event in history))
     assert CODEC.encode(back, version) == blobs
 
 
@@ -178,8 +179,8 @@ def test_the_format_of_a_state_is_pinned() -> None:
     state = codec.of_arrow(1, np.array([0]), np.array([7]), columns)
     [blob] = codec.encode(state, 258)
     assert blob.hex() == (
-        "02030000" "01000000" "0201000000000000" "0c000000" "10000000" "08000000"
-        "07000000" "02000000" "000000000000f83f"
+        "02030100" "01000000" "0201000000000000" "0c000000" "10000000" "08000000"
+        "07000000" "02" "96000000"
         "07000000" "0100000000000000"
         "0500000000000000" "02000000" "6531" "6869"
         "0500000000000000"

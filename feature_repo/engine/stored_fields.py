@@ -1,0 +1,121 @@
+"""How numbers of tile states are written: as they are, or in fewer bytes where nothing is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from feature_repo.core.errors import DataError
+from feature_repo.engine.monoids import Array, StoredField
+
+_NOTHING = np.iinfo(np.int32).min
+_LARGEST = np.iinfo(np.int32).max
+# Sums of hundredths differ from hundredths in their last digits; parity allows a thousand times as much.
+_RELATIVE = 1e-12
+
+
+@dataclass(frozen=True)
+class Plain(StoredField):
+    """Numbers, or structs of them, as they are merged."""
+
+    stored: np.dtype[Any]
+
+    def narrowed(self, states: Array) -> Array:
+        """Return the states."""
+        return states
+
+    def widened(self, stored: Array) -> Array:
+        """Return the states."""
+        return stored
+
+
+@dataclass(frozen=True)
+class Counts(StoredField):
+    """Counts in fewer bytes than the eight they are added in."""
+
+    stored: np.dtype[Any]
+
+    def fits(self, states: Array) -> npt.NDArray[np.bool_]:
+        """Whether each count is small enough."""
+        return np.asarray(states <= np.iinfo(self.stored).max, bool)
+
+    def narrowed(self, states: Array) -> Array:
+        """Return counts in the stored type.
+
+        Raises
+        ------
+        DataError
+            A count does not fit the four bytes of the wide layout.
+        """
+        if self.stored.itemsize == np.dtype(np.uint32).itemsize and not self.fits(states).all():
+            raise DataError(
+                f"One tile of one entity counts {int(states.max()):,} events.",
+                hint="key the view by more than this entity, or shorten its hop.",
+            )
+        return states.astype(self.stored)
+
+    def widened(self, stored: Array) -> Array:
+        """Return counts of eight bytes."""
+        return stored.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Whole(StoredField):
+    """Integers in four bytes.
+
+    Attributes
+    ----------
+    identity
+        The state of no events, which an extreme has outside four bytes.
+    """
+
+    identity: int
+    stored: np.dtype[Any] = np.dtype("<i4")  # noqa: RUF009 - a dtype is immutable
+
+    def fits(self, states: Array) -> npt.NDArray[np.bool_]:
+        """Whether each is small enough, or is the identity."""
+        small = (states >= -_LARGEST) & (states <= _LARGEST)
+        return np.asarray(small | (states == self.identity), bool)
+
+    def narrowed(self, states: Array) -> Array:
+        """Return four bytes of each; of the identity, the smallest integer of four bytes."""
+        return np.where(states == self.identity, _NOTHING if self.identity else 0, states).astype(self.stored)
+
+    def widened(self, stored: Array) -> Array:
+        """Return integers of eight bytes."""
+        wide: Array = stored.astype(np.int64)
+        if self.identity:
+            wide[stored == _NOTHING] = self.identity
+        return wide
+
+
+@dataclass(frozen=True)
+class Hundredths(StoredField):
+    """Floats that are whole hundredths, as integers of four bytes."""
+
+    identity: float
+    stored: np.dtype[Any] = np.dtype("<i4")  # noqa: RUF009 - a dtype is immutable
+
+    def fits(self, states: Array) -> npt.NDArray[np.bool_]:
+        """Whether each is a small number of hundredths, but for its last digits, or is the identity."""
+        finite = np.where(np.isfinite(states), states, 0.0)
+        scaled = np.rint(finite * 100.0)
+        near = np.abs(scaled / 100.0 - finite) <= _RELATIVE * np.abs(finite)
+        small = near & (np.abs(scaled) <= _LARGEST) & np.isfinite(states)
+        return np.asarray(small | (states == self.identity), bool)
+
+    def narrowed(self, states: Array) -> Array:
+        """Return hundredths; of the identity, the smallest integer of four bytes."""
+        scaled = np.rint(np.where(np.isfinite(states), states, 0.0) * 100.0)
+        clipped = np.clip(scaled, -_LARGEST, _LARGEST)
+        return np.where(states == self.identity, _NOTHING if self.identity else 0, clipped).astype(self.stored)
+
+    def widened(self, stored: Array) -> Array:
+        """Return floats: of so many hundredths the nearest there is."""
+        wide: Array = stored / 100.0
+        if self.identity:
+            wide[stored == _NOTHING] = self.identity
+        return wide
