@@ -80,11 +80,19 @@ class StateBuilder:
         A view without a state of its definition, or whose table was recreated, is built; so is any view if ``full``.
         Readers see the old state until the new one is whole. Running it again, or after a kill, changes nothing that
         it should not.
+
+        Raises
+        ------
+        LogError
+            The table has lost commits, or is another than Redis was fed from and has no rows; ``full`` builds anyway.
         """
         snapshot = read_snapshot(located(view.source_path))
         layout = self._positions.serving(view.name)
         held = self._held(view, layout)
         if full or layout is None or held is None or held.table_id != snapshot.table_id:
+            if not full and layout is not None and layout.source == view.source_name:
+                served = self._positions.position(view.name, layout.state_hash, layout.generation)
+                refuse_emptied(self._connection, view.name, served, snapshot)
             return self._build(view, snapshot, progress)
         refuse_backwards(held, Position(snapshot.table_id, snapshot.version), view.source_path)
         if held.version == snapshot.version:
@@ -195,4 +203,25 @@ def refuse_backwards(held: Position, head: Position, path: str) -> None:
             "it has lost commits.",
             hint="restore the table from a backup; if what is there is all there is, run "
             "`portrait jobs materialize --full`.",
+        )
+
+
+def refuse_emptied(
+    connection: duckdb.DuckDBPyConnection, view: str, served: Position | None, snapshot: Snapshot
+) -> None:
+    """Refuse to replace what Redis serves, which may be the last copy, by the state of a new table that has no rows.
+
+    Raises
+    ------
+    LogError
+        The table is not the one that was folded, and is empty.
+    """
+    if served is None or served.table_id == snapshot.table_id:
+        return
+    if not connection.execute(f"SELECT 1 FROM {snapshot.sql()} LIMIT 1").fetchall():
+        raise LogError(
+            f"Table '{PurePath(snapshot.path).name}' ({snapshot.path}) was made anew and has no rows, but Redis holds "
+            f"view '{view}' from the table before, up to version {served.version}: nothing would be left of it.",
+            hint="restore the table from a backup, or import its events again; if empty is right, run "
+            f"`portrait jobs materialize --full --views {view}`.",
         )

@@ -14,7 +14,7 @@ from feast import FeatureView, ValueType
 from feast.infra.online_stores.helpers import _mmh3
 
 from feature_repo.core.clock import delta_us
-from feature_repo.engine.builder import EVERYTHING, Materialized, refuse_backwards
+from feature_repo.engine.builder import EVERYTHING, Materialized, refuse_backwards, refuse_emptied
 from feature_repo.engine.byte_columns import Column, Ints, decimals
 from feature_repo.engine.duckdb_sql import Source, quote
 from feature_repo.engine.entity_keys import entity_key_array, entity_pattern
@@ -46,6 +46,11 @@ class RowMaterializer:
 
         All of them, whatever Redis holds, if ``full``, if the table was recreated, or if the view declares other
         features than those written; rows of entities that the table no longer has are removed then.
+
+        Raises
+        ------
+        LogError
+            The table has lost commits, or is another than Redis was fed from and has no rows; ``full`` writes anyway.
         """
         head = _head(view)
         held = self._positions.held(view)
@@ -54,6 +59,8 @@ class RowMaterializer:
         anew = full or held is None or held.table_id != head.table_id
         if held is not None and not anew:
             refuse_backwards(held, head, view.batch_source.path)
+        if not full and is_delta(view.batch_source):
+            refuse_emptied(self._connection, view.name, held, snapshot_of(view.batch_source))
         above = EVERYTHING if held is None or anew else held.version
         written = self._write(view, above, head, progress, anew=anew)
         self._positions.record_rows(view, head)

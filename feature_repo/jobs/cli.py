@@ -104,9 +104,12 @@ def events_stats(*, as_json: Json = False) -> object:
     """Say what the log holds: rows, shoppers, time span, version, and what was refused."""
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.events.stats import log_stats  # noqa: PLC0415
+    from feature_repo.jobs.log_tables import missing_tables  # noqa: PLC0415
 
-    report = {"tables": log_stats(load_settings())}
-    emit(report, as_json, lambda found: _render_stats(found["tables"]))
+    settings = load_settings()
+    tables, missing = log_stats(settings), missing_tables(settings)
+    report = {"tables": tables, "missing": missing}
+    emit(report, as_json, lambda _: _render_stats(tables, missing))
     return report
 
 
@@ -189,7 +192,7 @@ def _render_load(report: LoadReport) -> None:
     table(["cleaning rule", "rows"], [(rule, f"{rows:,}") for rule, rows in report.rules.items()])
 
 
-def _render_stats(tables: list[TableStats]) -> None:
+def _render_stats(tables: Sequence[TableStats], missing: Sequence[str]) -> None:
     if not tables:
         sys.stdout.write("The event log is empty. Load some events: portrait events demo\n")
         return
@@ -209,11 +212,17 @@ def _render_stats(tables: list[TableStats]) -> None:
             for each in tables
         ],
     )
+    for name in missing:
+        sys.stdout.write(
+            f"\nMISSING: table '{name}', which a feature view reads. Restore it from a backup, or import its events.\n"
+        )
 
 
 def _render_apply(report: ApplyReport) -> None:
     for change in report.changes:
         sys.stdout.write(f"{change.change:<8}{change.kind:<24}{change.name}\n")
+    for name in report.tables:
+        sys.stdout.write(f"{'create':<8}{'log table':<24}{name}, empty\n")
     sys.stdout.write(f"{len(report.changes)} changes, {report.objects} objects declared\n")
 
 
