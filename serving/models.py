@@ -13,6 +13,7 @@ import pandas as pd
 
 from feature_repo.core.errors import DataError, ModelUnavailableError
 from feature_repo.engine.contract import Contract, differences
+from serving.entities import check_single
 
 NAMED = 3
 
@@ -160,11 +161,13 @@ class Model:
         Raises
         ------
         DataError
-            A value is not a finite number.
+            A value is not a finite number, or a column is there twice.
         """
         matrix = np.full((rows, len(self.context)), np.nan)
         for i, name in enumerate(self.context):
             if name in given:
+                if isinstance(given, pd.DataFrame):
+                    check_single(given, name)
                 matrix[:, i] = _numbers(name, given[name])
         return matrix
 

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from feature_repo.core.clock import SECOND, Clock
-from feature_repo.core.errors import ModelUnavailableError, StoreUnavailableError
+from feature_repo.core.errors import DataError, ModelUnavailableError, StoreUnavailableError
 from feature_repo.core.mlflow_client import champion_of, open_mlflow, quiet_mlflow, unavailable
 from feature_repo.core.mlflow_home import settle
 from feature_repo.core.settings import Settings
@@ -54,14 +54,19 @@ class ModelRegistry:
         self._refreshing = Lock()
         self._loaded: dict[str, _Loaded] = {}  # changed under the lock alone
 
-    def champion(self, task: str) -> Model:
-        """Return the model that answers for a task.
+    def champion(self, task: Any) -> Model:
+        """Return the model that answers for a task, by the task's name.
 
         Raises
         ------
+        DataError
+            It is not a name.
         ModelUnavailableError
             There is no champion, MLflow does not answer, or the version is none that Portrait can use.
         """
+        if not isinstance(task, str) or not task.strip():
+            said = "an empty name" if isinstance(task, str) else f"something of type {type(task).__name__}"
+            raise DataError(f"A task was asked for by {said}.", hint="pass a task's name, for example 'redemption'.")
         known = self._loaded.get(task)
         if known is not None and self._fresh(known):
             return known.model

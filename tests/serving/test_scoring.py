@@ -129,6 +129,13 @@ def test_a_feature_the_registry_lost_is_a_difference(registry: ModelRegistry, re
         registry.champion("lost").check({"v__a": "a"})
 
 
+@pytest.mark.parametrize("name", [None, 5, "", " ", ["orders"]])
+def test_what_is_no_name_of_a_task_is_refused_before_mlflow_is_asked(registry: ModelRegistry, name: object) -> None:
+    with pytest.raises(DataError, match="task") as caught:
+        registry.champion(name)  # type: ignore[arg-type]
+    assert "'redemption'" in caught.value.hint
+
+
 @pytest.mark.parametrize("name", ["unheard_of", "unpromoted"])
 def test_without_a_champion_the_hint_is_to_train(registry: ModelRegistry, registrar: Registrar, name: str) -> None:
     registrar.register("unpromoted", champion=False)

@@ -5,8 +5,10 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import training
 from feature_repo.core.errors import DeclarationError
 from training import tasks
 from training.metrics import BY_NAME
@@ -81,6 +83,22 @@ def test_a_fingerprint_follows_every_part_of_the_declaration():
 def test_an_unknown_task_suggests_a_known_one():
     with pytest.raises(DeclarationError, match="did you mean 'redemption'"):
         find_task("redemptoin")
+
+
+@pytest.mark.parametrize("name", [None, 3, "", ["redemption"], pd.NA])
+def test_what_is_no_name_of_a_task_is_refused_with_the_names(name: object):
+    with pytest.raises(DeclarationError) as caught:
+        find_task(name)
+    assert "redemption" in caught.value.hint
+
+
+@pytest.mark.parametrize("ask", [training.dataset, training.train, training.up_to_date])
+@pytest.mark.parametrize("name", [None, 3, "redemptoin"])
+def test_dataset_and_train_refuse_what_is_no_task(home: Path, ask, name: object):
+    with pytest.raises(DeclarationError, match="task") as caught:
+        ask(name)
+    assert "redemption" in caught.value.hint
+    assert not home.exists()
 
 
 def test_adding_a_file_is_enough_to_add_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
