@@ -12,6 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from feature_repo.core.allowed import ANY, Allowed
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DataError, DeclarationError, did_you_mean
 from training.baselines import baselines_of
@@ -42,11 +43,21 @@ class Context:
         What it says and in which unit.
     default
         What serving takes when the caller does not say.
+    allowed
+        What it may be; serving refuses other numbers.
     """
 
     name: str
     description: str
     default: float
+    allowed: Allowed = ANY
+
+    def __post_init__(self) -> None:
+        if not self.allowed.permits(self.default):
+            raise DeclarationError(
+                f"Context '{self.name}' has default {self.default:g}, and may be {self.allowed}.",
+                hint="choose a default that is allowed.",
+            )
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,13 @@ def test_context_of_the_caller_replaces_the_default(portrait: ProfileClient) -> 
     assert first.value == unsaid.value
 
 
+@pytest.mark.parametrize(("column", "wrong"), [("campaign_days", -5), ("campaign_days", True), ("campaign_type_a", 7)])
+def test_a_campaign_that_cannot_be_is_not_scored(portrait: ProfileClient, column: str, wrong: object) -> None:
+    frame = pd.DataFrame({"user_id": [RAW] * 2, column: pd.Series([1, wrong], dtype=object)})
+    with pytest.raises(DataError, match=f"Row 1 of context column '{column}' is {wrong}"):
+        portrait.predict("redemption", frame)
+
+
 def test_a_task_without_a_champion_says_how_to_get_one(portrait: ProfileClient) -> None:
     with pytest.raises(ModelUnavailableError, match="portrait train churn"):
         portrait.predict("churn", [RAW])

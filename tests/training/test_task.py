@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 import training
+from feature_repo.core.allowed import Allowed
 from feature_repo.core.errors import DeclarationError
 from training import tasks
 from training.metrics import BY_NAME
 from training.recipe import Boosting, Linear, Recipe
-from training.task import METRICS, Gate, Task, all_tasks, find_task
+from training.task import METRICS, Context, Gate, Task, all_tasks, find_task
 
 DAY = timedelta(days=1)
 MINIMAL = {
@@ -45,6 +46,14 @@ def task(**changes) -> Task:
 def test_a_task_that_contradicts_itself_cannot_be_built(changes: dict, message: str):
     with pytest.raises(DeclarationError, match=message):
         task(**changes)
+
+
+def test_an_input_has_a_default_that_it_may_be():
+    assert Context("days", "Length.", default=47.0, allowed=Allowed(at_least=1)).default == 47
+    with pytest.raises(DeclarationError, match="'days' has default 0, and may be at least 1"):
+        Context("days", "Length.", default=0.0, allowed=Allowed(at_least=1))
+    with pytest.raises(DeclarationError, match="permits nothing"):
+        Allowed(at_least=2, at_most=1)
 
 
 def test_a_gate_has_exactly_one_bound():
