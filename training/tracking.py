@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from feature_repo.core.mlflow_client import open_mlflow, quiet_mlflow, unavailable
 from feature_repo.core.mlflow_home import artifact_root, mlflow_lock, settle
 from feature_repo.core.settings import Settings, ensure_home
+
+VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 @contextmanager
@@ -42,13 +45,18 @@ def _ask(client: Any, uri: str) -> None:
 def _pointed_at(uri: str) -> Iterator[None]:
     import mlflow  # noqa: PLC0415 - seconds
 
-    # MLflow keeps its address in the environment too, from where our settings would read it back: unset it as it was.
+    # MLflow keeps its address in the environment too, from where our settings would read it back: both are put back as
+    # they were, which may have been two.
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    said = os.environ.get(VARIABLE)
     try:
         mlflow.set_tracking_uri(uri)
         yield
     finally:
         mlflow.set_tracking_uri(before)
+        os.environ.pop(VARIABLE, None)
+        if said is not None:
+            os.environ[VARIABLE] = said
 
 
 def experiment_id(client: Any, settings: Settings, name: str) -> str:

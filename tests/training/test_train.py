@@ -249,6 +249,18 @@ def test_mlflow_points_where_it_did_before(home: Path):
     assert [logging.getLogger(name).level for name in ("mlflow", "alembic")] == levels
 
 
+def test_an_address_the_environment_no_longer_names_does_not_come_back(home: Path, monkeypatch: pytest.MonkeyPatch):
+    mlflow.set_tracking_uri("http://127.0.0.1:1")
+    try:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        with tracking(load_settings()):
+            pass
+        assert mlflow.get_tracking_uri() == "http://127.0.0.1:1"
+        assert "MLFLOW_TRACKING_URI" not in os.environ
+    finally:
+        mlflow.set_tracking_uri(None)
+
+
 def test_a_server_that_is_away_is_told_without_its_password(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
