@@ -27,6 +27,7 @@ from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_o
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.events.log import LogTable
 
+pytestmark = pytest.mark.both_servers
 US = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema(
     [
