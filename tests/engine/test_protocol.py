@@ -24,6 +24,7 @@ from feature_repo.jobs import services
 from histories import BASE, Event, every_kernel_view, log_of
 from test_online_equals_oracle import NOW, PROJECT, builder, commit, connection, online
 
+pytestmark = pytest.mark.both_servers
 __all__ = ["connection"]
 EVENT = Event("u0", "a", BASE, 0, 3, 1.5)
 
