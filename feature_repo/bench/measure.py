@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -109,28 +109,46 @@ class ChildResult:
 
 
 def in_child(function: Callable[..., Any], *arguments: Any) -> ChildResult:
-    """Call a module's function in a new process, which has never held anything else.
+    """Call a module's function in a new process, which has never held anything else and does not outlive the call.
 
     Raises
     ------
     PortraitError
         The process was killed; out of memory, as a rule.
+    Exception
+        What the function raised.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(_in_this_process, function, arguments).result()
-        except BrokenProcessPool:
-            raise PortraitError(
-                f"The process that ran {function.__name__} was killed.",
-                hint="the machine's memory was not enough, as a rule; run the bench with --size small.",
-            ) from None
+    spawn = multiprocessing.get_context("spawn")
+    receiver, sender = spawn.Pipe(duplex=False)
+    child = spawn.Process(target=_in_this_process, args=(sender, function, arguments), daemon=True)
+    child.start()
+    sender.close()  # the child's copy stays: when the child ends, reading ends
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        raise PortraitError(
+            f"The process that ran {function.__name__} was killed.",
+            hint="the machine's memory was not enough, as a rule; run the bench with --size small.",
+        ) from None
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+    if isinstance(answer, Exception):
+        raise answer
+    found: ChildResult = answer
+    return found
 
 
-def _in_this_process(function: Callable[..., Any], arguments: tuple[Any, ...]) -> ChildResult:
+def _in_this_process(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells both processes, and the caller ends this one
     base = peak_bytes()
-    with redirect_stdout(sys.stderr):  # stdout is the command's own
-        value = function(*arguments)
-    return ChildResult(value, peak_bytes(), base)
+    try:
+        with redirect_stdout(sys.stderr):  # stdout is the command's own
+            value = function(*arguments)
+        sender.send(ChildResult(value, peak_bytes(), base))
+    except Exception as error:  # noqa: BLE001 - raised where the function was called from
+        sender.send(error)
 
 
 def peak_bytes() -> int:

@@ -108,14 +108,15 @@ def test_the_users_home_and_redis_are_out_of_reach(monkeypatch: pytest.MonkeyPat
     )
 
 
-def test_sigterm_leaves_neither_home_nor_server_behind(tmp_path: Path):
+def test_sigterm_leaves_neither_home_nor_server_nor_child_behind(tmp_path: Path):
     code = (
-        "import sys, time\n"
+        "import time\n"
         "from feature_repo.bench.ground import temporary_ground\n"
+        "from feature_repo.bench.measure import in_child\n"
         "with temporary_ground(lambda what, share: None) as ground:\n"
         "    from feature_repo.core.stores import read_embedded\n"
         "    print(read_embedded(ground.settings).url, flush=True)\n"
-        "    time.sleep(60)\n"
+        "    in_child(time.sleep, 600)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
@@ -160,6 +161,11 @@ def test_the_peak_of_a_child_is_its_own():
     assert found.value == 50 << 20
     assert 45 << 20 <= found.peak_bytes - found.base_bytes < 120 << 20
     assert found.peak_bytes < len(ballast) < peak_bytes()
+
+
+def test_what_a_child_raises_is_raised_here():
+    with pytest.raises(ValueError, match="invalid literal"):
+        in_child(int, "many")
 
 
 def test_a_child_that_is_killed_is_told():
