@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,13 +25,13 @@ _KINDS = {
     pa.int64(): ValueType.INT64,
 }
 _NUMBERS: dict[int, struct.Struct] = {ValueType.INT32: struct.Struct("<i"), ValueType.INT64: struct.Struct("<q")}
+_STRING = int(ValueType.STRING)
 
 
 def entity_keys(project: str, join_keys: Sequence[str], columns: Sequence[pa.Array | pa.ChunkedArray]) -> list[bytes]:
     """Return what :func:`entity_key_array` does as Python bytes, sooner for the few keys of a request."""
-    prefix, suffix = _prefix(join_keys), project.encode()
-    parts = [_texts(name, column) for name, column in zip(join_keys, columns, strict=True)]
-    return [prefix + b"".join(row) + suffix for row in zip(*parts, strict=True)]
+    kinds = [_kind(name, column) for name, column in zip(join_keys, columns, strict=True)]
+    return keys_of_values(project, join_keys, [column.to_pylist() for column in columns], kinds)
 
 
 def entity_key_array(project: str, join_keys: Sequence[str], columns: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Array:
@@ -53,12 +55,31 @@ def entity_key_array(project: str, join_keys: Sequence[str], columns: Sequence[p
         A column has another type, or a NULL.
     """
     parts = [_values(name, column) for name, column in zip(join_keys, columns, strict=True)]
-    return joined(Column.concat(_prefix(join_keys), *parts, project.encode()).pieces, len(columns[0]))
+    return joined(Column.concat(_prefix(tuple(join_keys)), *parts, project.encode()).pieces, len(columns[0]))
+
+
+def keys_of_values(
+    project: str, join_keys: Sequence[str], columns: Sequence[Sequence[Any]], kinds: Sequence[int]
+) -> list[bytes]:
+    """Return the same keys of rows of Python values.
+
+    Parameters
+    ----------
+    columns
+        Values in the order of the sorted ``join_keys``.
+    kinds
+        Feast's ``ValueType`` of each join key: ``STRING``, ``BYTES``, ``INT64`` or ``INT32``.
+    """
+    prefix, suffix = _prefix(tuple(join_keys)), project.encode()
+    parts = [_encoded(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    if len(parts) == 1:
+        return [b"%b%b%b" % (prefix, part, suffix) for part in parts[0]]
+    return [b"".join((prefix, *row, suffix)) for row in zip(*parts, strict=True)]
 
 
 def entity_pattern(project: str, join_keys: Sequence[str]) -> bytes:
     """Return a Redis pattern that every key of these join keys matches; a longer set of join keys does not."""
-    return _literal(_prefix(sorted(join_keys))) + project_pattern(project)
+    return _literal(_prefix(tuple(sorted(join_keys)))) + project_pattern(project)
 
 
 def project_pattern(project: str) -> bytes:
@@ -97,19 +118,19 @@ def _read(kind: int, raw: bytes) -> str | bytes | int:
     return raw.decode() if kind == ValueType.STRING else raw
 
 
-def _prefix(join_keys: Sequence[str]) -> bytes:
+@lru_cache
+def _prefix(join_keys: tuple[str, ...]) -> bytes:
     names = [name.encode() for name in join_keys]
     return struct.pack("<I", len(names)) + b"".join(_PAIR.pack(ValueType.STRING, len(name)) + name for name in names)
 
 
-def _texts(name: str, column: pa.Array | pa.ChunkedArray) -> list[bytes]:
-    kind, values = _kind(name, column), column.to_pylist()
+def _encoded(column: Sequence[Any], kind: int) -> list[bytes]:
     if kind in _NUMBERS:
         number = _NUMBERS[kind]
         head = _PAIR.pack(kind, number.size)
-        return [head + number.pack(value) for value in values]
-    encoded = [value.encode() for value in values] if kind == ValueType.STRING else values
-    return [_PAIR.pack(kind, len(value)) + value for value in encoded]
+        return [head + number.pack(value) for value in column]
+    raw = [value.encode() for value in column] if kind == _STRING else column
+    return [_PAIR.pack(kind, len(each)) + each for each in raw]
 
 
 def _values(name: str, column: pa.Array | pa.ChunkedArray) -> Column:

@@ -17,6 +17,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -154,7 +155,7 @@ class StoredField(ABC):
 class TileMonoid(Monoid):
     """State kept once per tile: one field of the tile's record."""
 
-    @property
+    @cached_property
     @abstractmethod
     def fields(self) -> tuple[StoredField, StoredField]:
         """The field in the wide layout and in the narrow one."""
@@ -168,6 +169,11 @@ class TileMonoid(Monoid):
     def identity(self) -> Any:
         """State of no events."""
         return 0
+
+    @cached_property
+    def nothing(self) -> Array:
+        """The identity as an array of one."""
+        return np.array([self.identity], self.working)
 
     def of_arrow(self, column: pa.Array) -> Array:
         """Return lifted states as an array of the type :meth:`reduce` takes."""

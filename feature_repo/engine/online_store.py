@@ -220,7 +220,7 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         self, config: RepoConfig, view: FeatureView, names: list[str] | None, keys: Sequence[EntityKey]
     ) -> ViewRead:
         spec = self._specs.of(view)
-        features = tuple(spec.feature(name) for name in names) if names else spec.features
+        features = self._specs.features_of(view, names) if names else spec.features
         return ViewRead(spec, features, self._generate_redis_keys_for_entities(config, list(keys)))
 
     def _get_client(self, online_store_config: RedisOnlineStoreConfig) -> Any:  # noqa: ARG002 - Feast's signature

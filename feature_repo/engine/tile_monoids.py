@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +32,8 @@ class _Fold(TileMonoid):
         return merged
 
     def suffixes(self, segments: Array) -> Array:
+        if segments.shape[1] == 1:
+            return segments
         merged: Array = self.ufunc.accumulate(segments[:, ::-1], axis=1)[:, ::-1]
         return merged
 
@@ -38,7 +41,7 @@ class _Fold(TileMonoid):
     def working(self) -> np.dtype[Any]:
         return np.dtype(f"<{self.kind}")
 
-    @property
+    @cached_property
     def fields(self) -> tuple[StoredField, StoredField]:
         narrow = Hundredths(self.identity) if self.kind == FLOAT else Whole(self.identity)
         return Plain(self.working), narrow
@@ -57,7 +60,7 @@ class Rows(_Fold):
 
     name, ufunc, lift, merge = "rows", np.add, "count(*)", "sum"
 
-    @property
+    @cached_property
     def fields(self) -> tuple[StoredField, StoredField]:
         """Four bytes or one: a tile has fewer than four billion events, and mostly a few."""
         return Counts(np.dtype("<u4")), Counts(np.dtype("<u1"))
@@ -115,7 +118,7 @@ class Moments(TileMonoid):
         """Three numbers."""
         return np.dtype([("n", "<f8"), ("mean", "<f8"), ("m2", "<f8")])
 
-    @property
+    @cached_property
     def fields(self) -> tuple[StoredField, StoredField]:
         """Three numbers, in either layout."""
         return Plain(self.working), Plain(self.working)

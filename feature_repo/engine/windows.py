@@ -84,7 +84,8 @@ class Windows:
         if not self.tiled:
             return {}
         bounds = _bounds(state.tiles, state.entities, np.array(firsts, np.int64))
-        empty = bounds[:, :-1] == bounds[:, 1:]
+        none = bounds[:, :-1] == bounds[:, 1:]
+        empty = none if none.any() else None
         merged: dict[Place, Array] = {}
         for i, monoid in self.tiled:
             windows = monoid.suffixes(_segments(monoid, state.tiles.states[i], bounds, empty))
@@ -100,9 +101,9 @@ def _bounds(tiles: Tiles, entities: int, firsts: Array) -> Array:
     return np.concatenate([starts, ends[:, None]], axis=1)
 
 
-def _segments(monoid: TileMonoid, states: Array, bounds: Array, empty: Array) -> Array:
-    nothing = np.array([monoid.identity], monoid.working)
-    padded = np.concatenate([states, nothing])
+def _segments(monoid: TileMonoid, states: Array, bounds: Array, empty: Array | None) -> Array:
+    padded = np.concatenate([states, monoid.nothing])  # a window may begin behind the last record
     segments = monoid.reduce(padded, bounds.ravel()).reshape(bounds.shape)[:, :-1]
-    segments[empty] = nothing
+    if empty is not None:
+        segments[empty] = monoid.nothing
     return segments
