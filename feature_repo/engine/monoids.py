@@ -135,9 +135,23 @@ WIDE, NARROW = 0, 1
 
 
 class StoredField(ABC):
-    """How a tile state is written in one layout of a record."""
+    """How a tile state is written in one layout of a record.
+
+    Attributes
+    ----------
+    stored
+        Type of the field.
+    domain
+        Type that stored states are merged in, and ``nothing`` the state of no events in it.
+    """
 
     stored: np.dtype[Any]
+    nothing: Any
+
+    @property
+    @abstractmethod
+    def domain(self) -> np.dtype[Any]:
+        """See above."""
 
     def fits(self, states: Array) -> npt.NDArray[np.bool_]:
         """Whether each state can be written so."""
@@ -148,8 +162,8 @@ class StoredField(ABC):
         """Return what is written of states; anything where they do not fit."""
 
     @abstractmethod
-    def widened(self, stored: Array) -> Array:
-        """Return states in the type they are merged in."""
+    def widened(self, merged: Array) -> Array:
+        """Return stored states, merged or not, as the states they stand for."""
 
 
 class TileMonoid(Monoid):
@@ -170,26 +184,18 @@ class TileMonoid(Monoid):
         """State of no events."""
         return 0
 
-    @cached_property
-    def nothing(self) -> Array:
-        """The identity as an array of one."""
-        return np.array([self.identity], self.working)
-
     def of_arrow(self, column: pa.Array) -> Array:
         """Return lifted states as an array of the type :meth:`reduce` takes."""
         states: Array = column.to_numpy(zero_copy_only=False)
         return states
 
     @abstractmethod
-    def reduce(self, states: Array, starts: Ints) -> Array:
+    def reduce(self, states: Array, starts: Ints, domain: np.dtype[Any] | None = None) -> Array:
         """Merge runs of states; run ``i`` is ``states[starts[i]:starts[i + 1]]``, none is empty."""
 
+    @abstractmethod
     def suffixes(self, segments: Array) -> Array:
         """Merge each state of ``[n, w]`` with those behind it in its row."""
-        merged = segments.copy()
-        for i in range(merged.shape[1] - 2, -1, -1):
-            merged[:, i] = self.reduce(np.stack([merged[:, i], merged[:, i + 1]], 1).ravel(), _pairs(len(merged)))
-        return merged
 
 
 class EntityMonoid(Monoid):
@@ -227,10 +233,6 @@ class EntityMonoid(Monoid):
         """
         counts = np.array([len(blob) for blob in blobs], np.int64) // self.record.itemsize
         return Records(np.repeat(np.arange(len(blobs)), counts), np.frombuffer(b"".join(blobs), self.record))
-
-
-def _pairs(count: int) -> Ints:
-    return np.arange(0, 2 * count, 2)
 
 
 _KEY = re.compile(r"(?P<name>\w+)\.(?P<kind>\w+)\((?P<column>.*)\)(@(?P<half_life>\d+))?", re.DOTALL)

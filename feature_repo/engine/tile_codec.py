@@ -83,6 +83,42 @@ class State:
     kept: tuple[Records, ...]
 
 
+@dataclass(frozen=True)
+class StoredTiles:
+    """Tile records of the entities whose states have one layout, as they are stored.
+
+    Attributes
+    ----------
+    entities
+        Position of each entity, ascending.
+    owner
+        Which of those each record belongs to, ascending.
+    records
+        Structured array ``tile, s0, s1, ...`` of the layout.
+    """
+
+    layout: int
+    entities: Ints
+    owner: Ints
+    records: Array
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """States of several entities as they are stored: what is read, but not merged, needs no widening.
+
+    Attributes
+    ----------
+    versions
+        Log version of each state, ``NO_VERSION`` where there is none.
+    """
+
+    entities: int
+    parts: tuple[StoredTiles, ...]
+    kept: tuple[Records, ...]
+    versions: Ints
+
+
 class TileCodec:
     """Make, merge, encode and decode the states of one view.
 
@@ -153,8 +189,8 @@ class TileCodec:
             for (which, count, *lengths), parts in zip(heads, zip(*pieces, strict=True), strict=True)
         ]
 
-    def decode(self, blobs: Sequence[bytes | None]) -> tuple[State, Ints]:
-        """Return the state of all entities, and the log version of each (``NO_VERSION`` where there is none).
+    def stored(self, blobs: Sequence[bytes | None]) -> StoredState:
+        """Return what the bytes of states hold, where there are any.
 
         Raises
         ------
@@ -165,7 +201,27 @@ class TileCodec:
         heads = self._heads(whole)
         ends = [self.header.size + head[_TILES] * self._sizes[head[_LAYOUT]] for head in heads]
         versions = np.array([head[_VERSION] for head in heads], np.int64)
-        return State(len(whole), self._tiles(whole, heads, ends), self._kept(whole, heads, ends)), versions
+        return StoredState(len(whole), self._parts(whole, heads, ends), self._kept(whole, heads, ends), versions)
+
+    def decode(self, blobs: Sequence[bytes | None]) -> tuple[State, Ints]:
+        """Return the state of all entities, ready to be merged, and the log version of each.
+
+        Raises
+        ------
+        StoreUnavailableError
+            As :meth:`stored`.
+        """
+        stored = self.stored(blobs)
+        nothing = tuple(np.zeros(0, each.working) for each in self.tiled)
+        empty = Tiles(np.zeros(0, np.int64), np.zeros(0, np.int64), nothing)
+        tiles = Tiles.joined([empty, *(self._widened(part) for part in stored.parts)])
+        if len(stored.parts) > 1:
+            tiles = tiles[np.argsort(tiles.owner, kind="stable")]
+        return State(stored.entities, tiles, stored.kept), stored.versions
+
+    def _widened(self, part: StoredTiles) -> Tiles:
+        states = tuple(each.fields[part.layout].widened(part.records[f"s{i}"]) for i, each in enumerate(self.tiled))
+        return Tiles(part.entities[part.owner], part.records["tile"].astype(np.int64), states)
 
     def _fitting(self, state: State, edges: Ints) -> Ints:
         """Return the layout of each entity: the narrow one where every field of every tile fits."""
@@ -182,22 +238,15 @@ class TileCodec:
             records[f"s{i}"] = monoid.fields[layout].narrowed(column)
         return records
 
-    def _tiles(self, blobs: Sequence[bytes], heads: Sequence[_Head], ends: Sequence[int]) -> Tiles:
+    def _parts(self, blobs: Sequence[bytes], heads: Sequence[_Head], ends: Sequence[int]) -> tuple[StoredTiles, ...]:
         parts = []
-        for layout in {head[_LAYOUT] for head in heads}:
+        for layout in sorted({head[_LAYOUT] for head in heads}):
             mine = [i for i, head in enumerate(heads) if head[_LAYOUT] == layout]
             raw = b"".join([blobs[i][self.header.size : ends[i]] for i in mine])
+            owner = np.repeat(np.arange(len(mine)), [heads[i][_TILES] for i in mine])
             records = np.frombuffer(raw, self.layouts[layout])
-            states = tuple([each.fields[layout].widened(records[f"s{i}"]) for i, each in enumerate(self.tiled)])
-            owner = np.repeat(np.array(mine), [heads[i][_TILES] for i in mine])
-            parts.append(Tiles(owner, records["tile"].astype(np.int64), states))
-        if len(parts) == 1:
-            return parts[0]
-        whole = Tiles.joined(parts) if parts else Tiles(np.zeros(0, np.int64), np.zeros(0, np.int64), self._no_states())
-        return whole[np.argsort(whole.owner, kind="stable")]
-
-    def _no_states(self) -> tuple[Array, ...]:
-        return tuple(np.zeros(0, each.working) for each in self.tiled)
+            parts.append(StoredTiles(layout, np.array(mine, np.int64), owner, records))
+        return tuple(parts)
 
     def _kept(self, blobs: Sequence[bytes], heads: Sequence[_Head], starts: Sequence[int]) -> tuple[Records, ...]:
         found = []

@@ -20,6 +20,7 @@ class _Fold(TileMonoid):
     ufunc: ClassVar[np.ufunc]
     lift: ClassVar[str]
     merge: ClassVar[str]
+    narrow_nothing: ClassVar[int] = 0
 
     def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
         return self._typed(f"{self.lift.format(x=self.input_sql(column))}")
@@ -27,8 +28,8 @@ class _Fold(TileMonoid):
     def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
         return self._typed(f"{self.merge}({state}) FILTER (WHERE {condition})")
 
-    def reduce(self, states: Array, starts: Ints) -> Array:
-        merged: Array = self.ufunc.reduceat(states, starts)
+    def reduce(self, states: Array, starts: Ints, domain: np.dtype[Any] | None = None) -> Array:
+        merged: Array = self.ufunc.reduceat(states, starts, dtype=domain)
         return merged
 
     def suffixes(self, segments: Array) -> Array:
@@ -43,8 +44,8 @@ class _Fold(TileMonoid):
 
     @cached_property
     def fields(self) -> tuple[StoredField, StoredField]:
-        narrow = Hundredths(self.identity) if self.kind == FLOAT else Whole(self.identity)
-        return Plain(self.working), narrow
+        narrow = Hundredths if self.kind == FLOAT else Whole
+        return Plain(self.working, self.identity), narrow(self.identity, self.narrow_nothing)
 
     @property
     def identity_sql(self) -> str:
@@ -86,6 +87,7 @@ class Least(_Fold):
     """Smallest value; the identity is the type's largest, which the door keeps out of the log."""
 
     name, ufunc, lift, merge = "min", np.minimum, "min({x})", "min"
+    narrow_nothing = int(np.iinfo(np.int32).max)
 
     @property
     def identity(self) -> float | int:
@@ -97,6 +99,7 @@ class Greatest(_Fold):
     """Largest value; the identity is the type's smallest, which the door keeps out of the log."""
 
     name, ufunc, lift, merge = "max", np.maximum, "max({x})", "max"
+    narrow_nothing = int(np.iinfo(np.int32).min)
 
     @property
     def identity(self) -> float | int:
@@ -121,7 +124,7 @@ class Moments(TileMonoid):
     @cached_property
     def fields(self) -> tuple[StoredField, StoredField]:
         """Three numbers, in either layout."""
-        return Plain(self.working), Plain(self.working)
+        return (Plain(self.working, self.identity),) * 2
 
     @property
     def identity(self) -> tuple[float, float, float]:
@@ -150,7 +153,7 @@ class Moments(TileMonoid):
         chosen = f"list({state}) FILTER (WHERE {condition} AND {state}.n > 0)"
         return f"coalesce(list_reduce({chosen}, lambda a, b: {pairs}), {{'n': 0.0, 'mean': 0.0, 'm2': 0.0}})"
 
-    def reduce(self, states: Array, starts: Ints) -> Array:
+    def reduce(self, states: Array, starts: Ints, domain: np.dtype[Any] | None = None) -> Array:  # noqa: ARG002
         """Merge runs about the mean of each."""
         if not len(starts):
             return np.zeros(0, self.working)
@@ -162,4 +165,12 @@ class Moments(TileMonoid):
         merged = np.empty(len(starts), self.working)
         merged["n"], merged["mean"] = n, mean
         merged["m2"] = np.add.reduceat(states["m2"] + states["n"] * apart * apart, starts)
+        return merged
+
+    def suffixes(self, segments: Array) -> Array:
+        """Merge from the newest segment back."""
+        merged = segments.copy()
+        pairs = np.arange(0, 2 * len(merged), 2)
+        for i in range(merged.shape[1] - 2, -1, -1):
+            merged[:, i] = self.reduce(np.stack([merged[:, i], merged[:, i + 1]], 1).ravel(), pairs)
         return merged

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from feature_repo.engine.kernels import Kernel, Values
-from feature_repo.engine.monoids import Array, EntityMonoid, TileMonoid
+from feature_repo.engine.monoids import Array, EntityMonoid, Ints, StoredField, TileMonoid
 from feature_repo.engine.spec import WindowedFeature
-from feature_repo.engine.tile_codec import State, TileCodec, Tiles
+from feature_repo.engine.tile_codec import StoredState, StoredTiles, TileCodec
 from feature_repo.engine.tiles import floor
 
 Place = tuple[str, int]
+
+_BEHIND = (1 << 31) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class Windows:
             ),
         )
 
-    def values(self, state: State, at: int) -> list[Values]:
+    def values(self, state: StoredState, at: int) -> list[Values]:
         """Values of the features at instant ``at`` (us), each of shape ``[entities]``.
 
         An entity without events in a window has the value of no events, whether or not it was ever seen.
@@ -75,7 +78,7 @@ class Windows:
                 )
         return [kernel.value([merged[place] for place in places], at) for kernel, places in self.features]
 
-    def _tiles(self, state: State, firsts: list[int]) -> dict[Place, Array]:
+    def _tiles(self, state: StoredState, firsts: list[int]) -> dict[Place, Array]:
         """Merged tile states of every window.
 
         Windows that all end now are suffixes of one another: each tile is merged once, into the segment between the
@@ -83,27 +86,51 @@ class Windows:
         """
         if not self.tiled:
             return {}
-        bounds = _bounds(state.tiles, state.entities, np.array(firsts, np.int64))
-        none = bounds[:, :-1] == bounds[:, 1:]
-        empty = none if none.any() else None
+        parts = [self._part(part, firsts) for part in state.parts]
         merged: dict[Place, Array] = {}
-        for i, monoid in self.tiled:
-            windows = monoid.suffixes(_segments(monoid, state.tiles.states[i], bounds, empty))
+        for column, (_, monoid) in enumerate(self.tiled):
+            windows = _scattered(state, [part[column] for part in parts], monoid.working, len(firsts))
             merged.update({(monoid.key, reach): windows[:, w] for w, reach in enumerate(self.reaches)})
         return merged
 
+    def _part(self, part: StoredTiles, firsts: list[int]) -> list[Array]:
+        bounds = _bounds(part, firsts)
+        none = bounds[:, :-1] == bounds[:, 1:]
+        empty = none if none.any() else None
+        return [
+            _windows(monoid, monoid.fields[part.layout], part.records[f"s{i}"], bounds, empty)
+            for i, monoid in self.tiled
+        ]
 
-def _bounds(tiles: Tiles, entities: int, firsts: Array) -> Array:
+
+def _bounds(part: StoredTiles, firsts: list[int]) -> Ints:
     """Where each entity's windows start among the records, and where its records end: ``[entities, windows + 1]``."""
-    place = np.arange(entities + 1, dtype=np.int64) << 32
-    starts = np.searchsorted((tiles.owner << 32) + tiles.tile, place[:-1, None] + firsts)
-    ends = np.searchsorted(tiles.owner, np.arange(1, entities + 1))
-    return np.concatenate([starts, ends[:, None]], axis=1)
+    place = np.arange(len(part.entities) + 1, dtype=np.int64) << 32
+    # Behind every tile there can be, and before every tile of the next entity.
+    wanted = np.array([*firsts, _BEHIND], np.int64)
+    found: Ints = np.searchsorted((part.owner << 32) + part.records["tile"], place[:-1, None] + wanted)
+    return found
 
 
-def _segments(monoid: TileMonoid, states: Array, bounds: Array, empty: Array | None) -> Array:
-    padded = np.concatenate([states, monoid.nothing])  # a window may begin behind the last record
-    segments = monoid.reduce(padded, bounds.ravel()).reshape(bounds.shape)[:, :-1]
+def _windows(monoid: TileMonoid, field: StoredField, states: Array, bounds: Ints, empty: Array | None) -> Array:
+    """Merge stored states into windows, ``[entities, windows]``, and only then into the type they stand for."""
+    starts = bounds.ravel()
+    starts = starts[: np.searchsorted(starts, len(states))]  # what begins behind the last record is empty
+    nothing = np.array(field.nothing, field.domain)
+    segments = np.full(bounds.size, nothing)
+    if len(starts):
+        segments[: len(starts)] = monoid.reduce(states, starts, field.domain)
+    segments = segments.reshape(bounds.shape)[:, :-1]
     if empty is not None:
-        segments[empty] = monoid.nothing
-    return segments
+        segments[empty] = nothing
+    return field.widened(monoid.suffixes(segments))
+
+
+def _scattered(state: StoredState, windows: Sequence[Array], working: Any, width: int) -> Array:
+    """Put the windows of each part's entities in their places."""
+    if len(windows) == 1:
+        return windows[0]
+    whole = np.empty((state.entities, width), working)
+    for part, found in zip(state.parts, windows, strict=True):
+        whole[part.entities] = found
+    return whole
