@@ -129,6 +129,8 @@ def dataset(task: Task, settings: Settings | None = None, *, versions: Versions 
 
     Raises
     ------
+    LogError
+        A table of the log is missing or damaged.
     TaskUnavailableError
         The log cannot support the task; the message says what is missing.
     DeclarationError

@@ -24,6 +24,7 @@ from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.offline_store import DuckDBRetrievalJob
 from feature_repo.engine.point_in_time import EVENT_TIMESTAMP, PointInTimeQuery, Request, spine_of
 from feature_repo.engine.services import ServiceViews, check_home
+from feature_repo.engine.sources import reading_from
 from feature_repo.engine.spec import is_windowed
 
 BEFORE = timedelta(microseconds=1)
@@ -49,6 +50,8 @@ def features_at(
 
     Raises
     ------
+    LogError
+        A table is missing or damaged.
     SettingsError
         ``settings`` are not of the home ``PORTRAIT_HOME`` names, whose registry and log Feast reads.
     """
@@ -60,7 +63,8 @@ def features_at(
         full_feature_names=True,
         metadata=RetrievalMetadata(features=list(views.refs), keys=[]),
     )
-    joined: pd.DataFrame = job.to_df()
+    with reading_from(*[each.view.batch_source for each in views.stored]):
+        joined: pd.DataFrame = job.to_df()
     return joined[[*spine.columns, *views.names]]
 
 

@@ -76,6 +76,8 @@ def train(
 
     Raises
     ------
+    LogError
+        A table of the log is missing or damaged.
     TaskUnavailableError
         The log cannot support the task.
     StoreUnavailableError

@@ -14,6 +14,7 @@ from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.duckdb_sql import quote
+from feature_repo.events.log import Snapshot, reading
 from training.log_views import SPAN, open_span, open_tables
 from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError
 
@@ -49,31 +50,35 @@ def label_rows(task: Task, settings: Settings, *, versions: Mapping[str, int], k
 
     Raises
     ------
+    LogError
+        A table is missing or damaged.
     TaskUnavailableError
         The log has no event of the pulse, or no row to learn from.
     DeclarationError
         The query fails, lacks a column, or gives a label that is not 0 or 1, or one known before it was asked for.
     """
     with closing(connect_duckdb(settings)) as connection:
-        open_tables(connection, settings, versions)
-        open_span(connection, task.pulse)
+        snapshots = open_tables(connection, settings, versions)
+        with reading(*snapshots):
+            open_span(connection, task.pulse)
         [(end,)] = connection.execute(f"SELECT last_at FROM {SPAN}").fetchall()
         if end is None:
             raise TaskUnavailableError(
                 f"Task '{task.name}' needs '{task.pulse}' events, and the log has none.",
                 hint="import some (`portrait events demo` for the demo's).",
             )
-        rows = _run(connection, task, key)
+        rows = _run(connection, snapshots, task, key)
     _check(task, rows)
     return Labels(rows, to_us(end))
 
 
-def _run(connection: duckdb.DuckDBPyConnection, task: Task, key: str) -> pd.DataFrame:
+def _run(connection: duckdb.DuckDBPyConnection, snapshots: tuple[Snapshot, ...], task: Task, key: str) -> pd.DataFrame:
     known = f", {AT} + INTERVAL {task.horizon.total_seconds()} SECOND AS {KNOWN_AT}" if task.horizon else ""
     late = f"WHERE {KNOWN_AT} <= (SELECT last_at FROM {SPAN})"
     query = f"SELECT * FROM (SELECT *{known} FROM ({task.label})) {late}"
     try:
-        found: pd.DataFrame = connection.sql(query).to_arrow_table().to_pandas()
+        with reading(*snapshots):  # a damaged file is no fault of the query
+            found: pd.DataFrame = connection.sql(query).to_arrow_table().to_pandas()
     except duckdb.Error as error:
         raise DeclarationError(
             f"The label query of task '{task.name}' fails: {error}",

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from feature_repo.core.settings import Settings
-from feature_repo.events.log import LOG_VERSION, Snapshot, read_snapshot
+from feature_repo.events.log import LOG_VERSION, Snapshot, read_snapshot, reading
 from feature_repo.events.schema import TABLES, table_path
 
 Versions = dict[str, int]
@@ -37,14 +37,28 @@ def head_versions(settings: Settings, tables: Iterable[str]) -> Versions:
     return {name: _head(settings.log_root, name).version for name in sorted(tables)}
 
 
-def open_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, versions: Mapping[str, int]) -> None:
+def open_tables(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, versions: Mapping[str, int]
+) -> tuple[Snapshot, ...]:
     """Make each table a view of the connection, under its own name: its rows up to the given version.
 
     A row that was erased since is not there, whatever the version says.
+
+    Returns
+    -------
+    tuple[Snapshot, ...]
+        What the views read: enclose every query on them in :func:`feature_repo.events.log.reading`.
+
+    Raises
+    ------
+    LogError
+        A table is missing or damaged.
     """
-    for name, version in versions.items():
-        relation = _head(settings.log_root, name).sql()
-        connection.execute(f'CREATE VIEW "{name}" AS FROM {relation} WHERE {LOG_VERSION} <= {int(version)}')
+    snapshots = tuple(_head(settings.log_root, name) for name in versions)
+    for snapshot, (name, version) in zip(snapshots, versions.items(), strict=True):
+        with reading(snapshot):  # DuckDB opens a file to know the view's columns
+            connection.execute(f'CREATE VIEW "{name}" AS FROM {snapshot.sql()} WHERE {LOG_VERSION} <= {int(version)}')
+    return snapshots
 
 
 def open_span(connection: duckdb.DuckDBPyConnection, table: str) -> None:

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 from feast import FeatureView
 
-from feature_repo.engine.builder import EVERYTHING, Materialized, refuse_backwards
+from feature_repo.engine.builder import EVERYTHING, Action, Materialized, refuse_backwards, refuse_emptied
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.engine.entity_keys import entity_key_array, entity_keys, entity_of, entity_pattern
 from feature_repo.engine.folds import Progress
@@ -54,20 +54,49 @@ class RowMaterializer:
 
         All of them, whatever Redis holds, if ``full``, if the table was recreated, or if the view declares other
         features or another ttl than those written; rows of entities that the table no longer has are removed then.
+
+        Raises
+        ------
+        LogError
+            The table has lost commits, or is another than Redis was fed from and has no rows; ``full`` writes anyway.
         """
-        head = _head(view)
-        held = self._positions.held(view)
-        if not full and held == head:
-            return Materialized(view.name, "at head", head.version, 0)
-        anew = full or held is None or held.table_id != head.table_id
-        if held is not None and not anew:
-            refuse_backwards(held, head, view.batch_source.path)
+        action, held, head = self._planned(view, full=full)
+        if action is Action.NOTHING:
+            return Materialized(view.name, action.done, head.version, 0)
+        anew = action is Action.BUILD
         queries = RowQueries(view, EVERYTHING if held is None or anew else held.version, head.version)
         written = self._write(queries, progress, anew=anew)
         if anew:
             self._remove_others(queries)
         self._positions.record_rows(view, head)
-        return Materialized(view.name, "built" if anew else "applied", head.version, written)
+        return Materialized(view.name, action.done, head.version, written)
+
+    def plan(self, view: FeatureView, *, full: bool = False) -> Materialized:
+        """Say what :meth:`bring_to_head` would do, and to how many entities; write nothing.
+
+        Raises
+        ------
+        LogError
+            As :meth:`bring_to_head`.
+        """
+        action, held, head = self._planned(view, full=full)
+        if action is Action.NOTHING:
+            return Materialized(view.name, action.planned, head.version, 0)
+        above = EVERYTHING if held is None or action is Action.BUILD else held.version
+        [(entities,)] = self._connection.execute(RowQueries(view, above, head.version).count()).fetchall()
+        return Materialized(view.name, action.planned, head.version, entities)
+
+    def _planned(self, view: FeatureView, *, full: bool) -> tuple[Action, Position | None, Position]:
+        head = _head(view)
+        held = self._positions.held(view)
+        if not full and held == head:
+            return Action.NOTHING, held, head
+        if full or held is None or held.table_id != head.table_id:
+            if not full and is_delta(view.batch_source):
+                refuse_emptied(self._connection, view.name, held, snapshot_of(view.batch_source))
+            return Action.BUILD, held, head
+        refuse_backwards(held, head, view.batch_source.path)
+        return Action.APPLY, held, head
 
     def _write(self, queries: RowQueries, progress: Progress, *, anew: bool) -> int:
         encoder, done = RowEncoder.of(queries.view), 0

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
@@ -114,13 +115,10 @@ def reading(*snapshots: Snapshot) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, OSError) as error:  # an Arrow reader of DuckDB raises OSError
-        concerned = [snapshot for snapshot in snapshots if _concerns(error, snapshot)]
+        concerned = {snapshot.path: snapshot for snapshot in snapshots if _concerns(error, snapshot)}
         if not concerned:
             raise
-        names = " or ".join(f"'{Path(snapshot.path).name}'" for snapshot in concerned)
-        raise LogError(
-            f"Table {names} of the event log cannot be read: {_first_line(error)}", hint=_restore(concerned[0].path)
-        ) from None
+        raise _damaged(error, list(concerned.values())) from None
 
 
 class LogTable:
@@ -251,6 +249,26 @@ def _first_line(error: Exception) -> str:
 
 def _restore(path: str | Path) -> str:
     return f"restore {path} from a backup, or move it away and import its events again."
+
+
+def _damaged(error: Exception, concerned: list[Snapshot]) -> LogError:
+    # An error that names no file may be about any of them: the file is looked for, as what to do depends on it.
+    found = concerned if len(concerned) == 1 else (list(filter(_unreadable, concerned)) or concerned)
+    names = " or ".join(f"'{Path(snapshot.path).name}'" for snapshot in found)
+    places = " or ".join(snapshot.path for snapshot in found)
+    return LogError(f"Table {names} of the event log cannot be read: {_first_line(error)}", hint=_restore(places))
+
+
+def _unreadable(snapshot: Snapshot) -> bool:
+    try:
+        for file in snapshot.files:
+            if "://" not in file:
+                with pq.ParquetFile(file) as opened:
+                    for _ in opened.iter_batches():
+                        pass
+    except (pa.ArrowException, OSError):
+        return True
+    return False
 
 
 def _concerns(error: Exception, snapshot: Snapshot) -> bool:

@@ -27,6 +27,7 @@ Views = Annotated[list[str] | None, typer.Option("--views", help="Only this view
 Full = Annotated[
     bool, typer.Option("--full", help="Build anew; readers keep the old state until the new one is whole.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
 Users = Annotated[int, typer.Option("--users", min=1, help="How many shoppers to sample.")]
 
 services = command_group()
@@ -104,9 +105,12 @@ def events_stats(*, as_json: Json = False) -> object:
     """Say what the log holds: rows, shoppers, time span, version, and what was refused."""
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.events.stats import log_stats  # noqa: PLC0415
+    from feature_repo.jobs.log_tables import missing_tables  # noqa: PLC0415
 
-    report = {"tables": log_stats(load_settings())}
-    emit(report, as_json, lambda found: _render_stats(found["tables"]))
+    settings = load_settings()
+    tables, missing = log_stats(settings), missing_tables(settings)
+    report = {"tables": tables, "missing": missing}
+    emit(report, as_json, lambda _: _render_stats(tables, missing))
     return report
 
 
@@ -149,14 +153,16 @@ jobs = command_group("jobs", "What operators run.")
 @jobs.command(
     "materialize", epilog=example("portrait jobs materialize", "portrait jobs materialize --views user_payments")
 )
-def jobs_materialize(*, views: Views = None, full: Full = False, as_json: Json = False) -> object:
+def jobs_materialize(
+    *, views: Views = None, full: Full = False, dry_run: DryRun = False, as_json: Json = False
+) -> object:
     """Bring Redis to the head of the event log; a second run finds nothing to do."""
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.jobs.materialize import materialize  # noqa: PLC0415
 
     with progress("Materializing") as step:
-        report = materialize(load_settings(), SystemClock(), views=views, full=full, progress=step)
+        report = materialize(load_settings(), SystemClock(), views=views, full=full, dry_run=dry_run, progress=step)
     emit(report, as_json, _render_materialize)
     return report
 
@@ -189,7 +195,7 @@ def _render_load(report: LoadReport) -> None:
     table(["cleaning rule", "rows"], [(rule, f"{rows:,}") for rule, rows in report.rules.items()])
 
 
-def _render_stats(tables: list[TableStats]) -> None:
+def _render_stats(tables: Sequence[TableStats], missing: Sequence[str]) -> None:
     if not tables:
         sys.stdout.write("The event log is empty. Load some events: portrait events demo\n")
         return
@@ -209,11 +215,17 @@ def _render_stats(tables: list[TableStats]) -> None:
             for each in tables
         ],
     )
+    for name in missing:
+        sys.stdout.write(
+            f"\nMISSING: table '{name}', which a feature view reads. Restore it from a backup, or import its events.\n"
+        )
 
 
 def _render_apply(report: ApplyReport) -> None:
     for change in report.changes:
         sys.stdout.write(f"{change.change:<8}{change.kind:<24}{change.name}\n")
+    for name in report.tables:
+        sys.stdout.write(f"{'create':<8}{'log table':<24}{name}, empty\n")
     sys.stdout.write(f"{len(report.changes)} changes, {report.objects} objects declared\n")
 
 
@@ -239,7 +251,7 @@ def _render_description(found: Description) -> None:
 
 def _render_materialize(report: MaterializeReport) -> None:
     table(
-        ["view", "did", "log version", "entities"],
+        ["view", "action", "log version", "entities"],
         [(each.view, each.action, each.version, f"{each.entities:,}") for each in report.views],
     )
     sys.stdout.write(f"\n{report.seconds:.1f} s\n")

@@ -19,10 +19,11 @@ from feast.repo_contents import RepoContents
 
 from feature_repo.core.clock import from_us
 from feature_repo.core.errors import DeclarationError, PortraitError, did_you_mean
-from feature_repo.core.settings import PACKAGE_ROOT
+from feature_repo.core.settings import PACKAGE_ROOT, load_settings
 from feature_repo.engine.contract import service_contract
 from feature_repo.engine.feature_store import open_store, quiet_feast
 from feature_repo.engine.spec import WindowedView, is_windowed, windowed_view_of
+from feature_repo.jobs.log_tables import present_tables
 
 DECLARATIONS = PACKAGE_ROOT / "definitions"
 
@@ -38,10 +39,21 @@ class Change:
 
 @dataclass(frozen=True)
 class ApplyReport:
-    """Changes of one apply, and how many objects the registry holds now."""
+    """What one apply did.
+
+    Attributes
+    ----------
+    changes
+        Of the registry.
+    objects
+        How many the registry holds now.
+    tables
+        Tables of the event log that were missing and are there now, empty.
+    """
 
     changes: tuple[Change, ...]
     objects: int
+    tables: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -101,11 +113,13 @@ def apply() -> ApplyReport:
         contents = _contents(
             deepcopy([getattr(feature_definitions, name) for name in feature_definitions.__all__]), store.project
         )
+        before = present_tables(load_settings())
         for source in contents.data_sources:
             store._get_provider().offline_store.validate_data_source(store.config, source)  # noqa: SLF001
         difference, infra, new_infra = store.plan(contents)
         store._apply_diffs(difference, infra, new_infra)  # noqa: SLF001 - what Feast's own CLI calls
-    return ApplyReport(_changes(difference), len(difference.feast_object_diffs))
+        created = tuple(name for name in present_tables(load_settings()) if name not in before)
+    return ApplyReport(_changes(difference), len(difference.feast_object_diffs), created)
 
 
 @contextmanager

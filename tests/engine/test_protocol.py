@@ -172,3 +172,22 @@ def test_a_table_that_lost_commits_is_refused_rather_than_folded(
 def test_a_layout_survives_its_text(spec: WindowedView) -> None:
     layout = Layout.of(spec, 3)
     assert Layout.load(layout.dump()) == layout
+
+
+def test_a_plan_says_what_a_run_would_do_and_writes_nothing(
+    redis: Any, connection: Any, history: LogTable, spec: WindowedView
+) -> None:
+    keeper = builder(connection, redis)
+    plans = [keeper.plan(spec)]
+    assert redis.dbsize() == 0
+    keeper.bring_to_head(spec)
+    plans.append(keeper.plan(spec))
+    commit(history, 1, [EVENT, Event("u1", "a", BASE, 0, 3, 1.5)])
+    plans += [keeper.plan(spec), keeper.plan(spec, full=True)]
+    assert [(plan.action, plan.entities) for plan in plans] == [
+        ("build", 1),
+        ("at head", 0),
+        ("apply", 2),
+        ("build", 2),
+    ]
+    assert counted(redis, spec) == 1

@@ -250,6 +250,39 @@ def test_only_the_damaged_table_is_named(tmp_path: Path, table: LogTable) -> Non
             connection.sql(query).fetchall()
 
 
+def test_a_table_that_many_views_read_is_named_once(table: LogTable) -> None:
+    table.commit(rows("a"))
+    snapshots = [read_snapshot(table.path) for _ in range(3)]
+    next(table.path.glob("*.parquet")).unlink()
+    with (
+        duckdb.connect(config={"threads": 1}) as connection,
+        pytest.raises(LogError, match="Table 'follow' of") as caught,
+        reading(*snapshots),
+    ):
+        connection.sql(f"FROM {snapshots[0].sql()}").fetchall()
+    assert caught.value.what.count("'follow'") == caught.value.hint.count(str(table.path)) == 1
+
+
+def test_of_several_tables_the_one_with_the_damaged_page_is_named(tmp_path: Path, table: LogTable) -> None:
+    other = log_table(tmp_path, "login")
+    other.ensure()
+    logins = complete(rows("a"), "login")
+    for opened, batch in ((table, rows("a")), (other, logins)):
+        opened.commit(batch)
+    file = next(table.path.glob("*.parquet"))
+    whole = file.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    file.write_bytes(whole[:4] + bytes(footer - 4) + whole[footer:])
+    left, right = read_snapshot(table.path), read_snapshot(other.path)
+    with (
+        duckdb.connect(config={"threads": 1}) as connection,
+        pytest.raises(LogError, match="Table 'follow' of") as caught,
+        reading(right, left),
+    ):
+        connection.sql(f"SELECT a.event_id FROM {left.sql()} a JOIN {right.sql()} b USING (event_id)").fetchall()
+    assert caught.value.hint.startswith(f"restore {table.path} from")
+
+
 def test_an_error_of_the_query_is_left_as_it_is(table: LogTable) -> None:
     table.commit(rows("a"))
     snapshot = read_snapshot(table.path)
