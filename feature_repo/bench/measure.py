@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -44,12 +45,21 @@ def spent(work: Callable[[], object]) -> Spent:
 
 
 def rates(rows: int, taken: Sequence[Spent]) -> dict[str, Any]:
-    """Rows per second of the least disturbed round, and what every round took."""
+    """Rows per second of the median round, and what every round took."""
     return {
-        "rows_per_s": rows / min(each.wall for each in taken),
-        "rows_per_cpu_s": rows / min(each.cpu for each in taken),
+        "rows_per_s": rows / median(each.wall for each in taken),
+        "rows_per_cpu_s": rows / median(each.cpu for each in taken),
         "seconds": [each.wall for each in taken],
     }
+
+
+def times_faster(ours: Sequence[Spent], peer: Sequence[Spent]) -> float:
+    """Median over the rounds of the peer's time by ours: the two of one round had the same neighbours.
+
+    >>> times_faster([Spent(1.0, 1.0), Spent(9.0, 1.0)], [Spent(2.0, 2.0), Spent(18.0, 2.0)])
+    2.0
+    """
+    return median(theirs.wall / mine.wall for mine, theirs in zip(ours, peer, strict=True))
 
 
 def in_turns(
