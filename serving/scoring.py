@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from feature_repo.core.clock import SECOND, Clock
 from feature_repo.core.errors import ModelUnavailableError, StoreUnavailableError
 from feature_repo.core.mlflow_client import champion_of, open_mlflow, quiet_mlflow, unavailable
+from feature_repo.core.mlflow_home import settle
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import mask_password
 from serving.models import Model
@@ -108,6 +109,7 @@ class ModelRegistry:
         if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
             yield None
             return
+        settle(self._settings)
         try:
             with quiet_mlflow():
                 yield open_mlflow(uri, timeout_s=self._timeout_s)

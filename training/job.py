@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from feature_repo.core.settings import Settings, load_settings
+from feature_repo.core.locks import locked
+from feature_repo.core.settings import Settings, ensure_home, load_settings
 from training.datasets import dataset
 from training.evaluate import Evaluation
 from training.registry import Registered, attach_report, read_report, register, up_to_date
@@ -65,6 +66,8 @@ def train(
 ) -> TrainReport:
     """Train a task on the log as it is, and register the model; it becomes champion if every gate holds.
 
+    Trainings of one task in one home take turns: the second of two at once reads the log when the first is done.
+
     Parameters
     ----------
     settings
@@ -84,6 +87,12 @@ def train(
         MLflow does not answer.
     """
     settings, step, started = settings or load_settings(), progress or _silent, time.monotonic()
+    step("waiting for another training of the task", 0.0)
+    with locked(ensure_home(settings) / "run" / f"train-{task.name}.lock"):
+        return _train(task, settings, step, started, if_changed=if_changed)
+
+
+def _train(task: Task, settings: Settings, step: Step, started: float, *, if_changed: bool) -> TrainReport:
     step("reading the log", 0.0)
     data = dataset(task, settings)
     if if_changed and (champion := up_to_date(task, data, settings)):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from feature_repo.core.mlflow_client import open_mlflow, quiet_mlflow, unavailable
+from feature_repo.core.mlflow_home import artifact_root, mlflow_lock, settle
 from feature_repo.core.settings import Settings, ensure_home
 
 
@@ -21,22 +20,15 @@ def tracking(settings: Settings) -> Iterator[Any]:
     Raises
     ------
     StoreUnavailableError
-        The server does not answer, or the database cannot be opened.
+        The server does not answer, or the database cannot be opened or brought to where the home is.
     """
-    _mlflow_home(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
+    (ensure_home(settings) / "mlflow").mkdir(mode=0o700, parents=True, exist_ok=True)
     with quiet_mlflow(), _pointed_at(settings.tracking_uri):
-        with _alone(settings):
+        settle(settings)
+        with mlflow_lock(settings):  # two processes that create the database at once damage it
             client = open_mlflow(settings.tracking_uri)
             _ask(client, settings.tracking_uri)
         yield client
-
-
-@contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Hold the home's MLflow database while it is opened: two processes that create it at once damage it."""
-    with (_mlflow_home(settings) / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _ask(client: Any, uri: str) -> None:
@@ -64,9 +56,5 @@ def experiment_id(client: Any, settings: Settings, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    location = None if settings.mlflow_tracking_uri else (_mlflow_home(settings) / "artifacts" / name).as_uri()
+    location = None if settings.mlflow_tracking_uri else (artifact_root(settings) / name).as_uri()
     return str(client.create_experiment(name, artifact_location=location))
-
-
-def _mlflow_home(settings: Settings) -> Path:
-    return ensure_home(settings) / "mlflow"

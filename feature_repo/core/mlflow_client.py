@@ -12,6 +12,7 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from feature_repo.core.errors import StoreUnavailableError
 from feature_repo.core.stores import mask_password
 
 CHAMPION = "champion"
+SQLITE = "sqlite:///"
 
 # MLflow says "invalid parameter" for an alias that is not set and for a name no model can have.
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
@@ -123,8 +125,15 @@ def unavailable(uri: str, error: Exception) -> StoreUnavailableError:
     said = (str(error).splitlines() or [type(error).__name__])[0]
     return StoreUnavailableError(
         f"MLflow at {mask_password(uri)} cannot be read: {mask_password(said)}",
-        hint="start the server MLFLOW_TRACKING_URI names, or unset it to use the database below the home.",
+        hint=_what_to_do(uri),
     )
+
+
+def _what_to_do(uri: str) -> str:
+    if uri.startswith(SQLITE):
+        folder = Path(uri.removeprefix(SQLITE)).parent
+        return f"restore {folder} from a backup, or move it away and train anew (`portrait train --all`)."
+    return "start the server MLFLOW_TRACKING_URI names, or unset it to use the database below the home."
 
 
 def _probe(uri: str, timeout_s: float) -> None:
