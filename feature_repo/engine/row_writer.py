@@ -20,9 +20,9 @@ from feature_repo.engine.row_sql import RowQueries
 from feature_repo.engine.sources import is_delta, located, snapshot_of
 
 ROWS_PER_BATCH = 2_048
-KEYS_PER_PAGE = 100_000
+KEYS_PER_PAGE = 50_000
 # Entities are written in parts, so that memory does not grow with their number; each part reads the table once.
-ROWS_PER_PART = 250_000
+ROWS_PER_PART = 100_000
 MAX_PARTS = 16
 
 _PYTHON_TYPES = {
@@ -51,22 +51,31 @@ class RowMaterializer:
     ) -> Materialized:
         """Write the latest row of every entity that has rows the last run did not see.
 
-        All of them, whatever Redis holds, if ``full``, if the table was recreated, or if the view declares other
-        features or another ttl than those written; rows of entities that the table no longer has are removed then.
+        All entities, if none were seen by the view's present features and ttl. Rows that were pushed meanwhile, later
+        than the table's, stay; unless ``full``, or the table was recreated: then what Redis holds is replaced, and
+        removed where the table has nothing.
         """
         head = _head(view)
         held = self._positions.held(view)
         if not full and held == head:
             return Materialized(view.name, "at head", head.version, 0)
-        anew = full or held is None or held.table_id != head.table_id
-        if held is not None and not anew:
+        anew = full or any(each.table_id != head.table_id for each in ([held] if held else self._earlier(view)))
+        above = EVERYTHING
+        if held and not anew:
             refuse_backwards(held, head, view.batch_source.path)
-        queries = RowQueries(view, EVERYTHING if held is None or anew else held.version, head.version)
+            above = held.version
+        queries = RowQueries(view, above, head.version)
         written = self._write(queries, progress, anew=anew)
         if anew:
             self._remove_others(queries)
         self._positions.record_rows(view, head)
-        return Materialized(view.name, "built" if anew else "applied", head.version, written)
+        return Materialized(view.name, "built" if above == EVERYTHING else "applied", head.version, written)
+
+    def _earlier(self, view: FeatureView) -> list[Position]:
+        """How far the rows of earlier definitions were written."""
+        fields = [field.decode().split(":") for field in self._positions.retired(view.name)]
+        found = [self._positions.position(name, digest, int(generation)) for _, name, digest, generation in fields]
+        return [position for position in found if position]
 
     def _write(self, queries: RowQueries, progress: Progress, *, anew: bool) -> int:
         encoder, done = RowEncoder.of(queries.view), 0
