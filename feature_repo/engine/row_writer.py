@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from feature_repo.engine.row_sql import RowQueries
 from feature_repo.engine.sources import is_delta, located, snapshot_of
 
 ROWS_PER_BATCH = 2_048
-KEYS_PER_PAGE = 100_000
+KEYS_PER_PAGE = 50_000
 # Entities are written in parts, so that memory does not grow with their number; each part reads the table once.
-ROWS_PER_PART = 250_000
+ROWS_PER_PART = 100_000
 MAX_PARTS = 16
 
 _PYTHON_TYPES = {
@@ -32,6 +33,16 @@ _PYTHON_TYPES = {
     pa.int32(): (int, pa.int64()),
     pa.int64(): (int, pa.int64()),
 }
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a run does: which rows it writes, and whether it replaces (``anew``) what Redis holds of others."""
+
+    action: Action
+    head: Position
+    queries: RowQueries
+    anew: bool = False
 
 
 class RowMaterializer:
@@ -52,24 +63,23 @@ class RowMaterializer:
     ) -> Materialized:
         """Write the latest row of every entity that has rows the last run did not see.
 
-        All of them, whatever Redis holds, if ``full``, if the table was recreated, or if the view declares other
-        features or another ttl than those written; rows of entities that the table no longer has are removed then.
+        All entities, if none were seen by the view's present features and ttl. Rows that were pushed meanwhile, later
+        than the table's, stay; unless ``full``, or the table was recreated: then what Redis holds is replaced, and
+        removed where the table has nothing.
 
         Raises
         ------
         LogError
             The table has lost commits, or is another than Redis was fed from and has no rows; ``full`` writes anyway.
         """
-        action, held, head = self._planned(view, full=full)
-        if action is Action.NOTHING:
-            return Materialized(view.name, action.done, head.version, 0)
-        anew = action is Action.BUILD
-        queries = RowQueries(view, EVERYTHING if held is None or anew else held.version, head.version)
-        written = self._write(queries, progress, anew=anew)
-        if anew:
-            self._remove_others(queries)
-        self._positions.record_rows(view, head)
-        return Materialized(view.name, action.done, head.version, written)
+        plan = self._planned(view, full=full)
+        if plan.action is Action.NOTHING:
+            return Materialized(view.name, plan.action.done, plan.head.version, 0)
+        written = self._write(plan.queries, progress, anew=plan.anew)
+        if plan.anew:
+            self._remove_others(plan.queries)
+        self._positions.record_rows(view, plan.head)
+        return Materialized(view.name, plan.action.done, plan.head.version, written)
 
     def plan(self, view: FeatureView, *, full: bool = False) -> Materialized:
         """Say what :meth:`bring_to_head` would do, and to how many entities; write nothing.
@@ -79,24 +89,31 @@ class RowMaterializer:
         LogError
             As :meth:`bring_to_head`.
         """
-        action, held, head = self._planned(view, full=full)
-        if action is Action.NOTHING:
-            return Materialized(view.name, action.planned, head.version, 0)
-        above = EVERYTHING if held is None or action is Action.BUILD else held.version
-        [(entities,)] = self._connection.execute(RowQueries(view, above, head.version).count()).fetchall()
-        return Materialized(view.name, action.planned, head.version, entities)
+        plan = self._planned(view, full=full)
+        query = f"SELECT count(*) FROM ({plan.queries.latest()})"
+        entities = 0 if plan.action is Action.NOTHING else self._connection.execute(query).fetchall()[0][0]
+        return Materialized(view.name, plan.action.planned, plan.head.version, entities)
 
-    def _planned(self, view: FeatureView, *, full: bool) -> tuple[Action, Position | None, Position]:
+    def _planned(self, view: FeatureView, *, full: bool) -> _Plan:
         head = _head(view)
         held = self._positions.held(view)
         if not full and held == head:
-            return Action.NOTHING, held, head
-        if full or held is None or held.table_id != head.table_id:
-            if not full and is_delta(view.batch_source):
-                refuse_emptied(self._connection, view.name, held, snapshot_of(view.batch_source))
-            return Action.BUILD, held, head
+            return _Plan(Action.NOTHING, head, RowQueries(view, head.version, head.version))
+        seen = [held] if held else self._earlier(view)
+        if not full and is_delta(view.batch_source):
+            for position in seen:
+                refuse_emptied(self._connection, view.name, position, snapshot_of(view.batch_source))
+        anew = full or any(position.table_id != head.table_id for position in seen)
+        if held is None or anew:
+            return _Plan(Action.BUILD, head, RowQueries(view, EVERYTHING, head.version), anew)
         refuse_backwards(held, head, view.batch_source.path)
-        return Action.APPLY, held, head
+        return _Plan(Action.APPLY, head, RowQueries(view, held.version, head.version))
+
+    def _earlier(self, view: FeatureView) -> list[Position]:
+        """How far the rows of earlier definitions were written."""
+        fields = [field.decode().split(":") for field in self._positions.retired(view.name)]
+        found = [self._positions.position(name, digest, int(generation)) for _, name, digest, generation in fields]
+        return [position for position in found if position]
 
     def _write(self, queries: RowQueries, progress: Progress, *, anew: bool) -> int:
         encoder, done = RowEncoder.of(queries.view), 0

@@ -29,6 +29,8 @@ from feature_repo.engine import row_writer
 from feature_repo.engine.builder import Materialized
 from feature_repo.engine.entity_keys import entity_key_array, entity_keys, entity_of, entity_pattern
 from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_of
+from feature_repo.engine.redis_writer import RedisWriter
+from feature_repo.engine.row_encoder import PushedRow, RowEncoder
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.events.log import LogTable
 
@@ -246,6 +248,36 @@ def test_a_recreated_table_replaces_later_rows_and_removes_entities_it_lacks(tmp
     assert facts.materialize() == "built"
     (at, first), (_, second) = facts.stock_read("u1", "u2")
     assert (at, first["name"].string_val) == (from_us(4_000_000), "right")
+    assert second["name"].WhichOneof("val") is None
+
+
+def test_rows_pushed_before_the_first_run_stay_where_they_are_later(facts: Facts) -> None:
+    pushed = [("u1", 5), ("u2", 1), ("u3", 1)]
+    encoder, writer = RowEncoder.of(facts.view), RedisWriter(facts.client)
+    keys = entity_keys("rows", ["user_id"], [pa.array([key for key, _ in pushed])])
+    rows = [
+        PushedRow(key, {"name": Value(string_val="pushed")}, from_us(at * 1_000_000))
+        for key, (_, at) in zip(keys, pushed, strict=True)
+    ]
+    for names, batch in encoder.pushed(rows):
+        list(writer.rows(names, [batch]))
+    facts.commit(row(2_000_000, "log", key="u1"), row(2_000_000, "log", key="u2"))
+    assert facts.materialize() == "built"
+    names = [found["name"].string_val for _, found in facts.stock_read("u1", "u2", "u3")]
+    assert names == ["pushed", "log", "pushed"]
+
+
+def test_a_table_recreated_while_the_view_was_redeclared_replaces_all_the_same(facts: Facts) -> None:
+    whole = facts.view.features
+    facts.view.features = [feature for feature in whole if feature.name == "name"]
+    facts.commit(row(5_000_000, "wrong"), row(5_000_000, "gone", key="u2"))
+    facts.materialize()
+    facts.view.features = whole
+    facts.recreate()
+    facts.commit(row(4_000_000, "right"))
+    facts.materialize()
+    (_, first), (_, second) = facts.stock_read("u1", "u2")
+    assert first["name"].string_val == "right"
     assert second["name"].WhichOneof("val") is None
 
 
