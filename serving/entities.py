@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from feature_repo.core.errors import DataError
-from feature_repo.privacy.pseudonyms import is_pseudonym
+from feature_repo.privacy.pseudonyms import are_pseudonyms
 
 USER = "user_id"
 
@@ -38,7 +38,7 @@ def entity_columns(asked: Any, columns: Sequence[str], pseudonym: Callable[[str]
     {'user_id': ['A']}
     """
     given = _given(asked, columns)
-    found = {name: list(map(str, given[name])) for name in columns if name == USER and _pseudonyms(given[name])}
+    found = {name: list(given[name]) for name in columns if name == USER and _pseudonyms(given[name])}
     for name in columns:
         if name not in found:
             ids = [_id(value, row, name) for row, value in enumerate(given[name])]
@@ -46,9 +46,9 @@ def entity_columns(asked: Any, columns: Sequence[str], pseudonym: Callable[[str]
     return {name: found[name] for name in columns}
 
 
-def _pseudonyms(ids: Iterable[Any]) -> bool:
+def _pseudonyms(ids: Any) -> bool:
     """Whether all are pseudonyms already, as those that applications hold mostly are."""
-    return all(type(value) is str and is_pseudonym(value) for value in ids)
+    return isinstance(ids, list) and set(map(type, ids)) == {str} and are_pseudonyms(ids)
 
 
 def _given(asked: Any, columns: Sequence[str]) -> Mapping[str, Iterable[Any]]:

@@ -96,9 +96,10 @@ class EntityPart:
         """
         columns = [self._typed(name, entities[name], kind) for name, kind in zip(self.columns, self.kinds, strict=True)]
         keys = keys_of_values(project, self.join_keys, columns, self.kinds)
+        if len(set(keys)) == len(keys):
+            return EntityRows(keys, None)
         place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-        positions = None if len(place) == len(keys) else np.array([place[key] for key in keys], np.int64)
-        return EntityRows(list(place), positions)
+        return EntityRows(list(place), np.array([place[key] for key in keys], np.int64))
 
     def _typed(self, name: str, ids: Sequence[str], kind: int) -> Sequence[str | int]:
         if kind == ValueType.STRING:

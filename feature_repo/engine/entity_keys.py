@@ -73,7 +73,7 @@ def keys_of_values(
     prefix, suffix = _prefix(tuple(join_keys)), project.encode()
     parts = [_encoded(column, kind) for column, kind in zip(columns, kinds, strict=True)]
     if len(parts) == 1:
-        return [b"%b%b%b" % (prefix, part, suffix) for part in parts[0]]
+        return [prefix + part + suffix for part in parts[0]]
     return [b"".join((prefix, *row, suffix)) for row in zip(*parts, strict=True)]
 
 
@@ -130,7 +130,8 @@ def _encoded(column: Sequence[Any], kind: int) -> list[bytes]:
         head = _PAIR.pack(kind, number.size)
         return [head + number.pack(value) for value in column]
     raw = [value.encode() for value in column] if kind == _STRING else column
-    return [_PAIR.pack(kind, len(each)) + each for each in raw]
+    heads = {length: _PAIR.pack(kind, length) for length in set(map(len, raw))}
+    return [heads[len(each)] + each for each in raw]
 
 
 def _values(name: str, column: pa.Array | pa.ChunkedArray) -> Column:

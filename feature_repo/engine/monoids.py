@@ -189,13 +189,18 @@ class TileMonoid(Monoid):
         states: Array = column.to_numpy(zero_copy_only=False)
         return states
 
+    @property
     @abstractmethod
-    def reduce(self, states: Array, starts: Ints, domain: np.dtype[Any] | None = None) -> Array:
-        """Merge runs of states; run ``i`` is ``states[starts[i]:starts[i + 1]]``, none is empty."""
+    def merges_as(self) -> Any:
+        """What monoids have in common whose states of one type can be merged at once."""
+
+    @abstractmethod
+    def reduce(self, states: Array, starts: Ints) -> Array:
+        """Merge runs of states along the first axis; run ``i`` begins at ``starts[i]``, none is empty."""
 
     @abstractmethod
     def suffixes(self, segments: Array) -> Array:
-        """Merge each state of ``[n, w]`` with those behind it in its row."""
+        """Merge each state of ``[n, w, ...]`` with those behind it along the second axis."""
 
 
 class EntityMonoid(Monoid):

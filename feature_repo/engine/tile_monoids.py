@@ -28,8 +28,12 @@ class _Fold(TileMonoid):
     def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
         return self._typed(f"{self.merge}({state}) FILTER (WHERE {condition})")
 
-    def reduce(self, states: Array, starts: Ints, domain: np.dtype[Any] | None = None) -> Array:
-        merged: Array = self.ufunc.reduceat(states, starts, dtype=domain)
+    @property
+    def merges_as(self) -> Any:
+        return self.ufunc
+
+    def reduce(self, states: Array, starts: Ints) -> Array:
+        merged: Array = self.ufunc.reduceat(states, starts, axis=0)
         return merged
 
     def suffixes(self, segments: Array) -> Array:
@@ -153,18 +157,23 @@ class Moments(TileMonoid):
         chosen = f"list({state}) FILTER (WHERE {condition} AND {state}.n > 0)"
         return f"coalesce(list_reduce({chosen}, lambda a, b: {pairs}), {{'n': 0.0, 'mean': 0.0, 'm2': 0.0}})"
 
-    def reduce(self, states: Array, starts: Ints, domain: np.dtype[Any] | None = None) -> Array:  # noqa: ARG002
+    @property
+    def merges_as(self) -> Any:
+        """Like other moments."""
+        return Moments
+
+    def reduce(self, states: Array, starts: Ints) -> Array:
         """Merge runs about the mean of each."""
         if not len(starts):
-            return np.zeros(0, self.working)
+            return states[:0]
         states, starts = states[starts[0] :], starts - starts[0]
-        n = np.add.reduceat(states["n"], starts)
-        mean = np.add.reduceat(states["n"] * states["mean"], starts) / np.maximum(n, 1.0)
+        n = np.add.reduceat(states["n"], starts, axis=0)
+        mean = np.add.reduceat(states["n"] * states["mean"], starts, axis=0) / np.maximum(n, 1.0)
         lengths = np.diff(np.append(starts, len(states)))
-        apart = states["mean"] - np.repeat(mean, lengths)
-        merged = np.empty(len(starts), self.working)
+        apart = states["mean"] - np.repeat(mean, lengths, axis=0)
+        merged = np.empty(n.shape, self.working)
         merged["n"], merged["mean"] = n, mean
-        merged["m2"] = np.add.reduceat(states["m2"] + states["n"] * apart * apart, starts)
+        merged["m2"] = np.add.reduceat(states["m2"] + states["n"] * apart * apart, starts, axis=0)
         return merged
 
     def suffixes(self, segments: Array) -> Array:
@@ -172,5 +181,6 @@ class Moments(TileMonoid):
         merged = segments.copy()
         pairs = np.arange(0, 2 * len(merged), 2)
         for i in range(merged.shape[1] - 2, -1, -1):
-            merged[:, i] = self.reduce(np.stack([merged[:, i], merged[:, i + 1]], 1).ravel(), pairs)
+            both = merged[:, i : i + 2].reshape(-1, *merged.shape[2:])
+            merged[:, i] = self.reduce(both, pairs)
         return merged

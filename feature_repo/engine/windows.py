@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from feature_repo.engine.kernels import Kernel, Values
-from feature_repo.engine.monoids import Array, EntityMonoid, Ints, StoredField, TileMonoid
+from feature_repo.engine.monoids import NARROW, WIDE, Array, EntityMonoid, Ints, StoredField, TileMonoid
 from feature_repo.engine.spec import WindowedFeature
 from feature_repo.engine.tile_codec import StoredState, StoredTiles, TileCodec
 from feature_repo.engine.tiles import floor
@@ -17,6 +18,19 @@ from feature_repo.engine.tiles import floor
 Place = tuple[str, int]
 
 _BEHIND = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """A tile state: its place among those of a query, its name in the records, and how it is merged and stored."""
+
+    place: int
+    name: str
+    monoid: TileMonoid
+    field: StoredField
+
+
+_Group: TypeAlias = tuple[_Grouped, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +108,27 @@ class Windows:
         return merged
 
     def _part(self, part: StoredTiles, firsts: list[int]) -> list[Array]:
+        """Windows of each tile state, of the entities whose states have one layout."""
         bounds = _bounds(part, firsts)
-        none = bounds[:, :-1] == bounds[:, 1:]
-        empty = none if none.any() else None
-        return [
-            _windows(monoid, monoid.fields[part.layout], part.records[f"s{i}"], bounds, empty)
-            for i, monoid in self.tiled
-        ]
+        found: list[Array] = [bounds] * len(self.tiled)
+        for group in self._groups[part.layout]:
+            windows = _windows(group, part.records, bounds)
+            for column, each in enumerate(group):
+                found[each.place] = each.field.widened(windows[..., column])
+        return found
+
+    @cached_property
+    def _groups(self) -> tuple[tuple[_Group, ...], ...]:
+        """By layout, the tile states that merge alike: they are merged at once."""
+        layouts = []
+        for layout in (WIDE, NARROW):
+            groups: dict[Any, list[_Grouped]] = {}
+            for place, (i, monoid) in enumerate(self.tiled):
+                field = monoid.fields[layout]
+                alike = (monoid.merges_as, field.domain, repr(field.nothing))
+                groups.setdefault(alike, []).append(_Grouped(place, f"s{i}", monoid, field))
+            layouts.append(tuple(tuple(group) for group in groups.values()))
+        return tuple(layouts)
 
 
 def _bounds(part: StoredTiles, firsts: list[int]) -> Ints:
@@ -112,18 +140,23 @@ def _bounds(part: StoredTiles, firsts: list[int]) -> Ints:
     return found
 
 
-def _windows(monoid: TileMonoid, field: StoredField, states: Array, bounds: Ints, empty: Array | None) -> Array:
-    """Merge stored states into windows, ``[entities, windows]``, and only then into the type they stand for."""
-    starts = bounds.ravel()
-    starts = starts[: np.searchsorted(starts, len(states))]  # what begins behind the last record is empty
+def _windows(group: _Group, records: Array, bounds: Ints) -> Array:
+    """Merge stored states into windows, ``[entities, windows, states]``, in the type they are merged in."""
+    monoid, field = group[0].monoid, group[0].field
+    states = np.empty((len(records), len(group)), field.domain)
+    for column, each in enumerate(group):
+        states[:, column] = records[each.name]
     nothing = np.array(field.nothing, field.domain)
-    segments = np.full(bounds.size, nothing)
+    segments = np.full((bounds.size, len(group)), nothing)
+    starts = bounds.ravel()
+    starts = starts[: np.searchsorted(starts, len(records))]  # what begins behind the last record is empty
     if len(starts):
-        segments[: len(starts)] = monoid.reduce(states, starts, field.domain)
-    segments = segments.reshape(bounds.shape)[:, :-1]
-    if empty is not None:
+        segments[: len(starts)] = monoid.reduce(states, starts)
+    segments = segments.reshape(*bounds.shape, len(group))[:, :-1]
+    empty = bounds[:, :-1] == bounds[:, 1:]
+    if empty.any():
         segments[empty] = nothing
-    return field.widened(monoid.suffixes(segments))
+    return monoid.suffixes(segments)
 
 
 def _scattered(state: StoredState, windows: Sequence[Array], working: Any, width: int) -> Array:

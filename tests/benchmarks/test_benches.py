@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 
+from bench_children import die, hold
 from feature_repo import cli
 from feature_repo.bench import materialize, memory, pit, pit_asof
 from feature_repo.bench.bench import GROUP, Bench, BenchReport, Findings, Size
@@ -154,14 +155,6 @@ def test_without_ibis_the_command_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(PortraitError, match=r"needs ibis.\nHint: pip install 'user-portrait\[bench\]'"):
         measured(materialize.BENCH, TINY["materialize"], silent, size="tiny")
-
-
-def hold(megabytes: int) -> int:
-    return len(bytearray(b"x") * (megabytes << 20))
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_the_peak_of_a_child_is_its_own():
