@@ -63,15 +63,20 @@ class Catalogue:
         """Feast project."""
         return str(self._current().store.project)
 
-    def plan(self, service: str) -> ServicePlan:
-        """Return how to read a service.
+    def plan(self, service: Any) -> ServicePlan:
+        """Return how to read a service, by its name.
 
         Raises
         ------
         DeclarationError
-            Nothing was applied yet, or the registry has no such service.
+            Nothing was applied yet, the registry has no such service, or it is not a name.
         """
         compiled = self._current()
+        if not isinstance(service, str):
+            raise DeclarationError(
+                f"A service was asked for by something of type {type(service).__name__}.",
+                hint="pass the name of a feature service, for example 'profile_v1'.",
+            )
         if service not in compiled.plans:
             with self._compiling:
                 if service not in compiled.plans:

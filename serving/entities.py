@@ -57,12 +57,29 @@ def _given(asked: Any, columns: Sequence[str]) -> Mapping[str, Iterable[Any]]:
         lacking = [name for name in columns if name not in asked.columns]
         if lacking:
             raise DataError(f"The DataFrame has no column '{lacking[0]}'.", hint=f"give it the columns {needed}.")
+        for name in columns:
+            check_single(asked, name)
         return {name: asked[name].tolist() for name in columns}
     if len(columns) != 1:
         raise DataError(
             f"The question is about {needed}, and one list of ids was given.", hint=f"pass a DataFrame with {needed}."
         )
     return {columns[0]: _listed(asked, columns[0])}
+
+
+def check_single(frame: pd.DataFrame, name: str) -> None:
+    """Refuse a DataFrame in which a column's name stands for several.
+
+    Raises
+    ------
+    DataError
+        It does.
+    """
+    count = int((frame.columns == name).sum())
+    if count > 1:
+        raise DataError(
+            f"The DataFrame has {count} columns named '{name}'.", hint="rename or drop all but one of them."
+        )
 
 
 def _listed(asked: Any, name: str) -> list[Any]:
@@ -79,7 +96,9 @@ def _listed(asked: Any, name: str) -> list[Any]:
 def _id(value: Any, row: int, name: str) -> str:
     if type(value) is not bool and isinstance(value, numbers.Integral):
         return str(int(value))
-    if not isinstance(value, str) or not value or not _encodable(value):
+    # A blank category may be one; a blank shopper is none, and has no pseudonym.
+    blank = isinstance(value, str) and not (value.strip() if name == USER else value)
+    if not isinstance(value, str) or blank or not _encodable(value):
         raise DataError(
             f"Row {row} of '{name}' is {_kind(value)}, not an id.",
             hint="ids are texts or integers; read such a column as text (dtype=str) and drop rows without an id.",
@@ -91,7 +110,7 @@ def _kind(value: Any) -> str:
     if value is None or value is pd.NA or value is pd.NaT or value != value:  # noqa: PLR0124 - NaN is not itself
         return "missing (NULL)"
     if isinstance(value, str):
-        return "a text that is not valid Unicode" if value else "an empty text"
+        return "a text that is not valid Unicode" if value.strip() else "an empty text"
     return f"of type {type(value).__name__}"
 
 

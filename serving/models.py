@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from feature_repo.core.allowed import ANY, Allowed
 from feature_repo.core.errors import DataError, ModelUnavailableError
 from feature_repo.engine.contract import Contract, differences
+from serving.entities import check_single
 
 NAMED = 3
 
@@ -84,6 +86,8 @@ class Model:
         Feature service it reads.
     context
         Its inputs that are not features, with their defaults.
+    allowed
+        What each of them may be; any number for one that is not named.
     contract
         Definitions of the features it was trained on, by full name.
     scorer
@@ -96,6 +100,7 @@ class Model:
     context: Mapping[str, float]
     contract: Contract
     scorer: Any
+    allowed: Mapping[str, Allowed] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -160,25 +165,38 @@ class Model:
         Raises
         ------
         DataError
-            A value is not a finite number.
+            A value is not a finite number, or none the model was made for, or a column is there twice.
         """
         matrix = np.full((rows, len(self.context)), np.nan)
         for i, name in enumerate(self.context):
             if name in given:
-                matrix[:, i] = _numbers(name, given[name])
+                if isinstance(given, pd.DataFrame):
+                    check_single(given, name)
+                matrix[:, i] = _numbers(name, given[name], self.allowed.get(name, ANY))
         return matrix
 
 
-def _numbers(name: str, values: Sequence[Any]) -> npt.NDArray[np.float64]:
+def _numbers(name: str, values: Sequence[Any], allowed: Allowed) -> npt.NDArray[np.float64]:
     given = pd.Series(list(values), dtype=object)
     numbers: npt.NDArray[np.float64] = pd.to_numeric(given, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    wrong = np.flatnonzero(given.notna().to_numpy() & ~np.isfinite(numbers))
-    if len(wrong):
-        raise DataError(
-            f"Row {wrong[0]} of context column '{name}' is not a finite number.",
-            hint="pass a number, or leave it out for the model's default.",
-        )
-    return numbers
+    said = given.notna().to_numpy()
+    flags = given.map(lambda value: isinstance(value, bool | np.bool_)).to_numpy(bool)
+    if (wrong := np.flatnonzero(said & ~np.isfinite(numbers))).size:
+        what = "not a finite number"
+    elif (wrong := np.flatnonzero(flags & ~np.array(allowed.is_flag))).size:
+        what = f"{given[wrong[0]]}, not a number"
+    elif (wrong := np.flatnonzero(said & ~np.isin(numbers, _permitted(numbers[said], allowed)))).size:
+        what = f"{numbers[wrong[0]]:g}"
+    else:
+        return numbers
+    raise DataError(
+        f"Row {wrong[0]} of context column '{name}' is {what}.",
+        hint=f"pass {allowed}, or leave it out for the model's default.",
+    )
+
+
+def _permitted(numbers: npt.NDArray[np.float64], allowed: Allowed) -> list[float]:
+    return [value for value in np.unique(numbers).tolist() if allowed.permits(value)]
 
 
 def _marked(names: Sequence[str], marks: npt.NDArray[np.bool_]) -> list[tuple[str, ...]]:

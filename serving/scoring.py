@@ -1,9 +1,10 @@
 """The models that answer: champions of MLflow's registry, checked against the feature definitions they were trained on.
 
 A version of a registered model carries what serving needs: the tags ``feature_service`` and ``context`` (a JSON list
-of ``{"name", "description", "default"}``), the artifact ``contract.json`` (definitions of its features), and a Python
-model with ``columns`` (inputs by name: features, then context) and ``score(float64[n, d]) -> float64[n]``. Loading a
-model runs the code that was logged with it: whoever can write to the registry is trusted.
+of ``{"name", "description", "default", "allowed"}``; without ``allowed`` any number is taken), the artifact
+``contract.json`` (definitions of its features), and a Python model with ``columns`` (inputs by name: features, then
+context) and ``score(float64[n, d]) -> float64[n]``. Loading a model runs the code that was logged with it: whoever can
+write to the registry is trusted.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
+from feature_repo.core.allowed import Allowed
 from feature_repo.core.clock import SECOND, Clock
-from feature_repo.core.errors import ModelUnavailableError, StoreUnavailableError
+from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError, StoreUnavailableError
 from feature_repo.core.mlflow_client import champion_of, open_mlflow, quiet_mlflow, unavailable
 from feature_repo.core.mlflow_home import settle
 from feature_repo.core.settings import Settings
@@ -54,14 +56,19 @@ class ModelRegistry:
         self._refreshing = Lock()
         self._loaded: dict[str, _Loaded] = {}  # changed under the lock alone
 
-    def champion(self, task: str) -> Model:
-        """Return the model that answers for a task.
+    def champion(self, task: Any) -> Model:
+        """Return the model that answers for a task, by the task's name.
 
         Raises
         ------
+        DataError
+            It is not a name.
         ModelUnavailableError
             There is no champion, MLflow does not answer, or the version is none that Portrait can use.
         """
+        if not isinstance(task, str) or not task.strip():
+            said = "an empty name" if isinstance(task, str) else f"something of type {type(task).__name__}"
+            raise DataError(f"A task was asked for by {said}.", hint="pass a task's name, for example 'redemption'.")
         known = self._loaded.get(task)
         if known is not None and self._fresh(known):
             return known.model
@@ -128,19 +135,25 @@ def _load(client: Any, version: Any, uri: str) -> Model:
         target = None if urlsplit(place).scheme in {"", "file"} else folder
         path = artifacts.download_artifacts(artifact_uri=place, tracking_uri=uri, registry_uri=uri, dst_path=target)
         try:
+            context = json.loads(version.tags["context"])
             return Model(
                 task=version.name,
                 version=str(version.version),
                 service=version.tags["feature_service"],
-                context={each["name"]: float(each["default"]) for each in json.loads(version.tags["context"])},
+                context={each["name"]: float(each["default"]) for each in context},
                 contract=json.loads((Path(path) / "artifacts" / "contract.json").read_text("utf-8")),
                 scorer=_scorer(pyfunc.load_model(path, suppress_warnings=True)),
+                allowed={each["name"]: _allowed(each.get("allowed", {})) for each in context},
             )
-        except (KeyError, ValueError, AttributeError, OSError) as error:
+        except (KeyError, TypeError, DeclarationError, ValueError, AttributeError, OSError) as error:
             raise ModelUnavailableError(
                 f"Model {version.name}@{version.version} lacks what serving needs: {type(error).__name__}: {error}",
                 hint=f"register it with `portrait train {version.name}`.",
             ) from error
+
+
+def _allowed(facts: dict[str, Any]) -> Allowed:
+    return Allowed(**{**facts, "values": tuple(facts.get("values", ()))})
 
 
 def _scorer(loaded: Any) -> Any:

@@ -116,7 +116,10 @@ def _depends(trained: Trained) -> str:
 
 def _inputs(task: Task, features: int) -> str:
     lines = [f"{features} features of `{task.service}`, and what the caller says:"]
-    lines += [f"- `{each.name}`: {each.description} Default {each.default:g}." for each in task.context]
+    lines += [
+        f"- `{each.name}`: {each.description} From the caller {each.allowed}; default {each.default:g}."
+        for each in task.context
+    ]
     return "\n".join(lines)
 
 

@@ -42,7 +42,7 @@ def train(task: TaskName = None, *, every: All = False, if_changed: IfChanged = 
     if (task is None) != every:
         known = ", ".join(all_tasks())
         raise PortraitError("Name one task, or say --all.", hint=f"known tasks are {known}.")
-    tasks = [find_task(task)] if task else list(all_tasks().values())
+    tasks = list(all_tasks().values()) if task is None else [find_task(task)]
     report = {"tasks": {each.name: _train(each, if_changed=if_changed, skip=every) for each in tasks}}
     emit(report, as_json, _render)
     _check(report["tasks"])

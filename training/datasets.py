@@ -22,7 +22,7 @@ from training.features import features_at
 from training.labels import AT, label_rows
 from training.log_views import Versions, head_versions, tables_in
 from training.split import Mask, Split, split_by_time
-from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError
+from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError, as_task
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
@@ -117,11 +117,13 @@ class Dataset:
         return pa.Table.from_pandas(self.to_df(), preserve_index=False)
 
 
-def dataset(task: Task, settings: Settings | None = None, *, versions: Versions | None = None) -> Dataset:
+def dataset(task: Task | str, settings: Settings | None = None, *, versions: Versions | None = None) -> Dataset:
     """Build the rows of a task from the log.
 
     Parameters
     ----------
+    task
+        A task, or its name.
     settings
         Bounds of threads and memory; their home is the one ``PORTRAIT_HOME`` names.
     versions
@@ -134,12 +136,13 @@ def dataset(task: Task, settings: Settings | None = None, *, versions: Versions 
     TaskUnavailableError
         The log cannot support the task; the message says what is missing.
     DeclarationError
-        The task, its service or its label query contradict themselves or the registry.
+        There is no such task; or the task, its service or its label query contradict themselves or the registry.
 
     Examples
     --------
-    ``training.dataset(training.find_task("redemption")).to_df()``
+    ``training.dataset("redemption").to_df()``
     """
+    task = as_task(task)
     settings = settings or load_settings()
     with quiet_feast():
         store = open_store()

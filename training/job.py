@@ -12,7 +12,7 @@ from feature_repo.core.settings import Settings, ensure_home, load_settings
 from training.datasets import dataset
 from training.evaluate import Evaluation
 from training.registry import Registered, attach_report, read_report, register, up_to_date
-from training.task import Task
+from training.task import Task, as_task
 from training.trained import Step, Trained, fit_and_measure
 
 Metrics = dict[str, float]
@@ -62,7 +62,7 @@ class TrainReport:
 
 
 def train(
-    task: Task, settings: Settings | None = None, *, progress: Step | None = None, if_changed: bool = False
+    task: Task | str, settings: Settings | None = None, *, progress: Step | None = None, if_changed: bool = False
 ) -> TrainReport:
     """Train a task on the log as it is, and register the model; it becomes champion if every gate holds.
 
@@ -70,6 +70,8 @@ def train(
 
     Parameters
     ----------
+    task
+        A task, or its name.
     settings
         Read from the environment unless given; their home is the one ``PORTRAIT_HOME`` names.
     progress
@@ -79,6 +81,8 @@ def train(
 
     Raises
     ------
+    DeclarationError
+        There is no such task, or it contradicts itself or the registry.
     LogError
         A table of the log is missing or damaged.
     TaskUnavailableError
@@ -86,6 +90,7 @@ def train(
     StoreUnavailableError
         MLflow does not answer.
     """
+    task = as_task(task)
     settings, step, started = settings or load_settings(), progress or _silent, time.monotonic()
     step("waiting for another training of the task", 0.0)
     with locked(ensure_home(settings) / "run" / f"train-{task.name}.lock"):

@@ -105,6 +105,9 @@ def _check(task: Task, rows: pd.DataFrame) -> None:
         "whose label is known before it is asked for": ~(rows[KNOWN_AT] > rows[AT]),
         "without a value for the context": rows[list(task.context_names)].isna().any(axis=1),
     }
+    for each in task.context:
+        permitted = rows[each.name].dropna().map(each.allowed.permits).astype(bool)
+        wrong[f"whose '{each.name}' is not {each.allowed}"] = ~permitted
     for what, mask in wrong.items():
         if mask.any():
             raise DeclarationError(

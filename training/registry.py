@@ -26,7 +26,7 @@ from training.evaluate import Evaluation
 from training.labels import AT
 from training.pictures import draw_calibration, draw_contributions, draw_importance
 from training.reference import QUANTILES, summary
-from training.task import KNOWN_AT, LABEL, Task
+from training.task import KNOWN_AT, LABEL, Task, as_task
 from training.tracking import experiment_id, tracking
 from training.trained import Trained
 
@@ -79,16 +79,24 @@ def register(trained: Trained, settings: Settings) -> Registered:
     return Registered(new, run.info.run_id, trained.holds)
 
 
-def up_to_date(task: Task, data: Dataset | None = None, settings: Settings | None = None) -> Any | None:
+def up_to_date(task: Task | str, data: Dataset | None = None, settings: Settings | None = None) -> Any | None:
     """Return the champion (an MLflow ``ModelVersion``) if training again could only give the same model, else None.
 
     The same means: the same rows, the same definitions of the features, and the same declaration of the task.
 
     Parameters
     ----------
+    task
+        A task, or its name.
     data
         The task's rows, if they are at hand; they are built otherwise.
+
+    Raises
+    ------
+    DeclarationError
+        There is no such task.
     """
+    task = as_task(task)
     settings = settings or load_settings()
     data = data or dataset(task, settings)
     with tracking(settings) as client:

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from functools import cache
 from importlib import import_module
+from typing import Any
 
+from feature_repo.core.allowed import ANY, Allowed
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DataError, DeclarationError, did_you_mean
 from training.baselines import baselines_of
@@ -41,11 +43,21 @@ class Context:
         What it says and in which unit.
     default
         What serving takes when the caller does not say.
+    allowed
+        What it may be; serving refuses other numbers.
     """
 
     name: str
     description: str
     default: float
+    allowed: Allowed = ANY
+
+    def __post_init__(self) -> None:
+        if not self.allowed.permits(self.default):
+            raise DeclarationError(
+                f"Context '{self.name}' has default {self.default:g}, and may be {self.allowed}.",
+                hint="choose a default that is allowed.",
+            )
 
 
 @dataclass(frozen=True)
@@ -238,15 +250,29 @@ def all_tasks() -> dict[str, Task]:
     return found
 
 
-def find_task(name: str) -> Task:
+def find_task(name: Any) -> Task:
     """Return a task by its name.
 
     Raises
     ------
     DeclarationError
-        There is none.
+        There is none, or it is not a name.
     """
     known = all_tasks()
+    if not isinstance(name, str):
+        kind = type(name).__name__
+        raise DeclarationError(f"A task was asked for by something of type {kind}.", hint=did_you_mean("", known))
     if name not in known:
         raise DeclarationError(f"There is no task '{name}'.", hint=did_you_mean(name, known))
     return known[name]
+
+
+def as_task(asked: Any) -> Task:
+    """Return what was asked for: a task as it is, or the one of that name.
+
+    Raises
+    ------
+    DeclarationError
+        It is neither.
+    """
+    return asked if isinstance(asked, Task) else find_task(asked)

@@ -47,7 +47,7 @@ def service_contract(store: FeatureStore, service: str) -> Contract:
         raise DeclarationError("The registry holds no feature services.", hint="run `portrait features apply`.")
     if service not in known:
         raise DeclarationError(
-            f"There is no feature service '{service}' in the registry", hint=did_you_mean(service, known)
+            f"There is no feature service '{service}' in the registry.", hint=did_you_mean(service, known)
         )
     definitions = _Definitions(store.list_all_feature_views())
     return {

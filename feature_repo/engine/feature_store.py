@@ -42,5 +42,5 @@ def stored_views(store: FeatureStore, names: list[str] | None = None) -> list[Fe
         raise DeclarationError("The registry holds no views.", hint="run `portrait features apply`.")
     unknown = [name for name in names or () if name not in views]
     if unknown:
-        raise DeclarationError(f"There is no stored view '{unknown[0]}'", hint=did_you_mean(unknown[0], views))
+        raise DeclarationError(f"There is no stored view '{unknown[0]}'.", hint=did_you_mean(unknown[0], views))
     return [views[name] for name in (names or sorted(views))]

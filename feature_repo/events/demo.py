@@ -37,7 +37,7 @@ class LoadReport:
     published
         Rows written to each table.
     duplicates
-        Rows the log held already.
+        Rows of those read that the log held already.
     quarantined
         Rows refused, by reason, whether this import or an earlier one put them into quarantine.
     rules
@@ -116,10 +116,11 @@ def _report(
     refused = Counter({NO_MONEY: no_money})
     for admitted in tables.values():
         refused.update(admitted.quarantined)
+    source = [admitted for name, admitted in tables.items() if name != "payment"]  # payments are derived from purchases
     return LoadReport(
-        read=no_money + sum(_rows(admitted) for name, admitted in tables.items() if name != "payment"),
+        read=no_money + sum(map(_rows, source)),
         published={name: admitted.published for name, admitted in tables.items()},
-        duplicates=sum(admitted.duplicates for admitted in tables.values()),
+        duplicates=sum(admitted.duplicates for admitted in source),
         quarantined=dict(refused),
         rules=rules,
         shift_weeks=weeks,

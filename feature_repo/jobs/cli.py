@@ -188,7 +188,9 @@ def jobs_parity(*, users: Users = 200, views: Views = None, as_json: Json = Fals
 
 def _render_load(report: LoadReport) -> None:
     table(["table", "rows"], [(name, f"{rows:,}") for name, rows in report.published.items()])
-    sys.stdout.write(f"\n{report.read:,} rows read, {report.duplicates:,} known already, {report.seconds:.1f} s\n")
+    sys.stdout.write(
+        f"\n{report.read:,} rows read, {report.duplicates:,} of them known already, {report.seconds:.1f} s\n"
+    )
     refused = ", ".join(f"{reason} {rows:,}" for reason, rows in report.quarantined.items()) or "none"
     sys.stdout.write(f"refused (in the table 'quarantine'): {refused}\n")
     sys.stdout.write(f"moved by {report.shift_weeks} weeks of local time, so that the year ends now\n\n")

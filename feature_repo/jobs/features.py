@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFea
 from feast.data_source import DataSource, PushSource
 from feast.diff.registry_diff import RegistryDiff
 from feast.errors import FeastError
-from feast.feature_view import DUMMY_ENTITY
+from feast.feature_view import DUMMY_ENTITY, DUMMY_ENTITY_NAME
 from feast.repo_contents import RepoContents
 
 from feature_repo.core.clock import from_us
@@ -161,7 +161,8 @@ def catalogue(store: FeatureStore | None = None) -> list[FeatureLine]:
         views = sorted(store.list_all_feature_views(), key=lambda view: str(view.name))
     if not views:
         raise DeclarationError("The registry holds no views.", hint="run `portrait features apply`.")
-    return [line for view in views for line in _lines(view)]
+    known = {view.name: view for view in views}
+    return [line for view in views for line in _lines(view, known)]
 
 
 def describe(name: str) -> Description:
@@ -177,10 +178,10 @@ def describe(name: str) -> Description:
         views = {view.name: view for view in store.list_all_feature_views()}
         services = {service.name: service for service in store.list_feature_services()}
         if name in views:
-            return _view_description(views[name])
+            return _view_description(views[name], views)
         if name in services:
             return _service_description(store, services[name])
-    raise DeclarationError(f"There is no view or service '{name}'", hint=did_you_mean(name, [*views, *services]))
+    raise DeclarationError(f"There is no view or service '{name}'.", hint=did_you_mean(name, [*views, *services]))
 
 
 def _contents(declared: list[Any], project: str) -> RepoContents:
@@ -222,8 +223,15 @@ def _fields(view: Any) -> dict[str, tuple[str, str]]:
     return {field.name: (str(field.dtype), field.description) for field in view.features if field.name not in keys}
 
 
-def _lines(view: Any) -> list[FeatureLine]:
-    entities = ", ".join(getattr(view, "entities", [])) or "request"
+def _entities(view: Any, known: Mapping[str, Any]) -> tuple[str, ...]:
+    """Entities of a view, an on-demand view's being those of the views it reads; Feast's dummy is none."""
+    read = [known[name] for name in getattr(view, "source_feature_view_projections", {}) if name in known]
+    named = (entity for each in (read or [view]) for entity in getattr(each, "entities", []))
+    return tuple(dict.fromkeys(entity for entity in named if entity != DUMMY_ENTITY_NAME))
+
+
+def _lines(view: Any, known: Mapping[str, Any]) -> list[FeatureLine]:
+    entities = ", ".join(_entities(view, known)) or "request"
     return [
         FeatureLine(
             view=view.name,
@@ -239,7 +247,7 @@ def _lines(view: Any) -> list[FeatureLine]:
     ]
 
 
-def _view_description(view: Any) -> Description:
+def _view_description(view: Any, known: Mapping[str, Any]) -> Description:
     spec: WindowedView | None = windowed_view_of(view) if is_windowed(view) else None
     on_demand = isinstance(view, OnDemandFeatureView)
     source = ", ".join(view.source_feature_view_projections) if on_demand else view.batch_source.name
@@ -249,9 +257,9 @@ def _view_description(view: Any) -> Description:
         description=view.description,
         zh=view.tags.get("zh", ""),
         owner=view.owner,
-        entities=tuple(getattr(view, "entities", [])),
+        entities=_entities(view, known),
         source=source,
-        features=tuple(_lines(view)),
+        features=tuple(_lines(view, known)),
         hop_s=(from_us(spec.hop) - from_us(0)).total_seconds() if spec else None,
         state=tuple(monoid.key for monoid in spec.monoids) if spec else (),
     )

@@ -13,6 +13,11 @@ from typing import Any
 
 import pytest
 
+from feature_repo.core.errors import DeclarationError
+from feature_repo.engine.contract import service_contract
+from feature_repo.engine.feature_store import open_store, stored_views
+from feature_repo.jobs.features import apply, catalogue, describe
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -65,3 +70,29 @@ def test_a_new_feature_is_one_line(tmp_path: Path) -> None:
     )
     assert code == 0, answer
     assert {"stream feature view", "feature service"} <= {change["kind"] for change in answer["changes"]}
+
+
+@pytest.fixture
+def applied(home: Path) -> Path:
+    apply()
+    return home
+
+
+def test_a_service_is_about_the_entities_its_ratios_are_about(applied: Path) -> None:
+    found = describe("redemption_v1")
+    assert found.entities == ("user",)
+    assert {line.entity for line in found.features} == {"user"}
+    assert "__dummy" not in {line.entity for line in catalogue()}
+    assert describe("user_trends").entities == ("user",)
+
+
+def test_a_name_that_is_not_there_is_told_in_whole_sentences(applied: Path) -> None:
+    with pytest.raises(DeclarationError) as caught:
+        describe("x")
+    assert caught.value.what == "There is no view or service 'x'."
+    with pytest.raises(DeclarationError) as caught:
+        service_contract(open_store(), "x")
+    assert caught.value.what == "There is no feature service 'x' in the registry."
+    with pytest.raises(DeclarationError) as caught:
+        stored_views(open_store(), ["x"])
+    assert caught.value.what == "There is no stored view 'x'."

@@ -17,7 +17,7 @@ def users(asked: object) -> list[str]:
     return entity_columns(asked, ["user_id"], KEYED)["user_id"]
 
 
-@given(st.lists(st.integers() | st.text(st.characters(codec="utf-8"), min_size=1)))
+@given(st.lists(st.integers() | st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)))
 def test_answers_carry_pseudonyms_and_a_pseudonym_is_never_hashed_again(raw: list[str | int]) -> None:
     once = users(raw)
     assert all(map(is_pseudonym, once))
@@ -29,7 +29,7 @@ def test_an_integer_is_its_decimal_digits_whatever_holds_it() -> None:
         assert users(asked) == [KEYED("2375")]
 
 
-@pytest.mark.parametrize("wrong", [None, float("nan"), 7.0, True, "", b"7", pd.NA, pd.NaT, ["7"]])
+@pytest.mark.parametrize("wrong", [None, float("nan"), 7.0, True, "", " ", b"7", pd.NA, pd.NaT, ["7"]])
 def test_what_is_no_id_is_refused_by_its_row_and_never_quoted(wrong: object) -> None:
     with pytest.raises(DataError, match="Row 1 of 'user_id' is") as caught:
         users(["secret-id", wrong])

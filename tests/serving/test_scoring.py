@@ -129,6 +129,13 @@ def test_a_feature_the_registry_lost_is_a_difference(registry: ModelRegistry, re
         registry.champion("lost").check({"v__a": "a"})
 
 
+@pytest.mark.parametrize("name", [None, 5, "", " ", ["orders"]])
+def test_what_is_no_name_of_a_task_is_refused_before_mlflow_is_asked(registry: ModelRegistry, name: object) -> None:
+    with pytest.raises(DataError, match="task") as caught:
+        registry.champion(name)  # type: ignore[arg-type]
+    assert "'redemption'" in caught.value.hint
+
+
 @pytest.mark.parametrize("name", ["unheard_of", "unpromoted"])
 def test_without_a_champion_the_hint_is_to_train(registry: ModelRegistry, registrar: Registrar, name: str) -> None:
     registrar.register("unpromoted", champion=False)
@@ -236,3 +243,48 @@ def test_context_that_is_no_number_is_refused(registry: ModelRegistry, registrar
     registrar.register("strict")
     with pytest.raises(DataError, match="Row 1 of context column 'days'"):
         registry.champion("strict").context_columns({"days": [1, wrong]}, 2)
+
+
+DAYS = {**CONTEXT[0], "allowed": {"at_least": 1, "at_most": 366, "values": []}}
+FLAG = {"name": "flag", "description": "", "default": 1.0, "allowed": {"values": [0, 1]}}
+RANGES = json.dumps([DAYS, FLAG])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"days": [5, -5]}, "Row 1 of context column 'days' is -5"),
+        ({"days": [367.5, 5]}, "Row 0 of context column 'days' is 367.5"),
+        ({"days": [None, True]}, "Row 1 of context column 'days' is True"),
+        ({"flag": [1, 7]}, "Row 1 of context column 'flag' is 7"),
+        ({"flag": [0.5, 7]}, "Row 0 of context column 'flag' is 0.5"),
+    ],
+)
+def test_a_context_value_the_model_was_not_made_for_is_refused(
+    registry: ModelRegistry, registrar: Registrar, given: dict[str, list[object]], said: str
+) -> None:
+    registrar.register("ranged", columns=[*COLUMNS, "flag"], context=RANGES)
+    model = registry.champion("ranged")
+    with pytest.raises(DataError, match=said) as caught:
+        model.context_columns(pd.DataFrame(given, dtype=object), 2)
+    assert ("1 to 366" if "days" in given else "0 or 1") in caught.value.hint
+
+
+def test_the_ends_of_a_range_a_flag_and_what_is_unsaid_are_taken(registry: ModelRegistry, registrar: Registrar) -> None:
+    registrar.register("ranged", columns=[*COLUMNS, "flag"], context=RANGES)
+    model = registry.champion("ranged")
+    given = pd.DataFrame({"days": [1, 366, None], "flag": [True, False, None]}, dtype=object)
+    found = model.context_columns(given, 3)
+    np.testing.assert_array_equal(found, [[1, 1], [366, 0], [np.nan, np.nan]])
+    flags = model.context_columns(pd.DataFrame({"flag": [True, False]}), 2)[:, 1]
+    np.testing.assert_array_equal(flags, [1, 0])
+
+
+def test_a_model_registered_before_ranges_were_declared_takes_any_number(
+    registry: ModelRegistry, registrar: Registrar
+) -> None:
+    registrar.register("older")
+    model = registry.champion("older")
+    np.testing.assert_array_equal(model.context_columns({"days": [-5, 1e6]}, 2), [[-5], [1e6]])
+    with pytest.raises(DataError, match="Row 0 of context column 'days' is True"):
+        model.context_columns({"days": [True, 1]}, 2)

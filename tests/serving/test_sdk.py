@@ -137,9 +137,31 @@ def test_context_of_the_caller_replaces_the_default(portrait: ProfileClient) -> 
     assert first.value == unsaid.value
 
 
+@pytest.mark.parametrize(("column", "wrong"), [("campaign_days", -5), ("campaign_days", True), ("campaign_type_a", 7)])
+def test_a_campaign_that_cannot_be_is_not_scored(portrait: ProfileClient, column: str, wrong: object) -> None:
+    frame = pd.DataFrame({"user_id": [RAW] * 2, column: pd.Series([1, wrong], dtype=object)})
+    with pytest.raises(DataError, match=f"Row 1 of context column '{column}' is {wrong}"):
+        portrait.predict("redemption", frame)
+
+
 def test_a_task_without_a_champion_says_how_to_get_one(portrait: ProfileClient) -> None:
     with pytest.raises(ModelUnavailableError, match="portrait train churn"):
         portrait.predict("churn", [RAW])
+
+
+@pytest.mark.parametrize("service", [None, 3, ""])
+def test_what_is_no_name_of_a_service_is_refused(portrait: ProfileClient, service: object) -> None:
+    with pytest.raises(DeclarationError, match="service") as caught:
+        portrait.features([RAW], service=service)  # type: ignore[arg-type]
+    assert "profile_v1" in caught.value.hint
+
+
+def test_a_column_that_is_there_twice_is_refused_by_name(portrait: ProfileClient) -> None:
+    twice = pd.DataFrame([[RAW, "1364", 1.0, 2.0]], columns=["user_id", "user_id", "campaign_days", "campaign_days"])
+    with pytest.raises(DataError, match="2 columns named 'user_id'"):
+        portrait.features(twice)
+    with pytest.raises(DataError, match="2 columns named 'campaign_days'"):
+        portrait.predict("redemption", twice.iloc[:, [0, 2, 3]])
 
 
 def test_a_missing_id_is_refused_with_its_row(portrait: ProfileClient) -> None:

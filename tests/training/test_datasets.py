@@ -53,6 +53,10 @@ def test_a_dataset_built_twice_has_one_fingerprint(rows: Dataset, demo: Settings
     assert again.frame[rows.key].equals(rows.frame[rows.key])
 
 
+def test_a_task_may_be_named(demo: Settings, rows: Dataset):
+    assert dataset("redemption").fingerprint == rows.fingerprint
+
+
 def test_pandas_and_arrow_hold_the_same(rows: Dataset):
     table = rows.to_arrow()
     pd.testing.assert_frame_equal(table.to_pandas(), rows.to_df())

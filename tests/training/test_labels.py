@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
 
+from feature_repo.core.allowed import Allowed
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import Settings
 from training.labels import label_rows
 from training.log_views import head_versions, tables_in
 from training.recipe import Linear, Recipe
-from training.task import Task, TaskUnavailableError
+from training.task import Context, Task, TaskUnavailableError
 
 START = datetime(2026, 3, 1, 5, tzinfo=UTC)
 END = START + timedelta(days=30)
@@ -48,6 +50,20 @@ def test_a_redemption_counts_from_the_campaigns_first_instant_to_before_its_end(
 ):
     campaign("coupon_redeem", at, user_id=SHOPPER, campaign_id="8")
     assert found(redemption, shop).label.tolist() == [label]
+
+
+def test_a_label_query_keeps_to_what_the_context_may_be(
+    campaign: Callable[..., None], shop: Settings, redemption: Task
+):
+    assert found(redemption, shop).campaign_days.tolist() == [30]
+    narrow = replace(
+        redemption, context=(Context("campaign_days", "Length.", default=7.0, allowed=Allowed(at_least=1, at_most=29)),)
+    )
+    with pytest.raises(DeclarationError, match="1 rows whose 'campaign_days' is not 1 to 29"):
+        found(narrow, shop)
+    unsaid = replace(redemption, label=f"SELECT * REPLACE (NULL::BIGINT AS campaign_days) FROM ({redemption.label})")
+    with pytest.raises(DeclarationError, match="1 rows without a value for the context"):
+        found(unsaid, shop)
 
 
 @pytest.mark.parametrize("changes", [{"campaign_id": "9"}, {"user_id": "u_" + "1" * 32}])

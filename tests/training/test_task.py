@@ -5,13 +5,16 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import training
+from feature_repo.core.allowed import Allowed
 from feature_repo.core.errors import DeclarationError
 from training import tasks
 from training.metrics import BY_NAME
 from training.recipe import Boosting, Linear, Recipe
-from training.task import METRICS, Gate, Task, all_tasks, find_task
+from training.task import METRICS, Context, Gate, Task, all_tasks, find_task
 
 DAY = timedelta(days=1)
 MINIMAL = {
@@ -43,6 +46,14 @@ def task(**changes) -> Task:
 def test_a_task_that_contradicts_itself_cannot_be_built(changes: dict, message: str):
     with pytest.raises(DeclarationError, match=message):
         task(**changes)
+
+
+def test_an_input_has_a_default_that_it_may_be():
+    assert Context("days", "Length.", default=47.0, allowed=Allowed(at_least=1)).default == 47
+    with pytest.raises(DeclarationError, match="'days' has default 0, and may be at least 1"):
+        Context("days", "Length.", default=0.0, allowed=Allowed(at_least=1))
+    with pytest.raises(DeclarationError, match="permits nothing"):
+        Allowed(at_least=2, at_most=1)
 
 
 def test_a_gate_has_exactly_one_bound():
@@ -81,6 +92,22 @@ def test_a_fingerprint_follows_every_part_of_the_declaration():
 def test_an_unknown_task_suggests_a_known_one():
     with pytest.raises(DeclarationError, match="did you mean 'redemption'"):
         find_task("redemptoin")
+
+
+@pytest.mark.parametrize("name", [None, 3, "", ["redemption"], pd.NA])
+def test_what_is_no_name_of_a_task_is_refused_with_the_names(name: object):
+    with pytest.raises(DeclarationError) as caught:
+        find_task(name)
+    assert "redemption" in caught.value.hint
+
+
+@pytest.mark.parametrize("ask", [training.dataset, training.train, training.up_to_date])
+@pytest.mark.parametrize("name", [None, 3, "redemptoin"])
+def test_dataset_and_train_refuse_what_is_no_task(home: Path, ask, name: object):
+    with pytest.raises(DeclarationError, match="task") as caught:
+        ask(name)
+    assert "redemption" in caught.value.hint
+    assert not home.exists()
 
 
 def test_adding_a_file_is_enough_to_add_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

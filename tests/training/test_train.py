@@ -226,7 +226,12 @@ def test_a_log_that_cannot_support_a_task_is_told(shop: Settings, write, capsys)
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["train"], "Name one task"), (["train", "redemption", "--all"], "Name one task"), (["train", "x"], "redemption")],
+    [
+        (["train"], "Name one task"),
+        (["train", ""], "There is no task ''"),
+        (["train", "redemption", "--all"], "Name one task"),
+        (["train", "x"], "redemption"),
+    ],
 )
 def test_a_training_needs_one_task_or_all(words: list[str], message: str, home: Path, capsys):
     assert cli.main(words) == 2

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from feature_repo.core.allowed import Allowed
 from training.recipe import Boosting, Linear, Recipe
 from training.task import Context, Gate, Task
 
@@ -64,8 +65,15 @@ REDEMPTION = Task(
     service="redemption_v1",
     label=LABEL,
     context=(
-        Context("campaign_type_a", "1 for a campaign of type A, sent to many; 0 for types B and C.", default=1.0),
-        Context("campaign_days", "Length of the campaign in days.", default=47.0),
+        Context(
+            "campaign_type_a",
+            "1 for a campaign of type A, sent to many; 0 for types B and C.",
+            default=1.0,
+            allowed=Allowed(values=(0, 1)),
+        ),
+        Context(
+            "campaign_days", "Length of the campaign in days.", default=47.0, allowed=Allowed(at_least=1, at_most=366)
+        ),
     ),
     slices=("campaign_type",),
     holdout=timedelta(days=92),
