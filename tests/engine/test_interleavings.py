@@ -124,7 +124,7 @@ class History:
         )
 
 
-@settings(max_examples=120, suppress_health_check=list(HealthCheck))
+@settings(max_examples=160, suppress_health_check=list(HealthCheck))
 @given(steps=Steps, last=st.integers(0, 2))
 def test_no_interleaving_shows_a_wrong_number_and_the_last_run_shows_the_right_ones(
     redis: Any, steps: list[Any], last: int
