@@ -156,7 +156,7 @@ def _explain(error: BaseException, given: Sequence[str]) -> _Failure | None:
         return _failure(error, error.what, error.hint, error.exit_code)
     if isinstance(error, _UsageError):
         return _usage(error)
-    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+    if _interrupts(error):
         return _Failure("Interrupted", "Interrupted.", "", INTERRUPTED, "Interrupted.")
     if not isinstance(error, Exception):
         return None
@@ -166,6 +166,12 @@ def _explain(error: BaseException, given: Sequence[str]) -> _Failure | None:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     what = f"Portrait failed: {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}."
     return _failure(error, what, f"this is a fault of Portrait's, not yours; please send the report {path}.", OUR_FAULT)
+
+
+def _interrupts(error: BaseException) -> bool:
+    # DuckDB turns an interruption into a plain error of its own.
+    within_query = type(error) is RuntimeError and str(error) == "Query interrupted"
+    return within_query or isinstance(error, (KeyboardInterrupt, typer.Abort))
 
 
 def _failure(error: BaseException, what: str, hint: str, exit_code: int) -> _Failure:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from feature_repo.core.errors import DataError
+from feature_repo.privacy.pseudonyms import are_pseudonyms
 
 USER = "user_id"
 
@@ -37,10 +38,17 @@ def entity_columns(asked: Any, columns: Sequence[str], pseudonym: Callable[[str]
     {'user_id': ['A']}
     """
     given = _given(asked, columns)
-    found = {name: [_id(value, row, name) for row, value in enumerate(given[name])] for name in columns}
-    if USER in found:
-        found[USER] = [pseudonym(value) for value in found[USER]]
-    return found
+    found = {name: list(given[name]) for name in columns if name == USER and _pseudonyms(given[name])}
+    for name in columns:
+        if name not in found:
+            ids = [_id(value, row, name) for row, value in enumerate(given[name])]
+            found[name] = [pseudonym(value) for value in ids] if name == USER else ids
+    return {name: found[name] for name in columns}
+
+
+def _pseudonyms(ids: Any) -> bool:
+    """Whether all are pseudonyms already, as those that applications hold mostly are."""
+    return isinstance(ids, list) and set(map(type, ids)) == {str} and are_pseudonyms(ids)
 
 
 def _given(asked: Any, columns: Sequence[str]) -> Mapping[str, Iterable[Any]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -17,7 +20,7 @@ from feature_repo.privacy.pseudonyms import Pseudonymiser, is_pseudonym, load_ps
 from serving.catalogue import Catalogue
 from serving.entities import USER, entity_columns
 from serving.models import Model, Scores
-from serving.online_features import ServicePlan
+from serving.online_features import Reading, ServicePlan
 from serving.profile import Profile, freshness, group
 from serving.scoring import ModelRegistry
 from serving.session import RedisSession
@@ -31,29 +34,46 @@ class Features:
 
     Attributes
     ----------
-    table
-        Entity columns (pseudonyms for shoppers), then one column per feature under its full name.
-    index
-        Names of the entity columns.
-    known
-        Whether the store holds anything about each row's entities; if not, the values are those of no events.
+    entities
+        Columns the question was about, pseudonyms for shoppers.
+    reading
+        What Redis said.
     as_of
         Instant the features were read at.
     """
 
-    table: pa.Table
-    index: tuple[str, ...]
-    known: tuple[bool, ...]
+    entities: Mapping[str, Sequence[str]]
+    reading: Reading
     as_of: datetime
 
+    @property
+    def known(self) -> tuple[bool, ...]:
+        """Whether the store holds anything about each row's entities; if not, the values are those of no events."""
+        return tuple(self.reading.known.tolist())
+
     def to_arrow(self) -> pa.Table:
-        """Return int64, double, string and timestamp[us, UTC] columns behind the entity columns."""
-        return self.table
+        """Return the entity columns, then one column per feature under its full name.
+
+        int64, double, string, bool and timestamp[us, UTC]; NULL is NULL.
+        """
+        ids = {name: pa.array(values, pa.string()) for name, values in self.entities.items()}
+        table = self.reading.table
+        return pa.table({**ids, **{name: table[name] for name in table.column_names}})
 
     def to_df(self) -> pd.DataFrame:
         """Return a DataFrame indexed by the entity columns; an integer column with a NULL becomes float64."""
-        frame: pd.DataFrame = self.table.to_pandas()
-        return frame.set_index(list(self.index))
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame.set_index(list(self.entities))
+
+    def to_numpy(self, columns: Sequence[str] | None = None) -> npt.NDArray[np.float64]:
+        """Return ``float64[n, d]`` in the order of ``columns`` (full names; the service's without), NaN for NULL.
+
+        Raises
+        ------
+        DataError
+            A column is not in the service, or holds text or times.
+        """
+        return self.reading.matrix(list(self.reading.plan.contract) if columns is None else columns)
 
 
 class ProfileClient:
@@ -136,9 +156,7 @@ class ProfileClient:
         entities = entity_columns(users, plan.entity_columns, self._pseudonym)
         at = self._clock.now_us()
         reading = self._redis.ask(lambda client: plan.read(client, entities, at))
-        ids = {name: pa.array(values, pa.string()) for name, values in entities.items()}
-        named = pa.table({**ids, **{name: reading.table[name] for name in reading.table.column_names}})
-        return Features(named, plan.entity_columns, tuple(reading.known.tolist()), from_us(at))
+        return Features(entities, reading, from_us(at))
 
     def profile(self, user: str | int) -> Profile:
         """One shopper's portrait now.

@@ -12,13 +12,13 @@ import pandas as pd
 import pyarrow as pa
 from feast import FeatureStore
 from feast.infra.online_stores.helpers import _mmh3
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import Value, ValueType
 from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.core.clock import delta_us
-from feature_repo.core.errors import DeclarationError
-from feature_repo.engine.entity_keys import entity_keys
+from feature_repo.core.errors import DataError, DeclarationError
+from feature_repo.engine.entity_keys import keys_of_values
 from feature_repo.engine.kernels import Values
 from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
 from feature_repo.engine.services import StoredView, service_views
@@ -34,6 +34,7 @@ ARROW_TYPES = {
     Float64: pa.float64(),
     UnixTimestamp: INSTANT,
 }
+_ID_TYPES = {String: int(ValueType.STRING), Int64: int(ValueType.INT64), Int32: int(ValueType.INT32)}
 WINDOW_TYPES = {INT: pa.int64(), FLOAT: pa.float64(), TIME: INSTANT, TEXT: pa.string(), BOOL: pa.bool_()}
 
 Entities = Mapping[str, Sequence[str]]
@@ -77,17 +78,37 @@ class EntityPart:
         Sorted, as in Feast's entity key.
     columns
         Columns of a request that hold them, in the same order; other names only where a service renames join keys.
+    kinds
+        Feast's ``ValueType`` of each.
     """
 
     join_keys: tuple[str, ...]
     columns: tuple[str, ...]
+    kinds: tuple[int, ...]
 
     def rows(self, project: str, entities: Entities) -> EntityRows:
-        """Find the distinct Redis keys of a request's rows."""
-        keys = entity_keys(project, self.join_keys, [pa.array(entities[name], pa.string()) for name in self.columns])
+        """Find the distinct Redis keys of a request's rows.
+
+        Raises
+        ------
+        DataError
+            An id of an entity that is keyed by integers is none.
+        """
+        columns = [self._typed(name, entities[name], kind) for name, kind in zip(self.columns, self.kinds, strict=True)]
+        keys = keys_of_values(project, self.join_keys, columns, self.kinds)
+        if len(set(keys)) == len(keys):
+            return EntityRows(keys, None)
         place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-        positions = None if len(place) == len(keys) else np.array([place[key] for key in keys], np.int64)
-        return EntityRows(list(place), positions)
+        return EntityRows(list(place), np.array([place[key] for key in keys], np.int64))
+
+    def _typed(self, name: str, ids: Sequence[str], kind: int) -> Sequence[str | int]:
+        if kind == ValueType.STRING:
+            return ids
+        try:
+            return [int(each) for each in ids]
+        except ValueError:
+            row = next(i for i, each in enumerate(ids) if not each.lstrip("-").isdigit())
+            raise DataError(f"Row {row} of '{name}' is no integer.", hint="its entity is keyed by integers.") from None
 
 
 @dataclass(frozen=True)
@@ -213,7 +234,14 @@ def service_parts(
 
 def _entity(view: Any) -> EntityPart:
     keys, renamed = tuple(sorted(view.join_keys)), view.projection.join_key_map or {}
-    return EntityPart(keys, tuple(renamed.get(key, key) for key in keys))
+    types = {field.name: field.dtype for field in view.entity_columns}
+    unread = [key for key in keys if types[key] not in _ID_TYPES]
+    if unread:
+        raise DeclarationError(
+            f"View '{view.name}' is keyed by '{unread[0]}', which is {types[unread[0]]}.",
+            hint="the SDK asks by texts and integers; read it with `FeatureStore.get_online_features`.",
+        )
+    return EntityPart(keys, tuple(renamed.get(key, key) for key in keys), tuple(_ID_TYPES[types[key]] for key in keys))
 
 
 def _windowed(stored: StoredView) -> WindowedPart:

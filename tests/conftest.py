@@ -16,10 +16,16 @@ from feature_repo.core.clock import SystemClock
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.core.stores import connect_redis, redis_url
 from feature_repo.jobs import services
+from redis_process import REDIS_SERVER, debian_redis
 from support_commands import portrait
 
 # A model file the tests log to MLflow, not a module of tests: importing it for doctests makes MLflow read it.
 collect_ignore = ["serving/tiny_scorer.py"]
+
+# A machine without Debian's server tests the embedded one; in CI a missing server is a failure.
+SERVERS = ["embedded_redis"]
+if shutil.which(REDIS_SERVER) or os.environ.get("CI"):
+    SERVERS.append("installed_redis")
 
 # Two shared cores: how long an example takes says nothing about the code.
 hypothesis.settings.register_profile("portrait", deadline=None)
@@ -36,13 +42,36 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "both_servers: run against the embedded server and against Debian's")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("both_servers") and "redis_server" in metafunc.fixturenames:
+        metafunc.parametrize("redis_server", SERVERS, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a real server that lives as long as the worker."""
+def redis_server(request: pytest.FixtureRequest) -> str:
+    """Address of a real server that lives as long as the worker: the embedded one, unless a test asks for both."""
+    address: str = request.getfixturevalue(getattr(request, "param", "embedded_redis"))
+    return address
+
+
+@pytest.fixture(scope="session")
+def embedded_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an embedded server."""
     settings = Settings(home=tmp_path_factory.mktemp("redis-home"), redis_url="")
     services.up(settings, SystemClock())
     yield redis_url(settings)
     services.down(settings)
+
+
+@pytest.fixture(scope="session")
+def installed_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of Debian's redis-server."""
+    with debian_redis(tmp_path_factory.mktemp("redis-server")) as address:
+        yield address
 
 
 @pytest.fixture

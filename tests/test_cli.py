@@ -51,6 +51,7 @@ FAILURES: dict[str, BaseException] = {
     "exit": typer.Exit(1),
     "abort": typer.Abort(),
     "interrupt": KeyboardInterrupt(),
+    "query": RuntimeError("Query interrupted"),
 }
 
 Run = Callable[..., tuple[int, str, str]]
@@ -140,7 +141,9 @@ def test_without_json_the_reader_gets_text(run: Run):
     assert run("sample", "succeed") == (0, "a library speaks\nx\n", "")
 
 
-@pytest.mark.parametrize(("kind", "code"), [("check", 1), ("store", 2), ("bug", 3), ("abort", 130), ("interrupt", 130)])
+@pytest.mark.parametrize(
+    ("kind", "code"), [("check", 1), ("store", 2), ("bug", 3), ("abort", 130), ("interrupt", 130), ("query", 130)]
+)
 def test_the_exit_code_says_whose_turn_it_is(run: Run, kind: str, code: int):
     assert run("sample", "fail", kind)[0] == code
 

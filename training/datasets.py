@@ -27,7 +27,7 @@ from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError, as_task
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
 SPLIT = "split"
-SIGNIFICANT_DIGITS = 6
+SIGNIFICANT_BITS = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,9 +230,10 @@ def _order(frame: pd.DataFrame, key: str, content: npt.NDArray[np.uint64]) -> np
 
 
 def _rounded(values: Matrix) -> Matrix:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = 10.0 ** (SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values))))
-    return np.where(values == 0, 0.0, np.round(values * np.where(np.isfinite(scale), scale, 1.0)) / scale)
+    # In binary: a sum of prices is often half-way between two decimals, where the noise of its last bits decides.
+    mantissa, exponent = np.frexp(values)
+    rounded: Matrix = np.ldexp(np.round(mantissa * (1 << SIGNIFICANT_BITS)), exponent - SIGNIFICANT_BITS)
+    return rounded
 
 
 def _fingerprint(content: npt.NDArray[np.uint64], keys: pd.Series[str]) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -44,12 +45,21 @@ def spent(work: Callable[[], object]) -> Spent:
 
 
 def rates(rows: int, taken: Sequence[Spent]) -> dict[str, Any]:
-    """Rows per second of the least disturbed round, and what every round took."""
+    """Rows per second of the median round, and what every round took."""
     return {
-        "rows_per_s": rows / min(each.wall for each in taken),
-        "rows_per_cpu_s": rows / min(each.cpu for each in taken),
+        "rows_per_s": rows / median(each.wall for each in taken),
+        "rows_per_cpu_s": rows / median(each.cpu for each in taken),
         "seconds": [each.wall for each in taken],
     }
+
+
+def times_faster(ours: Sequence[Spent], peer: Sequence[Spent]) -> float:
+    """Median over the rounds of the peer's time by ours: the two of one round had the same neighbours.
+
+    >>> times_faster([Spent(1.0, 1.0), Spent(9.0, 1.0)], [Spent(2.0, 2.0), Spent(18.0, 2.0)])
+    2.0
+    """
+    return median(theirs.wall / mine.wall for mine, theirs in zip(ours, peer, strict=True))
 
 
 def in_turns(
@@ -109,28 +119,46 @@ class ChildResult:
 
 
 def in_child(function: Callable[..., Any], *arguments: Any) -> ChildResult:
-    """Call a module's function in a new process, which has never held anything else.
+    """Call a module's function in a new process, which has never held anything else and does not outlive the call.
 
     Raises
     ------
     PortraitError
         The process was killed; out of memory, as a rule.
+    Exception
+        What the function raised.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(_in_this_process, function, arguments).result()
-        except BrokenProcessPool:
-            raise PortraitError(
-                f"The process that ran {function.__name__} was killed.",
-                hint="the machine's memory was not enough, as a rule; run the bench with --size small.",
-            ) from None
+    spawn = multiprocessing.get_context("spawn")
+    receiver, sender = spawn.Pipe(duplex=False)
+    child = spawn.Process(target=_in_this_process, args=(sender, function, arguments), daemon=True)
+    child.start()
+    sender.close()  # the child's copy stays: when the child ends, reading ends
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        raise PortraitError(
+            f"The process that ran {function.__name__} was killed.",
+            hint="the machine's memory was not enough, as a rule; run the bench with --size small.",
+        ) from None
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+    if isinstance(answer, Exception):
+        raise answer
+    found: ChildResult = answer
+    return found
 
 
-def _in_this_process(function: Callable[..., Any], arguments: tuple[Any, ...]) -> ChildResult:
+def _in_this_process(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells both processes, and the caller ends this one
     base = peak_bytes()
-    with redirect_stdout(sys.stderr):  # stdout is the command's own
-        value = function(*arguments)
-    return ChildResult(value, peak_bytes(), base)
+    try:
+        with redirect_stdout(sys.stderr):  # stdout is the command's own
+            value = function(*arguments)
+        sender.send(ChildResult(value, peak_bytes(), base))
+    except Exception as error:  # noqa: BLE001 - raised where the function was called from
+        sender.send(error)
 
 
 def peak_bytes() -> int:

@@ -14,7 +14,7 @@ from feast import FeatureStore, StreamFeatureView
 
 from feature_repo.bench.bench import Bench, Findings, Size
 from feature_repo.bench.ground import Ground
-from feature_repo.bench.measure import Spent, in_turns, rates, spent
+from feature_repo.bench.measure import Spent, in_turns, rates, spent, times_faster
 from feature_repo.bench.shoppers import shopper_view, write_purchases
 from feature_repo.bench.snapshots import write_snapshots
 from feature_repo.bench.stock import CLASSES, our_store, quiet, stock_store
@@ -79,12 +79,14 @@ def measure(ground: Ground, scale: Scale) -> Findings:
     )
     mine: dict[str, Any] = {}
     stock: dict[str, Any] = {}
+    ratios: dict[str, float] = {}
     for n, events in enumerate(scale.events):
         case = _case(ground, scale, events, end)
         case.snapshot()
         _check_midnights(case, spine)
         ours, builds, joins = _timed(case, spine, scale, done=n / len(scale.events))
         whole = [build + join for build, join in zip(builds, joins, strict=True)]
+        ratios[f"events_{events}"] = times_faster(ours, whole)
         mine[f"events_{events}"] = rates(scale.rows, ours)
         stock[f"events_{events}"] = {
             **rates(scale.rows, whole),
@@ -92,7 +94,6 @@ def measure(ground: Ground, scale: Scale) -> Findings:
             "join_only_rows_per_s": rates(scale.rows, joins)["rows_per_s"],
         }
     few, many = (mine[f"events_{events}"]["rows_per_s"] for events in (scale.events[0], scale.events[-1]))
-    ratios = {key: mine[key]["rows_per_s"] / each["rows_per_s"] for key, each in stock.items()}
     facts = {"peer": f"daily snapshots by DuckDB SQL, joined by {CLASSES}", "features": len(case.refs)}
     mine |= {"few_over_many_events": few / many, "ratios": ratios}
     return Findings(mine, stock, min(ratios.values()), "rows/s, the lowest of the ratios", facts)

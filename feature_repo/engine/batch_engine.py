@@ -72,9 +72,10 @@ def materialize_view(
     settings: Settings,
     clock: Clock,
     full: bool = False,
+    dry_run: bool = False,
     progress: Progress = lambda _: None,
 ) -> Materialized:
-    """Bring one view's state in Redis to the head of its table.
+    """Bring one view's state in Redis to the head of its table, or say what that would take (``dry_run``).
 
     Raises
     ------
@@ -89,7 +90,11 @@ def materialize_view(
         redis_answers(),
         reading_from(view.batch_source),
     ):
+        keeper: Any = RowMaterializer(connection, client, project)
+        about: Any = view
         if is_windowed(view):
-            builder = StateBuilder(connection, client, project, clock)
-            return builder.bring_to_head(windowed_view_of(view), full=full, progress=progress)
-        return RowMaterializer(connection, client, project).bring_to_head(view, full=full, progress=progress)
+            keeper, about = StateBuilder(connection, client, project, clock), windowed_view_of(view)
+        done: Materialized = (
+            keeper.plan(about, full=full) if dry_run else keeper.bring_to_head(about, full=full, progress=progress)
+        )
+        return done

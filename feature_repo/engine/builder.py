@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
@@ -19,6 +20,7 @@ from feature_repo.engine.positions import Layout, Position, Positions
 from feature_repo.engine.redis_writer import RedisWriter, remove_fields
 from feature_repo.engine.sources import located
 from feature_repo.engine.spec import WindowedView
+from feature_repo.engine.state_sql import entities_sql
 from feature_repo.engine.tile_codec import TileCodec
 from feature_repo.engine.tiles import first_tile, floor
 from feature_repo.events.log import Snapshot, read_snapshot
@@ -27,20 +29,38 @@ MAX_MERGE_ATTEMPTS = 50
 EVERYTHING = -1
 
 
+class Action(Enum):
+    """What bringing a view to the head takes: the words for it before and after."""
+
+    BUILD = ("build", "built")
+    APPLY = ("apply", "applied")
+    NOTHING = ("at head", "at head")
+
+    @property
+    def planned(self) -> str:
+        """What is going to be done."""
+        return self.value[0]
+
+    @property
+    def done(self) -> str:
+        """What was done."""
+        return self.value[1]
+
+
 @dataclass(frozen=True)
 class Materialized:
-    """What bringing a view to the head did.
+    """What bringing a view to the head did, or would do.
 
     Attributes
     ----------
     view
         View name.
     action
-        ``"built"``, ``"applied"`` or ``"at head"``.
+        ``"built"``, ``"applied"`` or ``"at head"``; of a plan, ``"build"``, ``"apply"`` or ``"at head"``.
     version
-        Log version the state holds now.
+        Log version the state holds then.
     entities
-        Entities written.
+        Entities written, or to be written.
     """
 
     view: str
@@ -86,6 +106,31 @@ class StateBuilder:
         LogError
             The table has lost commits, or is another than Redis was fed from and has no rows; ``full`` builds anyway.
         """
+        action, layout, held, snapshot = self._planned(view, full=full)
+        if action is Action.APPLY and layout is not None and held is not None:
+            return self._apply(view, layout, held, snapshot, progress)
+        if action is Action.BUILD:
+            return self._build(view, snapshot, progress)
+        return Materialized(view.name, action.done, snapshot.version, 0)
+
+    def plan(self, view: WindowedView, *, full: bool = False) -> Materialized:
+        """Say what :meth:`bring_to_head` would do, and to how many entities; write nothing.
+
+        Raises
+        ------
+        LogError
+            As :meth:`bring_to_head`.
+        """
+        action, _, held, snapshot = self._planned(view, full=full)
+        if action is Action.NOTHING:
+            return Materialized(view.name, action.planned, snapshot.version, 0)
+        above = held.version if held is not None and action is Action.APPLY else EVERYTHING
+        versions = (above, snapshot.version)
+        query = entities_sql(view, source=snapshot.sql(), since=self._since(view), versions=versions)
+        [(entities,)] = self._connection.execute(query).fetchall()
+        return Materialized(view.name, action.planned, snapshot.version, entities)
+
+    def _planned(self, view: WindowedView, *, full: bool) -> tuple[Action, Layout | None, Position | None, Snapshot]:
         snapshot = read_snapshot(located(view.source_path))
         layout = self._positions.serving(view.name)
         held = self._held(view, layout)
@@ -93,11 +138,10 @@ class StateBuilder:
             if not full and layout is not None and layout.source == view.source_name:
                 served = self._positions.position(view.name, layout.state_hash, layout.generation)
                 refuse_emptied(self._connection, view.name, served, snapshot)
-            return self._build(view, snapshot, progress)
+            return Action.BUILD, layout, held, snapshot
         refuse_backwards(held, Position(snapshot.table_id, snapshot.version), view.source_path)
-        if held.version == snapshot.version:
-            return Materialized(view.name, "at head", held.version, 0)
-        return self._apply(view, layout, held, snapshot, progress)
+        action = Action.NOTHING if held.version == snapshot.version else Action.APPLY
+        return action, layout, held, snapshot
 
     def _held(self, view: WindowedView, layout: Layout | None) -> Position | None:
         if layout is None or layout.state_hash != view.state_hash:
@@ -117,7 +161,7 @@ class StateBuilder:
             written += len(fold.keys)
         self._positions.switch(build, Position(snapshot.table_id, snapshot.version))
         self.retire(view)
-        return Materialized(view.name, "built", snapshot.version, written)
+        return Materialized(view.name, Action.BUILD.done, snapshot.version, written)
 
     def _apply(
         self, view: WindowedView, layout: Layout, held: Position, snapshot: Snapshot, progress: Progress
@@ -129,7 +173,7 @@ class StateBuilder:
             self._verify(view, layout, fold.keys[0], snapshot.version)
             written += len(fold.keys)
         self._positions.advance(layout, Position(snapshot.table_id, snapshot.version))
-        return Materialized(view.name, "applied", snapshot.version, written)
+        return Materialized(view.name, Action.APPLY.done, snapshot.version, written)
 
     def _merge(self, view: WindowedView, layout: Layout, fold: Fold, head: int, retired: list[bytes]) -> None:
         """Merge a fold into the states it belongs to; rows a state holds already are left out, by its header."""
@@ -181,9 +225,11 @@ class StateBuilder:
         return [state for [state] in rows]
 
     def _folds(self, view: WindowedView, snapshot: Snapshot, above: int, progress: Progress) -> Iterator[Fold]:
-        since = floor(self._clock.now_us() - view.lookback, view.hop)
-        project, connection = self._project, self._connection
-        return folds(connection, view, snapshot, project=project, above=above, since=since, progress=progress)
+        since, project = self._since(view), self._project
+        return folds(self._connection, view, snapshot, project=project, above=above, since=since, progress=progress)
+
+    def _since(self, view: WindowedView) -> int:
+        return floor(self._clock.now_us() - view.lookback, view.hop)
 
     def _oldest_tile(self, view: WindowedView) -> int:
         return first_tile(self._clock.now_us(), view.retention, view.hop)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from feature_repo.engine.monoids import SQL_TYPES, TIME, Monoid
+from feature_repo.engine.monoids import Monoid
 from feature_repo.engine.spec import WindowedFeature, WindowedView
-from feature_repo.engine.tiles import floor_sql
+from feature_repo.events.log import EVENT_ID
 
 ROW = "__row"
 AT = "__at"
@@ -63,8 +63,20 @@ class StateColumns:
         return cls(tuple(found[key] for key in sorted(found)))
 
     @property
+    def states(self) -> list[str]:
+        """Names of the state columns."""
+        return [f"s{i}" for i in range(len(self.monoids))]
+
+    @property
     def names(self) -> str:
-        return ", ".join(f"s{i}" for i in range(len(self.monoids)))
+        """Names of the state columns, as a select list."""
+        return ", ".join(self.states)
+
+    @property
+    def inputs(self) -> list[str]:
+        """Columns of ``events_sql`` that the states are made of, ``ts`` and ``known`` apart."""
+        columns = dict.fromkeys(input_column(monoid) for monoid in self.monoids if monoid.column)
+        return [*(["event_id"] if needs_event_id(self.monoids) else []), *columns]
 
     def lifted(self, about: str) -> str:
         """Aggregates over raw events; the states refer to the instant ``about`` (BIGINT us)."""
@@ -73,17 +85,18 @@ class StateColumns:
             for i, monoid in enumerate(self.monoids)
         )
 
-    def merges(self, view: WindowedView, features: Sequence[WindowedFeature]) -> str:
-        needed = {(self.monoids.index(monoid), feature.reach) for feature in features for monoid in feature.monoids}
-        return ", ".join(self._merge(view, i, window) for i, window in sorted(needed))
+    def merged(self, i: int, condition: str, about: str) -> str:
+        """Aggregate over the states ``s<i>`` for which the condition holds, about an instant."""
+        return self.monoids[i].merge_sql(f"s{i}", condition=condition, about=about)
 
-    def _merge(self, view: WindowedView, i: int, window: int) -> str:
-        condition = f"tile >= {_first_tile(view, window)}"
-        merged = self.monoids[i].merge_sql(f"s{i}", condition=condition, about="spine.instant")
-        return f"{merged} AS m{i}_{window}"
+    def remerged(self, about: str) -> str:
+        """Aggregates over all states, under their own names."""
+        return ", ".join(f"{self.merged(i, 'true', about)} AS s{i}" for i in range(len(self.monoids)))
 
-    def merged_names(self, feature: WindowedFeature) -> list[str]:
-        return [f"m{self.monoids.index(monoid)}_{feature.reach}" for monoid in feature.monoids]
+
+def needs_event_id(monoids: Iterable[Monoid]) -> bool:
+    """Whether a state breaks ties by event id."""
+    return any(monoid.needs_event_id for monoid in monoids)
 
 
 def quote(name: str) -> str:
@@ -95,167 +108,49 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def windows_sql(
-    view: WindowedView,
-    features: Sequence[WindowedFeature],
-    *,
-    source: Source,
-    spine: str,
-    keys: dict[str, str],
-    span: tuple[int, int],
-    outputs: Sequence[str],
-) -> str:
-    """Return a query giving one row per spine row: ``__row`` and the features under ``outputs``.
-
-    Parameters
-    ----------
-    spine
-        Relation with ``__row`` (BIGINT), ``__at`` (BIGINT us) and the key columns.
-    keys
-        Join key of the view -> SQL expression over the spine, in the type of the source's column.
-    span
-        Smallest and largest ``__at`` of the spine: events outside their windows are not read.
-    """
-    state = StateColumns.of(features)
-    longest = max(feature.reach for feature in features)
-    join = " AND ".join(f"e.k{i} = s.k{i}" for i in range(len(keys)))
-    key_list = ", ".join(f"k{i}" for i in range(len(keys)))
-    end = f"(tile + 1) * {view.hop}"
-    prompt = f"known < {end}" if source.known_by_at else "true"
-    late = _late_pieces(view, longest, state.lifted(end), join) if source.known_by_at else ""
-    head_known = "AND e.known < s.instant" if source.known_by_at else ""
-    values = ", ".join(
-        f"{_value(feature, state.merged_names(feature))} AS {quote(output)}"
-        for feature, output in zip(features, outputs, strict=True)
-    )
-    return f"""
-WITH spine AS (
-    SELECT {ROW} AS id, {_expressions(keys.values())}, {AT} AS instant, {floor_sql(AT, view.hop)} AS head FROM {spine}
-),
-events AS (
-    SELECT {key_list}, ts, known, {floor_sql("ts", view.hop)} AS tile, {input_columns(state.monoids)}
-    FROM ({events_sql(view, keys, state.monoids, source, span, longest)}) SEMI JOIN spine USING ({key_list})
-),
-tiles AS (SELECT {key_list}, tile, {state.lifted(end)} FROM events WHERE {prompt} GROUP BY ALL),
-pieces AS (
-    SELECT s.id, s.instant, e.tile, {state.names} FROM spine s JOIN tiles e
-        ON {join} AND e.tile < s.head AND e.tile >= {_first_tile(view, longest, "s.instant")}
-    UNION ALL
-    SELECT s.id, s.instant, e.tile, {state.lifted(end)} FROM spine s JOIN events e
-        ON {join} AND e.tile = s.head AND e.ts < s.instant {head_known} GROUP BY ALL{late}
-),
-merged AS (
-    SELECT spine.id, spine.instant, {state.merges(view, features)}
-    FROM spine LEFT JOIN pieces ON pieces.id = spine.id GROUP BY spine.id, spine.instant
-)
-SELECT id AS {ROW}, {values} FROM merged""".strip()
-
-
-def asof_sql(
-    *,
-    source: Source,
-    spine: str,
-    keys: dict[str, str],
-    columns: dict[str, str],
-    timestamp_field: str,
-    created_field: str,
-    ttl: int,
-) -> str:
-    """Return a query giving one row per spine row: ``__row`` and an ordinary view's latest row at or before ``__at``.
-
-    Of rows with the same event time the latest commit's is taken, of those the one created last. A row older than
-    ``ttl`` (us; 0 = never) is NULL.
-
-    Parameters
-    ----------
-    columns
-        Source column -> output name.
-    """
-    created = quote(created_field) if created_field else "NULL::TIMESTAMPTZ"
-    picked = ", ".join(f"{quote(column)} AS c{i}" for i, column in enumerate(columns))
-    alive = f"r.ts >= s.instant - {ttl}" if ttl else "true"
-    values = ", ".join(f"CASE WHEN {alive} THEN r.c{i} END AS {quote(name)}" for i, name in enumerate(columns.values()))
-    join = " AND ".join(f"s.k{i} = r.k{i}" for i in range(len(keys)))
-    key_list = ", ".join(f"k{i}" for i in range(len(keys)))
-    version = "log_version, " if source.versioned else ""
-    rows = f"""
-    SELECT {_aliased(keys)}, epoch_us({quote(timestamp_field)}) AS ts, epoch_us({created}) AS known, {version} {picked}
-    FROM {source.relation} WHERE {source.condition} AND {quote(timestamp_field)} IS NOT NULL"""
-    spine_cte = f"SELECT {ROW} AS id, {AT} AS instant, {_expressions(keys.values())} FROM {spine}"
-    if source.known_by_at:
-        return f"""
-WITH s AS ({spine_cte}), r AS ({rows}),
-best AS (
-    SELECT s.id, r.* FROM s JOIN r ON {join} AND r.ts <= s.instant AND r.known <= s.instant
-    QUALIFY row_number() OVER (PARTITION BY s.id ORDER BY r.ts DESC, {source.tie}) = 1
-)
-SELECT s.id AS {ROW}, {values} FROM s LEFT JOIN best r ON r.id = s.id""".strip()
-    return f"""
-WITH s AS ({spine_cte}),
-r AS (
-    SELECT * FROM ({rows})
-    QUALIFY row_number() OVER (PARTITION BY {key_list}, ts ORDER BY {source.tie}) = 1
-)
-SELECT s.id AS {ROW}, {values} FROM s ASOF LEFT JOIN r ON {join} AND s.instant >= r.ts""".strip()
-
-
 def events_sql(
     view: WindowedView,
     keys: Iterable[str],
-    monoids: Iterable[Monoid],
+    monoids: Sequence[Monoid],
     source: Source,
     span: tuple[int, int] | None,
     longest: int,
     *,
-    extra: str = "0 AS nothing",
+    extra: str = "",
 ) -> str:
+    """Return a query of the events a view reads: keys ``k0..``, ``ts`` and ``known`` (BIGINT us), inputs of monoids.
+
+    Parameters
+    ----------
+    span
+        Instants of the spine: events that none of its windows can hold are left out; None leaves nothing out.
+    longest
+        How far back the windows look (us).
+    extra
+        A further column.
+    """
     ts = quote(view.timestamp_field)
-    known = f"epoch_us({quote(view.created_field)})" if source.known_by_at else "0"
+    created = quote(view.created_field)
     inputs = dict.fromkeys(f"{quote(monoid.column)} AS {input_column(monoid)}" for monoid in monoids if monoid.column)
-    named = ["event_id"] if any(monoid.needs_event_id for monoid in monoids) else []
-    columns = ", ".join([extra, *inputs, *named])
-    within = ""
+    columns = [aliased(map(quote, keys)), f"epoch_us({ts}) AS ts", *([extra] if extra else [])]
+    conditions = [source.condition]
+    if source.known_by_at:
+        columns.append(f"epoch_us({created}) AS known")
+        conditions.append(f"{created} IS NOT NULL")
+    if needs_event_id(monoids):
+        columns.append(f"CAST({quote(EVENT_ID)} AS VARCHAR) AS event_id")
     if span is not None:
         oldest = (span[0] - longest) // view.hop * view.hop
-        within = f" AND {ts} >= make_timestamptz({oldest}) AND {ts} < make_timestamptz({span[1]})"
-    return (
-        f"SELECT {_aliased(keys)}, epoch_us({ts}) AS ts, {known} AS known, {columns} "
-        f"FROM {source.relation} WHERE {source.condition}{within}"
-    )
-
-
-def _late_pieces(view: WindowedView, longest: int, lifted: str, join: str) -> str:
-    return f"""
-    UNION ALL
-    SELECT s.id, s.instant, e.tile, {lifted} FROM spine s JOIN events e
-        ON {join} AND e.tile < s.head AND e.tile >= {_first_tile(view, longest, "s.instant")}
-        AND e.known >= (e.tile + 1) * {view.hop} AND e.known < s.instant GROUP BY ALL"""
-
-
-def _first_tile(view: WindowedView, window: int, at: str = "spine.instant") -> str:
-    return floor_sql(f"({at} - {window})", view.hop)
+        conditions += [f"{ts} >= make_timestamptz({oldest})", f"{ts} < make_timestamptz({span[1]})"]
+    where = " AND ".join(condition for condition in conditions if condition != "true") or "true"
+    return f"SELECT {', '.join([*columns, *inputs])} FROM {source.relation} WHERE {where}"
 
 
 def input_column(monoid: Monoid) -> str:
-    """Return the quoted column of the events CTE a monoid reads."""
+    """Return the quoted column of the events query that a monoid reads."""
     return quote(f"x_{monoid.column}") if monoid.column else ""
 
 
-def input_columns(monoids: Iterable[Monoid]) -> str:
-    named = ["event_id"] if any(monoid.needs_event_id for monoid in monoids) else []
-    return ", ".join([*dict.fromkeys(input_column(monoid) for monoid in monoids if monoid.column), *named]) or "nothing"
-
-
-def _expressions(expressions: Iterable[str]) -> str:
+def aliased(expressions: Iterable[str]) -> str:
+    """Select list of key expressions: ``k0``, ``k1``."""
     return ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(expressions))
-
-
-def _aliased(columns: Iterable[str]) -> str:
-    return _expressions(quote(column) for column in columns)
-
-
-def _value(feature: WindowedFeature, states: Sequence[str]) -> str:
-    value = feature.kernel.value_sql(states, "instant", feature.kind)
-    if feature.kind == TIME:
-        return f"make_timestamptz({value})"
-    return f"CAST({value} AS {SQL_TYPES[feature.kind]})"

@@ -36,9 +36,8 @@ def read_hashes(client: Any, reads: Sequence[HashRead]) -> list[list[Row]]:
     for i, read in enumerate(reads):
         if read.fields:
             groups.setdefault(id(read.keys), []).append(i)
-    found: list[list[Row]] = [[[] for _ in read.keys] if not read.fields else [] for read in reads]
-    chunks = _chunks([_commands(reads, members) for members in groups.values()])
-    rows = iter(_replies(client, chunks))
+    found: list[list[Row]] = [[] if read.fields else [[] for _ in read.keys] for read in reads]
+    rows = iter(_replies(client, [chunk for members in groups.values() for chunk in _chunks(reads, members)]))
     for members in groups.values():
         whole = list(islice(rows, len(reads[members[0]].keys)))
         start = 0
@@ -49,25 +48,34 @@ def read_hashes(client: Any, reads: Sequence[HashRead]) -> list[list[Row]]:
     return found
 
 
-def _commands(reads: Sequence[HashRead], members: Sequence[int]) -> list[bytes]:
-    fields = [field for i in members for field in reads[i].fields]
-    head, tail = b"*%d\r\n$5\r\nHMGET\r\n$" % (2 + len(fields)), b"\r\n" + packed(*fields)
-    return [b"%b%d\r\n%b%b" % (head, len(key), key, tail) for key in reads[members[0]].keys]
+def _chunks(reads: Sequence[HashRead], members: Sequence[int]) -> list[tuple[bytes, int]]:
+    """Return commands for the keys of reads that share them: the bytes to send, and how many commands they are."""
+    fields, keys = [field for i in members for field in reads[i].fields], reads[members[0]].keys
+    tail = b"\r\n" + packed(*fields)
+    head = b"*%d\r\n$5\r\nHMGET\r\n$" % (2 + len(fields))
+    return [
+        (_commands(head, keys[start : start + MAX_OWED], tail), len(keys[start : start + MAX_OWED]))
+        for start in range(0, len(keys), MAX_OWED)
+    ]
 
 
-def _chunks(commands: Sequence[list[bytes]]) -> list[list[bytes]]:
-    whole = [each for some in commands for each in some]
-    return [whole[start : start + MAX_OWED] for start in range(0, len(whole), MAX_OWED)]
+def _commands(head: bytes, keys: Sequence[bytes], tail: bytes) -> bytes:
+    lengths = set(map(len, keys))
+    if len(lengths) > 1:
+        return b"".join([b"%b%d\r\n%b%b" % (head, len(key), key, tail) for key in keys])
+    head += b"%d\r\n" % lengths.pop()
+    return head + (tail + head).join(keys) + tail
 
 
-def _replies(client: Any, chunks: Sequence[list[bytes]]) -> list[Row]:
+def _replies(client: Any, chunks: Sequence[tuple[bytes, int]]) -> list[Row]:
     found: list[Row] = []
     with borrowed(client) as wire:
-        for chunk in chunks:
-            wire.send(b"".join(chunk), commands=len(chunk))
-            for _ in chunk:
-                reply = wire.read()
-                if isinstance(reply, Exception):
-                    raise reply
-                found.append(reply)
+        waiting = 0
+        for data, commands in chunks:
+            if waiting + commands > MAX_OWED:
+                found += wire.read_all(waiting)
+                waiting = 0
+            wire.send(data, commands=commands)
+            waiting += commands
+        found += wire.read_all(waiting)
     return found

@@ -17,6 +17,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -134,9 +135,23 @@ WIDE, NARROW = 0, 1
 
 
 class StoredField(ABC):
-    """How a tile state is written in one layout of a record."""
+    """How a tile state is written in one layout of a record.
+
+    Attributes
+    ----------
+    stored
+        Type of the field.
+    domain
+        Type that stored states are merged in, and ``nothing`` the state of no events in it.
+    """
 
     stored: np.dtype[Any]
+    nothing: Any
+
+    @property
+    @abstractmethod
+    def domain(self) -> np.dtype[Any]:
+        """See above."""
 
     def fits(self, states: Array) -> npt.NDArray[np.bool_]:
         """Whether each state can be written so."""
@@ -147,14 +162,14 @@ class StoredField(ABC):
         """Return what is written of states; anything where they do not fit."""
 
     @abstractmethod
-    def widened(self, stored: Array) -> Array:
-        """Return states in the type they are merged in."""
+    def widened(self, merged: Array) -> Array:
+        """Return stored states, merged or not, as the states they stand for."""
 
 
 class TileMonoid(Monoid):
     """State kept once per tile: one field of the tile's record."""
 
-    @property
+    @cached_property
     @abstractmethod
     def fields(self) -> tuple[StoredField, StoredField]:
         """The field in the wide layout and in the narrow one."""
@@ -174,16 +189,18 @@ class TileMonoid(Monoid):
         states: Array = column.to_numpy(zero_copy_only=False)
         return states
 
+    @property
+    @abstractmethod
+    def merges_as(self) -> Any:
+        """What monoids have in common whose states of one type can be merged at once."""
+
     @abstractmethod
     def reduce(self, states: Array, starts: Ints) -> Array:
-        """Merge runs of states; run ``i`` is ``states[starts[i]:starts[i + 1]]``, none is empty."""
+        """Merge runs of states along the first axis; run ``i`` begins at ``starts[i]``, none is empty."""
 
+    @abstractmethod
     def suffixes(self, segments: Array) -> Array:
-        """Merge each state of ``[n, w]`` with those behind it in its row."""
-        merged = segments.copy()
-        for i in range(merged.shape[1] - 2, -1, -1):
-            merged[:, i] = self.reduce(np.stack([merged[:, i], merged[:, i + 1]], 1).ravel(), _pairs(len(merged)))
-        return merged
+        """Merge each state of ``[n, w, ...]`` with those behind it along the second axis."""
 
 
 class EntityMonoid(Monoid):
@@ -221,10 +238,6 @@ class EntityMonoid(Monoid):
         """
         counts = np.array([len(blob) for blob in blobs], np.int64) // self.record.itemsize
         return Records(np.repeat(np.arange(len(blobs)), counts), np.frombuffer(b"".join(blobs), self.record))
-
-
-def _pairs(count: int) -> Ints:
-    return np.arange(0, 2 * count, 2)
 
 
 _KEY = re.compile(r"(?P<name>\w+)\.(?P<kind>\w+)\((?P<column>.*)\)(@(?P<half_life>\d+))?", re.DOTALL)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Literal
 
 from feast import Entity, FeatureView, RepoConfig
@@ -23,11 +24,12 @@ from feature_repo.core.clock import SystemClock, delta_us, from_us, to_us
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import connect_redis
-from feature_repo.engine.entity_keys import entity_pattern
+from feature_repo.engine.entity_keys import entity_of, entity_pattern, project_pattern
 from feature_repo.engine.kernels import Values
 from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
 from feature_repo.engine.positions import Positions
-from feature_repo.engine.redis_writer import remove_fields
+from feature_repo.engine.redis_writer import RedisWriter, key_pages, remove_fields
+from feature_repo.engine.row_encoder import PushedRow, RowEncoder
 from feature_repo.engine.spec import SpecCache, is_windowed
 from feature_repo.engine.window_reader import ViewRead, WindowReader
 
@@ -73,10 +75,8 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         NotMaterializedError
             The windowed view has no state yet.
         """
-        if not is_windowed(table):
-            rows: list[Row] = super().online_read(config, table, entity_keys, requested_features)
-            return [self._alive(row, table.ttl) for row in rows]
-        return self._read_windows(config, [(table, requested_features, entity_keys)])[0]
+        read = self._read_windows if is_windowed(table) else self._read_rows
+        return read(config, [(table, requested_features, entity_keys)])[0]
 
     async def online_read_async(
         self,
@@ -95,7 +95,11 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         data: list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]],
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """Write rows of an ordinary view.
+        """Write rows of an ordinary view: of two rows of an entity the later one holds, whoever writes last.
+
+        A row with the time of the one held is a correction and replaces it. Keys expire as the ttl of their views says;
+        stock Feast's ``key_ttl_seconds`` and ``skip_dedup`` are not looked at. ``progress`` is told how many more rows
+        were settled.
 
         Raises
         ------
@@ -107,7 +111,17 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
                 f"View '{table.name}' is windowed: its values are computed from events and cannot be pushed.",
                 hint="append events to the log and run `portrait jobs materialize`.",
             )
-        super().online_write_batch(config, table, data, progress)
+        keys = self._generate_redis_keys_for_entities(config, [key for key, *_ in data])
+        rows = [PushedRow(key, values, at) for key, (_, values, at, _) in zip(keys, data, strict=True)]
+        writer = RedisWriter(self._get_client(config.online_store))
+        for names, batch in RowEncoder.of(table).pushed(rows):
+            for taken in writer.rows(names, [batch]):
+                if progress:
+                    progress(len(taken))
+
+    async def online_write_batch_async(self, *args: Any, **kwargs: Any) -> None:
+        """Do the same as ``online_write_batch``."""
+        await asyncio.to_thread(self.online_write_batch, *args, **kwargs)
 
     def _read_features_per_fv(
         self,
@@ -119,33 +133,19 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        """Read all views of one call of ``get_online_features``; windowed ones in one pipeline."""
+        """Read all views of one call of ``get_online_features``: ordinary ones in one pipeline, windowed in another."""
         shared = (online_features_response, full_feature_names)
-        plain = [(view, refs) for view, refs in grouped_refs if not is_windowed(view) and not view.ttl]
-        ours = [(view, refs) for view, refs in grouped_refs if is_windowed(view) or view.ttl]
-        super()._read_features_per_fv(
-            config,
-            plain,
-            join_key_values,
-            entity_name_to_join_key_map,
-            *shared,
-            include_feature_view_version_metadata,
-        )
-        unique = [_unique_entities(view, join_key_values, entity_name_to_join_key_map) for view, _ in ours]
+        views = [view for view, _ in grouped_refs]
+        unique = [_unique_entities(view, join_key_values, entity_name_to_join_key_map) for view in views]
         wanted = [
-            (view, refs, _entity_key_protos(values)) for (view, refs), (values, _, _) in zip(ours, unique, strict=True)
+            (view, refs, _entity_key_protos(values))
+            for (view, refs), (values, _, _) in zip(grouped_refs, unique, strict=True)
         ]
-        answers = self._read_ours(config, wanted)
-        for (view, refs), (_, indexes, length), rows in zip(ours, unique, answers, strict=True):
-            _populate(refs, rows, indexes, *shared, view, length, include_feature_view_version_metadata)
-
-    def _read_ours(self, config: RepoConfig, wanted: Sequence[_Wanted]) -> list[list[Row]]:
-        """Rows of windowed views, in one pipeline, and of ordinary views with a ttl, in the order asked for."""
         windows = iter(self._read_windows(config, [each for each in wanted if is_windowed(each[0])]))
-        return [
-            next(windows) if is_windowed(view) else self.online_read(config, view, list(keys), list(names or ()))
-            for view, names, keys in wanted
-        ]
+        ordinary = iter(self._read_rows(config, [each for each in wanted if not is_windowed(each[0])]))
+        for (view, refs), (_, indexes, length) in zip(grouped_refs, unique, strict=True):
+            rows = next(windows if is_windowed(view) else ordinary)
+            _populate(refs, rows, indexes, *shared, view, length, include_feature_view_version_metadata)
 
     async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
         await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
@@ -154,30 +154,40 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         self,
         config: RepoConfig,
         tables_to_delete: Sequence[FeatureView],
-        tables_to_keep: Sequence[FeatureView],
-        entities_to_delete: Sequence[Entity],
-        entities_to_keep: Sequence[Entity],
-        partial: bool,
+        *_: Any,
+        **__: Any,
     ) -> None:
         """Follow an apply: nothing is touched unless a view was deleted, and then only that view's fields."""
-        if not tables_to_delete:
-            return
-        super().update(
-            config,
-            [table for table in tables_to_delete if not is_windowed(table)],
-            tables_to_keep,
-            entities_to_delete,
-            entities_to_keep,
-            partial,
-        )
         for table in tables_to_delete:
             self._delete_state(config, table)
 
-    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
-        """Remove everything the project holds in Redis."""
-        super().teardown(config, tables, entities)
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:  # noqa: ARG002
+        """Remove everything the project holds in Redis, views it declared earlier and builds that died included."""
         client = self._get_client(config.online_store)
+        for page in key_pages(client, project_pattern(config.project)):
+            ours = [key for key in page if entity_of(config.project, key)]
+            if ours:
+                client.unlink(*ours)
         client.delete(Positions(client, config.project).key)
+
+    def _read_rows(self, config: RepoConfig, wanted: Sequence[_Wanted]) -> list[list[Row]]:
+        """Rows of ordinary views, in one pipeline."""
+        asked = [
+            (*self._generate_hset_keys_for_features(view, list(names or ())), view, keys)
+            for view, names, keys in wanted
+        ]
+        with self._get_client(config.online_store).pipeline(transaction=False) as pipe:
+            for _, fields, _, keys in asked:
+                for key in self._generate_redis_keys_for_entities(config, list(keys)):
+                    pipe.hmget(key, fields)
+            found = iter(pipe.execute())
+        return [
+            [
+                self._alive(row, view.ttl)
+                for row in self._convert_redis_values_to_protobuf([*islice(found, len(keys))], view.name, names)
+            ]
+            for names, _, view, keys in asked
+        ]
 
     def _alive(self, row: Row, ttl: timedelta | None) -> Row:
         at, _ = row
@@ -187,8 +197,11 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
     def _delete_state(self, config: RepoConfig, table: FeatureView) -> None:
         client = self._get_client(config.online_store)
         positions = Positions(client, config.project)
-        serving = positions.serving(table.name)
-        fields = positions.retired(table.name) + ([serving.field] if serving else [])
+        if is_windowed(table):
+            serving = positions.serving(table.name)
+            fields = positions.retired(table.name) + ([serving.field] if serving else [])
+        else:
+            fields = RowEncoder.of(table).names
         positions.forget_view(table.name)
         if fields:
             remove_fields(client, entity_pattern(config.project, table.join_keys), fields)
@@ -207,7 +220,7 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         self, config: RepoConfig, view: FeatureView, names: list[str] | None, keys: Sequence[EntityKey]
     ) -> ViewRead:
         spec = self._specs.of(view)
-        features = tuple(spec.feature(name) for name in names) if names else spec.features
+        features = self._specs.features_of(view, names) if names else spec.features
         return ViewRead(spec, features, self._generate_redis_keys_for_entities(config, list(keys)))
 
     def _get_client(self, online_store_config: RedisOnlineStoreConfig) -> Any:  # noqa: ARG002 - Feast's signature

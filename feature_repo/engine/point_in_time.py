@@ -18,9 +18,12 @@ from feast import FeatureView
 
 from feature_repo.core.clock import delta_us, to_us
 from feature_repo.core.errors import DataError, did_you_mean
-from feature_repo.engine.duckdb_sql import AT, ROW, Source, asof_sql, quote, windows_sql
+from feature_repo.engine.asof_sql import asof_sql
+from feature_repo.engine.duckdb_sql import AT, ROW, Source, quote
 from feature_repo.engine.sources import reading_from, relation_of, schema_of
 from feature_repo.engine.spec import is_windowed, windowed_view_of
+from feature_repo.engine.tile_plan import plan_for
+from feature_repo.engine.windows_sql import TilePlan, windows_sql
 from feature_repo.events.log import LOG_VERSION
 
 EVENT_TIMESTAMP = "event_timestamp"
@@ -97,10 +100,13 @@ class Spine:
         Columns of the result that come from the spine, in order.
     span
         Smallest and largest instant (us); None when there are no rows.
+    rows
+        How many there are.
     """
 
     columns: tuple[str, ...]
     span: tuple[int, int] | None
+    rows: int
 
     @staticmethod
     def time_column(frame: pd.DataFrame) -> str:
@@ -139,10 +145,17 @@ def spine_times(frame: pd.DataFrame) -> pd.Series[pd.Timestamp]:
 
 
 class PointInTimeQuery:
-    """A request, ready to run over any spine."""
+    """A request, ready to run over any spine.
 
-    def __init__(self, request: Request) -> None:
+    Parameters
+    ----------
+    plan
+        How windowed views fold events; without it each view's plan is chosen by a sample of the spine.
+    """
+
+    def __init__(self, request: Request, *, plan: TilePlan | None = None) -> None:
         self.request = request
+        self._plan = plan
 
     def run(self, connection: duckdb.DuckDBPyConnection, spine: Spine) -> pa.Table:
         """Return the spine's columns and the features, in the spine's order.
@@ -159,14 +172,13 @@ class PointInTimeQuery:
         kept = [f"s.{quote(column)}" for column in spine.columns]
         joins = []
         for i, view in enumerate(self.request.views):
-            connection.execute(f"CREATE TEMP TABLE answer_{i} AS {self.sql(view, spine)}")
+            connection.execute(f"CREATE TEMP TABLE answer_{i} AS {self._answer(connection, view, spine)}")
             kept += [f"a{i}.{quote(output)}" for output in view.outputs.values()]
             joins.append(f"JOIN answer_{i} a{i} ON a{i}.{ROW} = s.{ROW}")
         query = f"SELECT {', '.join(kept)} FROM {_SPINE} s {' '.join(joins)} ORDER BY s.{ROW}"
         return connection.sql(query).to_arrow_table()
 
-    def sql(self, requested: ViewRequest, spine: Spine) -> str:
-        """SQL of one view's answer; shown to reviewers by snapshot tests."""
+    def _answer(self, connection: duckdb.DuckDBPyConnection, requested: ViewRequest, spine: Spine) -> str:
         view = requested.view
         schema = schema_of(view.batch_source)
         keys = {key: _typed(column, schema.field(key).type) for key, column in requested.keys.items()}
@@ -177,16 +189,7 @@ class PointInTimeQuery:
             versioned=LOG_VERSION in schema.names,
         )
         if is_windowed(view):
-            spec = windowed_view_of(view)
-            return windows_sql(
-                spec,
-                [spec.feature(name) for name in requested.outputs],
-                source=source,
-                spine=_SPINE,
-                keys={key: keys[key] for key in spec.join_keys},
-                span=spine.span or (0, 0),
-                outputs=list(requested.outputs.values()),
-            )
+            return self._windows(connection, requested, source, keys, spine)
         mapping = {feature: column for column, feature in view.batch_source.field_mapping.items()}
         return asof_sql(
             source=source,
@@ -196,6 +199,26 @@ class PointInTimeQuery:
             timestamp_field=view.batch_source.timestamp_field,
             created_field=view.batch_source.created_timestamp_column or "",
             ttl=delta_us(view.ttl) if view.ttl else 0,
+        )
+
+    def _windows(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        requested: ViewRequest,
+        source: Source,
+        keys: dict[str, str],
+        spine: Spine,
+    ) -> str:
+        spec = windowed_view_of(requested.view)
+        features = [spec.feature(name) for name in requested.outputs]
+        keys = {key: keys[key] for key in spec.join_keys}
+        span = spine.span or (0, 0)
+        plan = self._plan or plan_for(
+            connection, spec, features, source=source, spine=_SPINE, keys=keys, span=span, rows=spine.rows
+        )
+        outputs = list(requested.outputs.values())
+        return windows_sql(
+            spec, features, source=source, spine=_SPINE, keys=keys, span=span, outputs=outputs, plan=plan
         )
 
 
@@ -264,7 +287,7 @@ def write_spine(connection: duckdb.DuckDBPyConnection, table: pa.Table, time: st
     connection.unregister("incoming")
     [(first, last)] = connection.execute(f"SELECT min({AT}), max({AT}) FROM {_SPINE}").fetchall()
     span = None if first is None else (first, last)
-    return Spine(tuple(table.column_names), span)
+    return Spine(tuple(table.column_names), span, table.num_rows)
 
 
 def _queried(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:

@@ -19,6 +19,7 @@ from typing import Any
 import redis
 from feast import FeatureView
 
+from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import StoreUnavailableError
 from feature_repo.engine.spec import CODEC_VERSION, WindowedFeature, WindowedView, is_windowed
 
@@ -246,6 +247,7 @@ def rows_hash(view: FeatureView) -> str:
         sorted(source.field_mapping.items()),
         sorted(view.join_keys),
         sorted((feature.name, str(feature.dtype)) for feature in view.features if feature.name not in view.join_keys),
+        delta_us(view.ttl) if view.ttl else 0,  # decides when keys expire
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
 

@@ -77,6 +77,20 @@ class Wire:
         self.owed -= 1
         return reply
 
+    def read_all(self, count: int) -> list[Any]:
+        """Read the next replies.
+
+        Raises
+        ------
+        redis.RedisError
+            The server went away, did not reply in time, or replied with an error.
+        """
+        read, found = self._connection.read_response, []
+        for _ in range(count):
+            found.append(read())
+            self.owed -= 1
+        return found
+
 
 @contextmanager
 def borrowed(client: Any) -> Iterator[Wire]:

@@ -28,6 +28,7 @@ from feature_repo.engine.redis_wire import Wire, borrowed, bulk, packed
 IN_FLIGHT = 2
 ROWS_PER_REQUEST = 500
 BYTES_PER_REQUEST = 1 << 19
+KEYS_PER_PIPELINE = 1_000
 # Fewer cost the server more per row; with more, all that a call has allocated outgrows the caches of its allocator.
 # (A cluster would need 1: its keys live on several servers.)
 ROWS_PER_CALL = 16
@@ -149,7 +150,6 @@ class RedisWriter:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client: Any = client
-        self._loaded: set[Script] = set()
 
     def build(self, keys: Strings, field: bytes, version: int, states: Strings, retired: Sequence[bytes]) -> Bools:
         """Replace states whose header is older than ``version``; remove the ``retired`` fields beside them."""
@@ -191,37 +191,36 @@ class RedisWriter:
         with borrowed(self._client) as wire:
             for batch in batches:
                 for request in _requests(script, common, batch):
-                    if script not in self._loaded:
-                        self._load(wire, script)
                     while len(sent) >= IN_FLIGHT:
-                        yield from self._settled(wire, script, sent)
+                        yield from _settled(wire, script, sent)
                     wire.send(request.data, commands=request.calls)
                     sent.append(request)
             while sent:
-                yield from self._settled(wire, script, sent)
+                yield from _settled(wire, script, sent)
 
-    def _settled(self, wire: Wire, script: Script, sent: deque[_Request]) -> Iterator[Bools]:
-        """Read the replies of the oldest request."""
-        request = sent.popleft()
-        replies = _read(wire, request)
-        if not any(isinstance(reply, NoScriptError) for reply in replies):
-            yield _taken(replies)
-            return
-        # The server lost its scripts. All that is in flight goes again, in order: a row that has taken effect already
-        # stays so, and must not be told to have been refused.
-        again = [request, *sent]
-        first = [replies, *[_read(wire, each) for each in sent]]
-        sent.clear()
-        self._load(wire, script)
-        for each, before in zip(again, first, strict=True):
-            wire.send(each.data, commands=each.calls)
-            after = _read(wire, each)
-            yield _taken([_either(*pair) for pair in zip(before, after, strict=True)])
 
-    def _load(self, wire: Wire, script: Script) -> None:
-        wire.send(b"*3\r\n" + packed(b"SCRIPT", b"LOAD", script.text.encode()), commands=1)
-        _refuse_errors([wire.read()])
-        self._loaded.add(script)
+def _settled(wire: Wire, script: Script, sent: deque[_Request]) -> Iterator[Bools]:
+    """Read the replies of the oldest request."""
+    request = sent.popleft()
+    replies = _read(wire, request)
+    if not any(isinstance(reply, NoScriptError) for reply in replies):
+        yield _taken(replies)
+        return
+    # The server does not know the script yet, or lost it. All that is in flight goes again, in order: a row that has
+    # taken effect already stays so, and must not be told to have been refused.
+    again = [request, *sent]
+    first = [replies, *[_read(wire, each) for each in sent]]
+    sent.clear()
+    _load(wire, script)
+    for each, before in zip(again, first, strict=True):
+        wire.send(each.data, commands=each.calls)
+        after = _read(wire, each)
+        yield _taken([_either(*pair) for pair in zip(before, after, strict=True)])
+
+
+def _load(wire: Wire, script: Script) -> None:
+    wire.send(b"*3\r\n" + packed(b"SCRIPT", b"LOAD", script.text.encode()), commands=1)
+    _refuse_errors([wire.read()])
 
 
 def _requests(script: Script, common: Sequence[bytes], batch: Batch) -> Iterator[_Request]:
@@ -282,15 +281,26 @@ def _refuse_errors(replies: Sequence[Any]) -> None:
             raise reply
 
 
-def remove_fields(client: Any, pattern: bytes, fields: Sequence[bytes], *, keep: Any = frozenset()) -> None:
-    """Delete fields from every hash whose key matches and is not to be kept, a page of keys at a time."""
+def key_pages(client: Any, pattern: bytes) -> Iterator[list[bytes]]:
+    """Keys of hashes that match a pattern, some at a time; one may come twice."""
     cursor = 0
     while True:
-        cursor, keys = client.scan(cursor, match=pattern, count=1_000, _type="hash")
-        with client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                if key not in keep:
-                    pipe.hdel(key, *fields)
-            pipe.execute()
+        cursor, keys = client.scan(cursor, match=pattern, count=KEYS_PER_PIPELINE, _type="hash")
+        yield keys
         if not cursor:
             return
+
+
+def remove_fields(client: Any, pattern: bytes, fields: Sequence[bytes]) -> None:
+    """Delete fields from every hash whose key matches, a page of keys at a time."""
+    for page in key_pages(client, pattern):
+        drop_fields(client, page, fields)
+
+
+def drop_fields(client: Any, keys: Sequence[bytes], fields: Sequence[bytes]) -> None:
+    """Delete fields of some hashes; one that has no other is gone."""
+    for start in range(0, len(keys), KEYS_PER_PIPELINE):
+        with client.pipeline(transaction=False) as pipe:
+            for key in keys[start : start + KEYS_PER_PIPELINE]:
+                pipe.hdel(key, *fields)
+            pipe.execute()

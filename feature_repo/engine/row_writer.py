@@ -1,4 +1,4 @@
-"""Ordinary views in Redis: rows as stock Feast stores them, written in order of event time."""
+"""Ordinary views in Redis, brought to the head of their tables in order of event time."""
 
 from __future__ import annotations
 
@@ -8,29 +8,48 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-from feast import FeatureView, ValueType
-from feast.infra.online_stores.helpers import _mmh3
+from feast import FeatureView
 
-from feature_repo.core.clock import delta_us
-from feature_repo.engine.builder import EVERYTHING, Materialized, refuse_backwards, refuse_emptied
-from feature_repo.engine.byte_columns import Column, Ints, decimals
-from feature_repo.engine.duckdb_sql import Source, quote
-from feature_repo.engine.entity_keys import entity_key_array, entity_pattern
+from feature_repo.engine.builder import EVERYTHING, Action, Materialized, refuse_backwards, refuse_emptied
+from feature_repo.engine.duckdb_sql import quote
+from feature_repo.engine.entity_keys import entity_key_array, entity_keys, entity_of, entity_pattern
 from feature_repo.engine.folds import Progress
 from feature_repo.engine.positions import Position, Positions
-from feature_repo.engine.redis_wire import bulk, bulk_or_empty
-from feature_repo.engine.redis_writer import Batch, RedisWriter, remove_fields
-from feature_repo.engine.sources import is_delta, located, relation_of, schema_of, snapshot_of
-from feature_repo.engine.value_columns import stamp_column, value_column
-from feature_repo.events.log import LOG_VERSION
+from feature_repo.engine.redis_writer import Batch, RedisWriter, drop_fields, key_pages
+from feature_repo.engine.row_encoder import RowEncoder
+from feature_repo.engine.row_sql import RowQueries
+from feature_repo.engine.sources import is_delta, located, snapshot_of
 
 ROWS_PER_BATCH = 2_048
+KEYS_PER_PAGE = 50_000
+# Entities are written in parts, so that memory does not grow with their number; each part reads the table once.
+ROWS_PER_PART = 100_000
+MAX_PARTS = 16
+
+_PYTHON_TYPES = {
+    pa.string(): (str, pa.string()),
+    pa.binary(): (bytes, pa.binary()),
+    pa.int32(): (int, pa.int64()),
+    pa.int64(): (int, pa.int64()),
+}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a run does: which rows it writes, and whether it replaces (``anew``) what Redis holds of others."""
+
+    action: Action
+    head: Position
+    queries: RowQueries
+    anew: bool = False
 
 
 class RowMaterializer:
-    """Brings ordinary views to the head of their tables."""
+    """Brings ordinary views to the head of their tables.
+
+    A run that was killed left rows that are right by themselves, and no new position: the next one writes them again.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, client: Any, project: str) -> None:
         self._connection = connection
@@ -44,49 +63,103 @@ class RowMaterializer:
     ) -> Materialized:
         """Write the latest row of every entity that has rows the last run did not see.
 
-        All of them, whatever Redis holds, if ``full``, if the table was recreated, or if the view declares other
-        features than those written; rows of entities that the table no longer has are removed then.
+        All entities, if none were seen by the view's present features and ttl. Rows that were pushed meanwhile, later
+        than the table's, stay; unless ``full``, or the table was recreated: then what Redis holds is replaced, and
+        removed where the table has nothing.
 
         Raises
         ------
         LogError
             The table has lost commits, or is another than Redis was fed from and has no rows; ``full`` writes anyway.
         """
+        plan = self._planned(view, full=full)
+        if plan.action is Action.NOTHING:
+            return Materialized(view.name, plan.action.done, plan.head.version, 0)
+        written = self._write(plan.queries, progress, anew=plan.anew)
+        if plan.anew:
+            self._remove_others(plan.queries)
+        self._positions.record_rows(view, plan.head)
+        return Materialized(view.name, plan.action.done, plan.head.version, written)
+
+    def plan(self, view: FeatureView, *, full: bool = False) -> Materialized:
+        """Say what :meth:`bring_to_head` would do, and to how many entities; write nothing.
+
+        Raises
+        ------
+        LogError
+            As :meth:`bring_to_head`.
+        """
+        plan = self._planned(view, full=full)
+        query = f"SELECT count(*) FROM ({plan.queries.latest()})"
+        entities = 0 if plan.action is Action.NOTHING else self._connection.execute(query).fetchall()[0][0]
+        return Materialized(view.name, plan.action.planned, plan.head.version, entities)
+
+    def _planned(self, view: FeatureView, *, full: bool) -> _Plan:
         head = _head(view)
         held = self._positions.held(view)
         if not full and held == head:
-            return Materialized(view.name, "at head", head.version, 0)
-        anew = full or held is None or held.table_id != head.table_id
-        if held is not None and not anew:
-            refuse_backwards(held, head, view.batch_source.path)
+            return _Plan(Action.NOTHING, head, RowQueries(view, head.version, head.version))
+        seen = [held] if held else self._earlier(view)
         if not full and is_delta(view.batch_source):
-            refuse_emptied(self._connection, view.name, held, snapshot_of(view.batch_source))
-        above = EVERYTHING if held is None or anew else held.version
-        written = self._write(view, above, head, progress, anew=anew)
-        self._positions.record_rows(view, head)
-        return Materialized(view.name, "built" if anew else "applied", head.version, written)
+            for position in seen:
+                refuse_emptied(self._connection, view.name, position, snapshot_of(view.batch_source))
+        anew = full or any(position.table_id != head.table_id for position in seen)
+        if held is None or anew:
+            return _Plan(Action.BUILD, head, RowQueries(view, EVERYTHING, head.version), anew)
+        refuse_backwards(held, head, view.batch_source.path)
+        return _Plan(Action.APPLY, head, RowQueries(view, held.version, head.version))
 
-    def _write(self, view: FeatureView, above: int, head: Position, progress: Progress, *, anew: bool) -> int:
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE latest AS {latest_rows_sql(view, above=above, upto=head.version)}"
-        )
-        [(total,)] = self._connection.execute("SELECT count(*) FROM latest").fetchall()
-        encoder, keys = RowEncoder.of(view), sorted(view.join_keys)
-        written: set[bytes] = set()
+    def _earlier(self, view: FeatureView) -> list[Position]:
+        """How far the rows of earlier definitions were written."""
+        fields = [field.decode().split(":") for field in self._positions.retired(view.name)]
+        found = [self._positions.position(name, digest, int(generation)) for _, name, digest, generation in fields]
+        return [position for position in found if position]
 
-        def batches() -> Iterator[Batch]:
-            for batch in self._connection.sql("FROM latest").to_arrow_reader(ROWS_PER_BATCH):
-                entities = entity_key_array(self._project, keys, [batch.column(key) for key in keys])
-                written.update(entities.to_pylist())
-                yield Batch(entities, encoder.arguments(batch))
-
-        done = 0
-        for taken in self._writer.rows(encoder.names, batches(), anew=anew):
-            done += len(taken)
-            progress(done / total)
-        if anew:
-            remove_fields(self._client, entity_pattern(self._project, keys), encoder.names, keep=written)
+    def _write(self, queries: RowQueries, progress: Progress, *, anew: bool) -> int:
+        encoder, done = RowEncoder.of(queries.view), 0
+        [(rows,)] = self._connection.execute(queries.count()).fetchall()
+        parts = max(1, min(-(-rows // ROWS_PER_PART), MAX_PARTS))
+        for part in range(parts):
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE latest AS {queries.latest(part=(part, parts))}")
+            [(total,)] = self._connection.execute("SELECT count(*) FROM latest").fetchall()
+            start = done
+            for taken in self._writer.rows(encoder.names, self._batches(queries.keys, encoder), anew=anew):
+                done += len(taken)
+                progress((part + (done - start) / total) / parts)
+        self._connection.execute("DROP TABLE latest")
         return done
+
+    def _batches(self, keys: list[str], encoder: RowEncoder) -> Iterator[Batch]:
+        for batch in self._connection.sql("FROM latest").to_arrow_reader(ROWS_PER_BATCH):
+            entities = entity_key_array(self._project, keys, [batch.column(key) for key in keys])
+            yield Batch(entities, encoder.arguments(batch))
+
+    def _remove_others(self, queries: RowQueries) -> None:
+        """Remove the view's rows of entities that its table does not have."""
+        names = RowEncoder.of(queries.view).names
+        waiting: list[bytes] = []
+        for page in key_pages(self._client, entity_pattern(self._project, queries.keys)):
+            waiting += page
+            if len(waiting) >= KEYS_PER_PAGE:
+                drop_fields(self._client, self._others(queries, waiting), names)
+                waiting = []
+        drop_fields(self._client, self._others(queries, waiting), names)
+
+    def _others(self, queries: RowQueries, keys: list[bytes]) -> list[bytes]:
+        """Those of some Redis keys whose entities the table does not have."""
+        fields = list(self._connection.sql(f"{queries.entities()} LIMIT 0").to_arrow_table().schema)
+        python, arrow = zip(*(_PYTHON_TYPES[field.type] for field in fields), strict=True)
+        entities = [entity for entity in (entity_of(self._project, key) for key in keys) if entity]
+        asked = [values for _, values in entities if all(map(isinstance, values, python))]
+        columns = zip(*asked, strict=True) if asked else [()] * len(fields)
+        page = pa.table(list(map(pa.array, columns, arrow)), queries.keys)
+        self._connection.register("page", page)
+        using = ", ".join(map(quote, queries.keys))
+        query = f"SELECT DISTINCT {using} FROM ({queries.entities()}) SEMI JOIN page USING ({using})"
+        known = self._connection.sql(query).to_arrow_table()
+        self._connection.unregister("page")
+        kept = set(entity_keys(self._project, queries.keys, known.columns))
+        return [key for key in keys if key not in kept]
 
 
 def _head(view: FeatureView) -> Position:
@@ -95,79 +168,3 @@ def _head(view: FeatureView) -> Position:
         return Position(snapshot.table_id, snapshot.version)
     facts = Path(located(view.batch_source.path)).stat()
     return Position(f"file-{facts.st_mtime_ns}-{facts.st_size}", 0)
-
-
-def latest_rows_sql(view: FeatureView, *, above: int, upto: int) -> str:
-    """Return a query for the latest row of every entity among those with ``above < log_version <= upto``.
-
-    Of rows with one event time the latest commit's is taken, of those the one created last: as offline.
-    """
-    source = view.batch_source
-    versioned = LOG_VERSION in schema_of(source).names
-    ts, created = quote(source.timestamp_field), source.created_timestamp_column
-    known = f"epoch_us({quote(created)})" if created else "NULL::BIGINT"
-    order = f"{ts} DESC, {Source('', versioned=versioned).tie}"
-    keys = ", ".join(quote(key) for key in sorted(view.join_keys))
-    mapping = {feature: column for column, feature in source.field_mapping.items()}
-    features = ", ".join(f"{quote(mapping.get(f.name, f.name))} AS {quote(f.name)}" for f in _features(view))
-    within = f"log_version > {above} AND log_version <= {upto}" if versioned else "true"
-    present = " AND ".join(f"{quote(key)} IS NOT NULL" for key in sorted(view.join_keys))
-    return (
-        f"SELECT {keys}, {features}, epoch_us({ts}) AS __ts "
-        f"FROM (SELECT *, {known} AS known FROM {relation_of(source)}) "
-        f"WHERE {within} AND {present} AND {ts} IS NOT NULL "
-        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
-    )
-
-
-@dataclass(frozen=True)
-class RowEncoder:
-    """Turns Arrow columns into the arguments of ``RedisWriter.rows``.
-
-    Field names and values are those of stock Feast: murmur3 of ``view:feature``, protobuf ``Value``; NULL is an empty
-    value.
-
-    Attributes
-    ----------
-    stamp
-        Hash field of a row's time.
-    features
-        Name, hash field and type of each feature.
-    ttl
-        Microseconds after its time that a row expires; 0 for never.
-    """
-
-    stamp: bytes
-    features: tuple[tuple[str, bytes, ValueType], ...]
-    ttl: int
-
-    @classmethod
-    def of(cls, view: FeatureView) -> RowEncoder:
-        """Return the encoder of an ordinary view."""
-        features = tuple(
-            (field.name, _mmh3(f"{view.name}:{field.name}"), field.dtype.to_value_type()) for field in _features(view)
-        )
-        return cls(f"_ts:{view.name}".encode(), features, delta_us(view.ttl) if view.ttl else 0)
-
-    @property
-    def names(self) -> list[bytes]:
-        """Hash fields of a row, its time's first."""
-        return [self.stamp, *(field for _, field, _ in self.features)]
-
-    def arguments(self, batch: pa.RecordBatch) -> list[Column]:
-        """Encode a batch with ``__ts`` (us) and the features."""
-        times = batch.column("__ts").to_numpy()
-        values = [value_column(batch.column(name), kind) for name, _, kind in self.features]
-        return [
-            self.expiry(times),
-            bulk(stamp_column(times)),
-            *(bulk_or_empty(column, valid, batch.num_rows) for column, valid in values),
-        ]
-
-    def expiry(self, times: Ints) -> Column:
-        """When rows of these times (us) expire, in milliseconds, rounded up: a row is read up to its last instant."""
-        return bulk(decimals(-(-(times + self.ttl) // 1_000) if self.ttl else np.zeros(len(times), np.int64)))
-
-
-def _features(view: FeatureView) -> list[Any]:
-    return [feature for feature in view.features if feature.name not in view.join_keys]

@@ -198,6 +198,7 @@ class SpecCache:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, Any], WindowedView] = {}
+        self._chosen: dict[tuple[Any, ...], tuple[WindowedFeature, ...]] = {}
 
     def of(self, view: FeatureView) -> WindowedView:
         """Return the view's spec; a re-applied view, which has a later update time, is read again."""
@@ -205,6 +206,14 @@ class SpecCache:
         if key not in self._known:
             self._known[key] = windowed_view_of(view)
         return self._known[key]
+
+    def features_of(self, view: FeatureView, names: Sequence[str]) -> tuple[WindowedFeature, ...]:
+        """Return features of the view by name, the same tuple for the same names."""
+        key = (view.name, view.last_updated_timestamp, *names)
+        if key not in self._chosen:
+            spec = self.of(view)
+            self._chosen[key] = tuple(spec.feature(name) for name in names)
+        return self._chosen[key]
 
 
 def _feature(view: str, aggregation: Any, kinds: dict[str, str]) -> WindowedFeature:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from feature_repo.core.errors import DataError
 from feature_repo.engine.monoids import Array, StoredField
 
-_NOTHING = np.iinfo(np.int32).min
 _LARGEST = np.iinfo(np.int32).max
 # Sums of hundredths differ from hundredths in their last digits; parity allows a thousand times as much.
 _RELATIVE = 1e-12
+_SUMMED = np.dtype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,20 @@ class Plain(StoredField):
     """Numbers, or structs of them, as they are merged."""
 
     stored: np.dtype[Any]
+    nothing: Any
+
+    @property
+    def domain(self) -> np.dtype[Any]:
+        """Their own type."""
+        return self.stored
 
     def narrowed(self, states: Array) -> Array:
         """Return the states."""
         return states
 
-    def widened(self, stored: Array) -> Array:
+    def widened(self, merged: Array) -> Array:
         """Return the states."""
-        return stored
+        return merged
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Counts(StoredField):
     """Counts in fewer bytes than the eight they are added in."""
 
     stored: np.dtype[Any]
+    nothing: int = 0
+    domain: np.dtype[Any] = _SUMMED
 
     def fits(self, states: Array) -> npt.NDArray[np.bool_]:
         """Whether each count is small enough."""
@@ -57,9 +65,9 @@ class Counts(StoredField):
             )
         return states.astype(self.stored)
 
-    def widened(self, stored: Array) -> Array:
+    def widened(self, merged: Array) -> Array:
         """Return counts of eight bytes."""
-        return stored.astype(np.int64)
+        return merged.astype(_SUMMED, copy=False)
 
 
 @dataclass(frozen=True)
@@ -69,53 +77,65 @@ class Whole(StoredField):
     Attributes
     ----------
     identity
-        The state of no events, which an extreme has outside four bytes.
+        The state of no events, which of an extreme is outside four bytes.
+    nothing
+        What is stored for it: an integer that merges as it does.
     """
 
     identity: int
+    nothing: int
     stored: np.dtype[Any] = np.dtype("<i4")  # noqa: RUF009 - a dtype is immutable
+
+    @property
+    def domain(self) -> np.dtype[Any]:
+        """Sums outgrow four bytes, extremes do not."""
+        return self.stored if self.nothing else _SUMMED
 
     def fits(self, states: Array) -> npt.NDArray[np.bool_]:
         """Whether each is small enough, or is the identity."""
-        small = (states >= -_LARGEST) & (states <= _LARGEST)
+        small = (states > -_LARGEST) & (states < _LARGEST)
         return np.asarray(small | (states == self.identity), bool)
 
     def narrowed(self, states: Array) -> Array:
-        """Return four bytes of each; of the identity, the smallest integer of four bytes."""
-        return np.where(states == self.identity, _NOTHING if self.identity else 0, states).astype(self.stored)
+        """Return four bytes of each."""
+        return np.where(states == self.identity, self.nothing, states).astype(self.stored)
 
-    def widened(self, stored: Array) -> Array:
+    def widened(self, merged: Array) -> Array:
         """Return integers of eight bytes."""
-        wide: Array = stored.astype(np.int64)
-        if self.identity:
-            wide[stored == _NOTHING] = self.identity
-        return wide
+        wide: Array = merged.astype(np.int64, copy=False)
+        return np.where(merged == self.nothing, self.identity, wide) if self.nothing else wide
 
 
 @dataclass(frozen=True)
 class Hundredths(StoredField):
-    """Floats that are whole hundredths, as integers of four bytes."""
+    """Floats that are whole hundredths, as integers of four bytes; see :class:`Whole`."""
 
     identity: float
+    nothing: int
     stored: np.dtype[Any] = np.dtype("<i4")  # noqa: RUF009 - a dtype is immutable
+
+    @property
+    def domain(self) -> np.dtype[Any]:
+        """Sums outgrow four bytes, extremes do not."""
+        return self.stored if self.nothing else _SUMMED
 
     def fits(self, states: Array) -> npt.NDArray[np.bool_]:
         """Whether each is a small number of hundredths, but for its last digits, or is the identity."""
         finite = np.where(np.isfinite(states), states, 0.0)
         scaled = np.rint(finite * 100.0)
         near = np.abs(scaled / 100.0 - finite) <= _RELATIVE * np.abs(finite)
-        small = near & (np.abs(scaled) <= _LARGEST) & np.isfinite(states)
+        small = near & (np.abs(scaled) < _LARGEST) & np.isfinite(states)
         return np.asarray(small | (states == self.identity), bool)
 
     def narrowed(self, states: Array) -> Array:
-        """Return hundredths; of the identity, the smallest integer of four bytes."""
+        """Return hundredths of each."""
         scaled = np.rint(np.where(np.isfinite(states), states, 0.0) * 100.0)
         clipped = np.clip(scaled, -_LARGEST, _LARGEST)
-        return np.where(states == self.identity, _NOTHING if self.identity else 0, clipped).astype(self.stored)
+        return np.where(states == self.identity, self.nothing, clipped).astype(self.stored)
 
-    def widened(self, stored: Array) -> Array:
+    def widened(self, merged: Array) -> Array:
         """Return floats: of so many hundredths the nearest there is."""
-        wide: Array = stored / 100.0
-        if self.identity:
-            wide[stored == _NOTHING] = self.identity
+        wide: Array = merged / 100.0
+        if self.nothing:
+            wide[merged == self.nothing] = self.identity
         return wide

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +28,9 @@ from feature_repo.engine.monoids import NARROW, WIDE, Array, EntityMonoid, Ints,
 from feature_repo.engine.spec import CODEC_VERSION
 
 NO_VERSION = -1
-# Columns of the heads of states, as the header has them.
+# Places in the head of a state.
 _LAYOUT, _TILES, _VERSION, _KEPT = 2, 3, 4, 5
+_Head: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,42 @@ class State:
     kept: tuple[Records, ...]
 
 
+@dataclass(frozen=True)
+class StoredTiles:
+    """Tile records of the entities whose states have one layout, as they are stored.
+
+    Attributes
+    ----------
+    entities
+        Position of each entity, ascending.
+    owner
+        Which of those each record belongs to, ascending.
+    records
+        Structured array ``tile, s0, s1, ...`` of the layout.
+    """
+
+    layout: int
+    entities: Ints
+    owner: Ints
+    records: Array
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """States of several entities as they are stored: what is read, but not merged, needs no widening.
+
+    Attributes
+    ----------
+    versions
+        Log version of each state, ``NO_VERSION`` where there is none.
+    """
+
+    entities: int
+    parts: tuple[StoredTiles, ...]
+    kept: tuple[Records, ...]
+    versions: Ints
+
+
 class TileCodec:
     """Make, merge, encode and decode the states of one view.
 
@@ -99,8 +136,10 @@ class TileCodec:
             np.dtype([("tile", "<i4"), *((f"s{i}", each.fields[layout].stored) for i, each in enumerate(self.tiled))])
             for layout in (WIDE, NARROW)
         )
-        self._sizes = np.array([layout.itemsize for layout in self.layouts])
         self.header = struct.Struct(f"<BBBxIq{len(self.entity)}I")
+        self._known = (CODEC_VERSION, len(self.entity))
+        self._sizes = tuple(layout.itemsize for layout in self.layouts)
+        self._nothing = self.header.pack(*self._known, NARROW, 0, NO_VERSION, *([0] * len(self.entity)))
 
     def of_arrow(self, entities: int, owner: Ints, tile: Ints, columns: dict[str, pa.Array]) -> State:
         """Return the state of lifted rows, one per entity, tile and commit, in any order.
@@ -135,7 +174,8 @@ class TileCodec:
         tiles = np.searchsorted(state.tiles.owner, edges)
         layout = self._fitting(state, tiles)
         raw = [self._records(state.tiles, each).tobytes() for each in (WIDE, NARROW)]
-        starts, stops = tiles[:-1] * self._sizes[layout], tiles[1:] * self._sizes[layout]
+        widths = np.array(self._sizes)[layout]
+        starts, stops = tiles[:-1] * widths, tiles[1:] * widths
         records = zip(layout.tolist(), starts.tolist(), stops.tolist(), strict=True)
         pieces, sizes = [[raw[which][start:stop] for which, start, stop in records]], []
         for monoid, kept in zip(self.entity, state.kept, strict=True):
@@ -145,24 +185,43 @@ class TileCodec:
             sizes.append(np.diff(ends).tolist())
         heads = zip(layout.tolist(), np.diff(tiles).tolist(), *sizes, strict=True)
         return [
-            self.header.pack(CODEC_VERSION, len(self.entity), which, count, log_version, *lengths) + b"".join(parts)
+            self.header.pack(*self._known, which, count, log_version, *lengths) + b"".join(parts)
             for (which, count, *lengths), parts in zip(heads, zip(*pieces, strict=True), strict=True)
         ]
 
-    def decode(self, blobs: Sequence[bytes | None]) -> tuple[State, Ints]:
-        """Return the state of all entities, and the log version of each (``NO_VERSION`` where there is none).
+    def stored(self, blobs: Sequence[bytes | None]) -> StoredState:
+        """Return what the bytes of states hold, where there are any.
 
         Raises
         ------
         StoreUnavailableError
             A state was written by another codec, or is cut short.
         """
-        sizes = [0] * len(self.entity)
-        nothing = self.header.pack(CODEC_VERSION, len(self.entity), NARROW, 0, NO_VERSION, *sizes)
-        whole = [nothing if blob is None else blob for blob in blobs]
+        whole = [self._nothing if blob is None else blob for blob in blobs]
         heads = self._heads(whole)
-        ends = self.header.size + heads[:, _TILES] * self._sizes[heads[:, _LAYOUT]]
-        return State(len(whole), self._tiles(whole, heads, ends), self._kept(whole, heads, ends)), heads[:, _VERSION]
+        ends = [self.header.size + head[_TILES] * self._sizes[head[_LAYOUT]] for head in heads]
+        versions = np.array([head[_VERSION] for head in heads], np.int64)
+        return StoredState(len(whole), self._parts(whole, heads, ends), self._kept(whole, heads, ends), versions)
+
+    def decode(self, blobs: Sequence[bytes | None]) -> tuple[State, Ints]:
+        """Return the state of all entities, ready to be merged, and the log version of each.
+
+        Raises
+        ------
+        StoreUnavailableError
+            As :meth:`stored`.
+        """
+        stored = self.stored(blobs)
+        nothing = tuple(np.zeros(0, each.working) for each in self.tiled)
+        empty = Tiles(np.zeros(0, np.int64), np.zeros(0, np.int64), nothing)
+        tiles = Tiles.joined([empty, *(self._widened(part) for part in stored.parts)])
+        if len(stored.parts) > 1:
+            tiles = tiles[np.argsort(tiles.owner, kind="stable")]
+        return State(stored.entities, tiles, stored.kept), stored.versions
+
+    def _widened(self, part: StoredTiles) -> Tiles:
+        states = tuple(each.fields[part.layout].widened(part.records[f"s{i}"]) for i, each in enumerate(self.tiled))
+        return Tiles(part.entities[part.owner], part.records["tile"].astype(np.int64), states)
 
     def _fitting(self, state: State, edges: Ints) -> Ints:
         """Return the layout of each entity: the narrow one where every field of every tile fits."""
@@ -179,45 +238,39 @@ class TileCodec:
             records[f"s{i}"] = monoid.fields[layout].narrowed(column)
         return records
 
-    def _tiles(self, blobs: Sequence[bytes], heads: Ints, ends: Ints) -> Tiles:
-        start, parts = self.header.size, []
-        for layout in np.unique(heads[:, _LAYOUT]).tolist():
-            mine = np.flatnonzero(heads[:, _LAYOUT] == layout)
-            raw = b"".join([blobs[i][start:end] for i, end in zip(mine.tolist(), ends[mine].tolist(), strict=True)])
+    def _parts(self, blobs: Sequence[bytes], heads: Sequence[_Head], ends: Sequence[int]) -> tuple[StoredTiles, ...]:
+        parts = []
+        for layout in sorted({head[_LAYOUT] for head in heads}):
+            mine = [i for i, head in enumerate(heads) if head[_LAYOUT] == layout]
+            raw = b"".join([blobs[i][self.header.size : ends[i]] for i in mine])
+            owner = np.repeat(np.arange(len(mine)), [heads[i][_TILES] for i in mine])
             records = np.frombuffer(raw, self.layouts[layout])
-            states = tuple(each.fields[layout].widened(records[f"s{i}"]) for i, each in enumerate(self.tiled))
-            parts.append(Tiles(np.repeat(mine, heads[mine, _TILES]), records["tile"].astype(np.int64), states))
-        if len(parts) == 1:
-            return parts[0]
-        whole = Tiles.joined(parts) if parts else Tiles(np.zeros(0, np.int64), np.zeros(0, np.int64), self._no_states())
-        return whole[np.argsort(whole.owner, kind="stable")]
+            parts.append(StoredTiles(layout, np.array(mine, np.int64), owner, records))
+        return tuple(parts)
 
-    def _no_states(self) -> tuple[Array, ...]:
-        return tuple(np.zeros(0, each.working) for each in self.tiled)
-
-    def _kept(self, blobs: Sequence[bytes], heads: Ints, starts: Ints) -> tuple[Records, ...]:
+    def _kept(self, blobs: Sequence[bytes], heads: Sequence[_Head], starts: Sequence[int]) -> tuple[Records, ...]:
         found = []
-        for i, monoid in enumerate(self.entity):
-            ends = starts + heads[:, _KEPT + i]
-            places = zip(blobs, starts.tolist(), ends.tolist(), strict=True)
-            found.append(monoid.unpack([blob[start:end] for blob, start, end in places]))
+        for i, monoid in enumerate(self.entity, _KEPT):
+            ends = [start + head[i] for start, head in zip(starts, heads, strict=True)]
+            pieces = [blob[start:end] for blob, start, end in zip(blobs, starts, ends, strict=True)]
+            found.append(monoid.unpack(pieces))
             starts = ends
         return tuple(found)
 
-    def _heads(self, blobs: Sequence[bytes]) -> Ints:
+    def _heads(self, blobs: Sequence[bytes]) -> list[_Head]:
         """Return codec, entity states, layout, tiles, version and sizes of each state, all checked."""
+        unpack = self.header.unpack_from
         try:
-            heads = np.array([self.header.unpack_from(blob) for blob in blobs], np.int64)
+            heads: list[_Head] = [unpack(blob) for blob in blobs]
         except struct.error:
             raise _unreadable(next(blob for blob in blobs if len(blob) < self.header.size)) from None
-        heads = heads.reshape(len(blobs), _KEPT + len(self.entity))
-        right = (heads[:, 0] == CODEC_VERSION) & (heads[:, 1] == len(self.entity)) & (heads[:, _LAYOUT] <= NARROW)
-        record = self._sizes[np.minimum(heads[:, _LAYOUT], NARROW)]
-        sizes = self.header.size + heads[:, _TILES] * record + heads[:, _KEPT:].sum(axis=1)
-        right &= sizes == np.fromiter(map(len, blobs), np.int64, len(blobs))
-        if not right.all():
-            raise _unreadable(blobs[int(np.argmin(right))])
+        for blob, head in zip(blobs, heads, strict=True):
+            if head[:_LAYOUT] != self._known or head[_LAYOUT] > NARROW or len(blob) != self._length(head):
+                raise _unreadable(blob)
         return heads
+
+    def _length(self, head: _Head) -> int:
+        return self.header.size + head[_TILES] * self._sizes[head[_LAYOUT]] + sum(head[_KEPT:])
 
     def _merged(self, tiles: Tiles) -> Tiles:
         tiles = tiles[np.lexsort((tiles.tile, tiles.owner))]

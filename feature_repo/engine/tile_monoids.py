@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ class _Fold(TileMonoid):
     ufunc: ClassVar[np.ufunc]
     lift: ClassVar[str]
     merge: ClassVar[str]
+    narrow_nothing: ClassVar[int] = 0
 
     def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
         return self._typed(f"{self.lift.format(x=self.input_sql(column))}")
@@ -26,11 +28,17 @@ class _Fold(TileMonoid):
     def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
         return self._typed(f"{self.merge}({state}) FILTER (WHERE {condition})")
 
+    @property
+    def merges_as(self) -> Any:
+        return self.ufunc
+
     def reduce(self, states: Array, starts: Ints) -> Array:
-        merged: Array = self.ufunc.reduceat(states, starts)
+        merged: Array = self.ufunc.reduceat(states, starts, axis=0)
         return merged
 
     def suffixes(self, segments: Array) -> Array:
+        if segments.shape[1] == 1:
+            return segments
         merged: Array = self.ufunc.accumulate(segments[:, ::-1], axis=1)[:, ::-1]
         return merged
 
@@ -38,10 +46,10 @@ class _Fold(TileMonoid):
     def working(self) -> np.dtype[Any]:
         return np.dtype(f"<{self.kind}")
 
-    @property
+    @cached_property
     def fields(self) -> tuple[StoredField, StoredField]:
-        narrow = Hundredths(self.identity) if self.kind == FLOAT else Whole(self.identity)
-        return Plain(self.working), narrow
+        narrow = Hundredths if self.kind == FLOAT else Whole
+        return Plain(self.working, self.identity), narrow(self.identity, self.narrow_nothing)
 
     @property
     def identity_sql(self) -> str:
@@ -57,7 +65,7 @@ class Rows(_Fold):
 
     name, ufunc, lift, merge = "rows", np.add, "count(*)", "sum"
 
-    @property
+    @cached_property
     def fields(self) -> tuple[StoredField, StoredField]:
         """Four bytes or one: a tile has fewer than four billion events, and mostly a few."""
         return Counts(np.dtype("<u4")), Counts(np.dtype("<u1"))
@@ -83,6 +91,7 @@ class Least(_Fold):
     """Smallest value; the identity is the type's largest, which the door keeps out of the log."""
 
     name, ufunc, lift, merge = "min", np.minimum, "min({x})", "min"
+    narrow_nothing = int(np.iinfo(np.int32).max)
 
     @property
     def identity(self) -> float | int:
@@ -94,6 +103,7 @@ class Greatest(_Fold):
     """Largest value; the identity is the type's smallest, which the door keeps out of the log."""
 
     name, ufunc, lift, merge = "max", np.maximum, "max({x})", "max"
+    narrow_nothing = int(np.iinfo(np.int32).min)
 
     @property
     def identity(self) -> float | int:
@@ -115,10 +125,10 @@ class Moments(TileMonoid):
         """Three numbers."""
         return np.dtype([("n", "<f8"), ("mean", "<f8"), ("m2", "<f8")])
 
-    @property
+    @cached_property
     def fields(self) -> tuple[StoredField, StoredField]:
         """Three numbers, in either layout."""
-        return Plain(self.working), Plain(self.working)
+        return (Plain(self.working, self.identity),) * 2
 
     @property
     def identity(self) -> tuple[float, float, float]:
@@ -147,16 +157,30 @@ class Moments(TileMonoid):
         chosen = f"list({state}) FILTER (WHERE {condition} AND {state}.n > 0)"
         return f"coalesce(list_reduce({chosen}, lambda a, b: {pairs}), {{'n': 0.0, 'mean': 0.0, 'm2': 0.0}})"
 
+    @property
+    def merges_as(self) -> Any:
+        """Like other moments."""
+        return Moments
+
     def reduce(self, states: Array, starts: Ints) -> Array:
         """Merge runs about the mean of each."""
         if not len(starts):
-            return np.zeros(0, self.working)
+            return states[:0]
         states, starts = states[starts[0] :], starts - starts[0]
-        n = np.add.reduceat(states["n"], starts)
-        mean = np.add.reduceat(states["n"] * states["mean"], starts) / np.maximum(n, 1.0)
+        n = np.add.reduceat(states["n"], starts, axis=0)
+        mean = np.add.reduceat(states["n"] * states["mean"], starts, axis=0) / np.maximum(n, 1.0)
         lengths = np.diff(np.append(starts, len(states)))
-        apart = states["mean"] - np.repeat(mean, lengths)
-        merged = np.empty(len(starts), self.working)
+        apart = states["mean"] - np.repeat(mean, lengths, axis=0)
+        merged = np.empty(n.shape, self.working)
         merged["n"], merged["mean"] = n, mean
-        merged["m2"] = np.add.reduceat(states["m2"] + states["n"] * apart * apart, starts)
+        merged["m2"] = np.add.reduceat(states["m2"] + states["n"] * apart * apart, starts, axis=0)
+        return merged
+
+    def suffixes(self, segments: Array) -> Array:
+        """Merge from the newest segment back."""
+        merged = segments.copy()
+        pairs = np.arange(0, 2 * len(merged), 2)
+        for i in range(merged.shape[1] - 2, -1, -1):
+            both = merged[:, i : i + 2].reshape(-1, *merged.shape[2:])
+            merged[:, i] = self.reduce(both, pairs)
         return merged

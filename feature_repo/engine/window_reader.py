@@ -101,8 +101,7 @@ class _Query:
     def values(self, blobs: Sequence[bytes | None], count: int, at: int) -> list[Values]:
         if self.served is None or self.windows is None:
             return [Values.missing(count, feature.kind) for feature in self.features]
-        state, _ = self.served.codec.decode(blobs)
-        found = iter(self.windows.values(state, at))
+        found = iter(self.windows.values(self.served.codec.stored(blobs), at))
         return [
             next(found) if feature.name in self.answered else Values.missing(count, feature.kind)
             for feature in self.features

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from feature_repo.engine.kernels import Kernel, Values
-from feature_repo.engine.monoids import Array, EntityMonoid, TileMonoid
+from feature_repo.engine.monoids import NARROW, WIDE, Array, EntityMonoid, Ints, StoredField, TileMonoid
 from feature_repo.engine.spec import WindowedFeature
-from feature_repo.engine.tile_codec import State, TileCodec, Tiles
+from feature_repo.engine.tile_codec import StoredState, StoredTiles, TileCodec
 from feature_repo.engine.tiles import floor
 
 Place = tuple[str, int]
+
+_BEHIND = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """A tile state: its place among those of a query, its name in the records, and how it is merged and stored."""
+
+    place: int
+    name: str
+    monoid: TileMonoid
+    field: StoredField
+
+
+_Group: TypeAlias = tuple[_Grouped, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +78,7 @@ class Windows:
             ),
         )
 
-    def values(self, state: State, at: int) -> list[Values]:
+    def values(self, state: StoredState, at: int) -> list[Values]:
         """Values of the features at instant ``at`` (us), each of shape ``[entities]``.
 
         An entity without events in a window has the value of no events, whether or not it was ever seen.
@@ -75,7 +92,7 @@ class Windows:
                 )
         return [kernel.value([merged[place] for place in places], at) for kernel, places in self.features]
 
-    def _tiles(self, state: State, firsts: list[int]) -> dict[Place, Array]:
+    def _tiles(self, state: StoredState, firsts: list[int]) -> dict[Place, Array]:
         """Merged tile states of every window.
 
         Windows that all end now are suffixes of one another: each tile is merged once, into the segment between the
@@ -83,26 +100,70 @@ class Windows:
         """
         if not self.tiled:
             return {}
-        bounds = _bounds(state.tiles, state.entities, np.array(firsts, np.int64))
-        empty = bounds[:, :-1] == bounds[:, 1:]
+        parts = [self._part(part, firsts) for part in state.parts]
         merged: dict[Place, Array] = {}
-        for i, monoid in self.tiled:
-            windows = monoid.suffixes(_segments(monoid, state.tiles.states[i], bounds, empty))
+        for column, (_, monoid) in enumerate(self.tiled):
+            windows = _scattered(state, [part[column] for part in parts], monoid.working, len(firsts))
             merged.update({(monoid.key, reach): windows[:, w] for w, reach in enumerate(self.reaches)})
         return merged
 
+    def _part(self, part: StoredTiles, firsts: list[int]) -> list[Array]:
+        """Windows of each tile state, of the entities whose states have one layout."""
+        bounds = _bounds(part, firsts)
+        found: list[Array] = [bounds] * len(self.tiled)
+        for group in self._groups[part.layout]:
+            windows = _windows(group, part.records, bounds)
+            for column, each in enumerate(group):
+                found[each.place] = each.field.widened(windows[..., column])
+        return found
 
-def _bounds(tiles: Tiles, entities: int, firsts: Array) -> Array:
+    @cached_property
+    def _groups(self) -> tuple[tuple[_Group, ...], ...]:
+        """By layout, the tile states that merge alike: they are merged at once."""
+        layouts = []
+        for layout in (WIDE, NARROW):
+            groups: dict[Any, list[_Grouped]] = {}
+            for place, (i, monoid) in enumerate(self.tiled):
+                field = monoid.fields[layout]
+                alike = (monoid.merges_as, field.domain, repr(field.nothing))
+                groups.setdefault(alike, []).append(_Grouped(place, f"s{i}", monoid, field))
+            layouts.append(tuple(tuple(group) for group in groups.values()))
+        return tuple(layouts)
+
+
+def _bounds(part: StoredTiles, firsts: list[int]) -> Ints:
     """Where each entity's windows start among the records, and where its records end: ``[entities, windows + 1]``."""
-    place = np.arange(entities + 1, dtype=np.int64) << 32
-    starts = np.searchsorted((tiles.owner << 32) + tiles.tile, place[:-1, None] + firsts)
-    ends = np.searchsorted(tiles.owner, np.arange(1, entities + 1))
-    return np.concatenate([starts, ends[:, None]], axis=1)
+    place = np.arange(len(part.entities) + 1, dtype=np.int64) << 32
+    # Behind every tile there can be, and before every tile of the next entity.
+    wanted = np.array([*firsts, _BEHIND], np.int64)
+    found: Ints = np.searchsorted((part.owner << 32) + part.records["tile"], place[:-1, None] + wanted)
+    return found
 
 
-def _segments(monoid: TileMonoid, states: Array, bounds: Array, empty: Array) -> Array:
-    nothing = np.array([monoid.identity], monoid.working)
-    padded = np.concatenate([states, nothing])
-    segments = monoid.reduce(padded, bounds.ravel()).reshape(bounds.shape)[:, :-1]
-    segments[empty] = nothing
-    return segments
+def _windows(group: _Group, records: Array, bounds: Ints) -> Array:
+    """Merge stored states into windows, ``[entities, windows, states]``, in the type they are merged in."""
+    monoid, field = group[0].monoid, group[0].field
+    states = np.empty((len(records), len(group)), field.domain)
+    for column, each in enumerate(group):
+        states[:, column] = records[each.name]
+    nothing = np.array(field.nothing, field.domain)
+    segments = np.full((bounds.size, len(group)), nothing)
+    starts = bounds.ravel()
+    starts = starts[: np.searchsorted(starts, len(records))]  # what begins behind the last record is empty
+    if len(starts):
+        segments[: len(starts)] = monoid.reduce(states, starts)
+    segments = segments.reshape(*bounds.shape, len(group))[:, :-1]
+    empty = bounds[:, :-1] == bounds[:, 1:]
+    if empty.any():
+        segments[empty] = nothing
+    return monoid.suffixes(segments)
+
+
+def _scattered(state: StoredState, windows: Sequence[Array], working: Any, width: int) -> Array:
+    """Put the windows of each part's entities in their places."""
+    if len(windows) == 1:
+        return windows[0]
+    whole = np.empty((state.entities, width), working)
+    for part, found in zip(state.parts, windows, strict=True):
+        whole[part.entities] = found
+    return whole

@@ -27,6 +27,7 @@ Views = Annotated[list[str] | None, typer.Option("--views", help="Only this view
 Full = Annotated[
     bool, typer.Option("--full", help="Build anew; readers keep the old state until the new one is whole.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
 Users = Annotated[int, typer.Option("--users", min=1, help="How many shoppers to sample.")]
 
 services = command_group()
@@ -152,14 +153,16 @@ jobs = command_group("jobs", "What operators run.")
 @jobs.command(
     "materialize", epilog=example("portrait jobs materialize", "portrait jobs materialize --views user_payments")
 )
-def jobs_materialize(*, views: Views = None, full: Full = False, as_json: Json = False) -> object:
+def jobs_materialize(
+    *, views: Views = None, full: Full = False, dry_run: DryRun = False, as_json: Json = False
+) -> object:
     """Bring Redis to the head of the event log; a second run finds nothing to do."""
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.jobs.materialize import materialize  # noqa: PLC0415
 
     with progress("Materializing") as step:
-        report = materialize(load_settings(), SystemClock(), views=views, full=full, progress=step)
+        report = materialize(load_settings(), SystemClock(), views=views, full=full, dry_run=dry_run, progress=step)
     emit(report, as_json, _render_materialize)
     return report
 
@@ -250,7 +253,7 @@ def _render_description(found: Description) -> None:
 
 def _render_materialize(report: MaterializeReport) -> None:
     table(
-        ["view", "did", "log version", "entities"],
+        ["view", "action", "log version", "entities"],
         [(each.view, each.action, each.version, f"{each.entities:,}") for each in report.views],
     )
     sys.stdout.write(f"\n{report.seconds:.1f} s\n")

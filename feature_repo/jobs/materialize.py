@@ -27,6 +27,7 @@ def materialize(
     *,
     views: list[str] | None = None,
     full: bool = False,
+    dry_run: bool = False,
     progress: Callable[[str, float], None] = lambda _step, _done: None,
 ) -> MaterializeReport:
     """Bring views to the log's head.
@@ -37,6 +38,8 @@ def materialize(
         Names; None for all stored views.
     full
         Build anew even what could be applied; readers keep the old state until the new one is whole.
+    dry_run
+        Say what would be done, and write nothing.
     progress
         Told the view and its share done.
 
@@ -59,6 +62,7 @@ def materialize(
                 settings=settings,
                 clock=clock,
                 full=full,
+                dry_run=dry_run,
                 progress=partial(progress, view.name),
             )
         )

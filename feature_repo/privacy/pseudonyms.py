@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ KEY_BYTES = 32
 _PREFIX = "u_"
 _HEX_DIGITS = 32
 _PSEUDONYM = re.compile(r"u_[0-9a-f]{32}")
+_PSEUDONYMS = re.compile(r"u_[0-9a-f]{32}(\nu_[0-9a-f]{32})*+")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -90,6 +92,17 @@ def is_pseudonym(value: str) -> bool:
     (True, False)
     """
     return _PSEUDONYM.fullmatch(value) is not None
+
+
+def are_pseudonyms(values: Sequence[str]) -> bool:
+    """Tell whether all texts have the form of a pseudonym, at once.
+
+    >>> are_pseudonyms(["u_" + "0" * 32] * 2), are_pseudonyms(["u_" + "0" * 32, "7"])
+    (True, False)
+    """
+    # As many lines as texts, and each a pseudonym: then no text holds a line's end.
+    joined = "\n".join(values)
+    return joined.count("\n") == len(values) - 1 and _PSEUDONYMS.fullmatch(joined) is not None
 
 
 def key_path(home: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 import redis
 
+from bench_children import die, hold
 from feature_repo import cli
 from feature_repo.bench import materialize, memory, pit, pit_asof
 from feature_repo.bench.bench import GROUP, Bench, BenchReport, Findings, Size
 from feature_repo.bench.ground import Ground, temporary_ground
-from feature_repo.bench.measure import Spent, in_child, in_turns, peak_bytes, rates
+from feature_repo.bench.measure import Spent, in_child, in_turns, peak_bytes, rates, times_faster
 from feature_repo.bench.run import measured
 from feature_repo.core.console import plain
 from feature_repo.core.contributions import contributions
@@ -31,7 +33,7 @@ TINY: dict[str, Any] = {
     "materialize": materialize.Scale(entities=200, rounds=1),
     "online": bench_online.Scale(users=20, events=40, calls=((1, 2), (5, 2))),
     "pit": pit.Scale(users=10, rows=1_000, events=(20, 40), rounds=1),
-    "pit-asof": pit_asof.Scale(users=10, rows=500, events=20),
+    "pit-asof": pit_asof.Scale(users=10, rows=500, events=20, rounds=1),
     "memory": memory.Scale(band=3),
 }
 CONTRACT = ["name", "ours", "peer", "ratio", "unit", "setup"]
@@ -108,14 +110,15 @@ def test_the_users_home_and_redis_are_out_of_reach(monkeypatch: pytest.MonkeyPat
     )
 
 
-def test_sigterm_leaves_neither_home_nor_server_behind(tmp_path: Path):
+def test_sigterm_leaves_neither_home_nor_server_nor_child_behind(tmp_path: Path):
     code = (
-        "import sys, time\n"
+        "import time\n"
         "from feature_repo.bench.ground import temporary_ground\n"
+        "from feature_repo.bench.measure import in_child\n"
         "with temporary_ground(lambda what, share: None) as ground:\n"
         "    from feature_repo.core.stores import read_embedded\n"
         "    print(read_embedded(ground.settings).url, flush=True)\n"
-        "    time.sleep(60)\n"
+        "    in_child(time.sleep, 600)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
@@ -141,17 +144,17 @@ def test_both_sides_take_turns_at_going_first():
     assert [each.wall for each in ours + peer] == [2.0, 6.0, 3.0, 5.0]
 
 
-def test_the_rate_is_that_of_the_least_disturbed_round():
-    found = rates(100, [Spent(4.0, 1.0), Spent(2.0, 0.5)])
-    assert found == {"rows_per_s": 50.0, "rows_per_cpu_s": 200.0, "seconds": [4.0, 2.0]}
+def test_a_round_is_compared_with_its_own_neighbours():
+    ours = [Spent(4.0, 1.0), Spent(40.0, 1.0), Spent(5.0, 0.5)]
+    peer = [Spent(8.0, 1.0), Spent(80.0, 1.0), Spent(5.0, 1.0)]
+    assert times_faster(ours, peer) == 2.0
+    assert rates(100, ours) == {"rows_per_s": 20.0, "rows_per_cpu_s": 100.0, "seconds": [4.0, 40.0, 5.0]}
 
 
-def hold(megabytes: int) -> int:
-    return len(bytearray(b"x") * (megabytes << 20))
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def test_without_ibis_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(PortraitError, match=r"needs ibis.\nHint: pip install 'user-portrait\[bench\]'"):
+        measured(materialize.BENCH, TINY["materialize"], silent, size="tiny")
 
 
 def test_the_peak_of_a_child_is_its_own():
@@ -160,6 +163,11 @@ def test_the_peak_of_a_child_is_its_own():
     assert found.value == 50 << 20
     assert 45 << 20 <= found.peak_bytes - found.base_bytes < 120 << 20
     assert found.peak_bytes < len(ballast) < peak_bytes()
+
+
+def test_what_a_child_raises_is_raised_here():
+    with pytest.raises(ValueError, match="invalid literal"):
+        in_child(int, "many")
 
 
 def test_a_child_that_is_killed_is_told():
@@ -175,6 +183,12 @@ def test_an_unknown_bench_suggests_a_known_one_before_anything_heavy_is_loaded()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "2 False"
     assert json.loads(done.stdout)["error"]["hint"] == "did you mean 'materialize'?"
+
+
+def test_the_help_names_every_bench(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["bench", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in TINY)
 
 
 def test_the_command_prints_one_object_or_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -52,7 +52,7 @@ def _plain(column: Any) -> Any:
 
 
 def values(state: State, at: int = NOW) -> dict[str, list[Any]]:
-    found = WINDOWS.values(state, at)
+    found = WINDOWS.values(CODEC.stored(CODEC.encode(state, 1)), at)
     rows = {}
     for feature, column in zip(VIEW.features, found, strict=True):
         valid = np.ones(len(column.data), bool) if column.valid is None else column.valid

@@ -11,22 +11,34 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.core.clock import DAY, HOUR, from_us, to_us
+from feature_repo.core.clock import DAY, HOUR, MINUTE, from_us, to_us
 from feature_repo.engine.oracle import oracle_value
 from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_of
 from feature_repo.engine.spec import WindowedView, windowed_view_of
+from feature_repo.engine.windows_sql import TilePlan
 from histories import BASE, Event, agrees, events, every_kernel_view, instants, log_of, oracle_rows
 
 HOPS = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=1))
 Moments = st.lists(st.tuples(st.integers(0, 4).map(lambda i: f"u{i}"), instants()), min_size=8, max_size=30)
 
 
-def offline(view: Any, spine: pd.DataFrame, **options: Any) -> list[dict[str, Any]]:
+# Each divides the one before, and the hops or is a multiple of them: small enough that windows hold whole ones of all.
+WIDTHS = (8 * HOUR, 4 * HOUR, 2 * HOUR, HOUR, 30 * MINUTE, 10 * MINUTE, 5 * MINUTE)
+Plans = st.builds(
+    TilePlan,
+    st.lists(st.sampled_from(WIDTHS), unique=True, max_size=4).map(lambda found: tuple(sorted(found, reverse=True))),
+    shared=st.booleans(),
+    clustered=st.booleans(),
+)
+
+
+def offline(view: Any, spine: pd.DataFrame, *, plan: TilePlan | None = None, **options: Any) -> list[dict[str, Any]]:
     refs = [f"{view.name}:{aggregation.name}" for aggregation in view.aggregations]
     request = Request.of([view], refs, full_feature_names=False, **options)
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute("SET TimeZone='UTC'")
-        return PointInTimeQuery(request).run(connection, spine_of(connection, spine, request.join_keys)).to_pylist()
+        query = PointInTimeQuery(request, plan=plan)
+        return query.run(connection, spine_of(connection, spine, request.join_keys)).to_pylist()
 
 
 def assert_equal(
@@ -49,9 +61,9 @@ def assert_equal(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(history=events(users=4), moments=Moments, known_by=st.booleans(), hop=st.sampled_from(HOPS))
-def test_every_function_equals_the_oracle_on_colliding_times(
-    history: list[Event], moments: list[tuple[str, int]], known_by: bool, hop: timedelta
+@given(history=events(users=4), moments=Moments, known_by=st.booleans(), hop=st.sampled_from(HOPS), plan=Plans)
+def test_every_function_equals_the_oracle_on_colliding_times_whatever_the_plan(
+    history: list[Event], moments: list[tuple[str, int]], known_by: bool, hop: timedelta, plan: TilePlan
 ) -> None:
     # Four shoppers per example: 150 examples are 600 histories.
     with tempfile.TemporaryDirectory() as directory:
@@ -61,7 +73,7 @@ def test_every_function_equals_the_oracle_on_colliding_times(
         spine = pd.DataFrame(
             {"user_id": [u for u, _ in moments], "event_timestamp": [from_us(at) for _, at in moments]}
         )
-        frame = offline(view, spine, known_by_at=known_by)
+        frame = offline(view, spine, plan=plan, known_by_at=known_by)
         assert [row["user_id"] for row in frame] == list(spine["user_id"])
         assert assert_equal(windowed_view_of(view), frame, oracle_rows(history), known_by) > 0
 

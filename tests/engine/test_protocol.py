@@ -24,6 +24,7 @@ from feature_repo.jobs import services
 from histories import BASE, Event, every_kernel_view, log_of
 from test_online_equals_oracle import NOW, PROJECT, builder, commit, connection, online
 
+pytestmark = pytest.mark.both_servers
 __all__ = ["connection"]
 EVENT = Event("u0", "a", BASE, 0, 3, 1.5)
 
@@ -73,19 +74,16 @@ def test_an_applier_of_a_state_that_was_replaced_says_so(redis: Any, connection:
 
 
 class Interrupting:
-    """A real client on which something happens right before a pipeline is executed."""
+    """A real client on which something happens right before its connection is borrowed."""
 
     def __init__(self, client: Any, happens: Any) -> None:
-        self._client, self._happens = client, happens
+        self._client, self.happens = client, happens
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def pipeline(self, **options: Any) -> Any:
-        happens, self._happens = self._happens, None
-        if happens:
+        if name == "connection_pool" and self.happens:
+            happens, self.happens = self.happens, None
             happens()
-        return self._client.pipeline(**options)
+        return getattr(self._client, name)
 
 
 def test_a_read_that_meets_a_finished_rebuild_is_repeated(redis: Any, connection: Any, spec: WindowedView) -> None:
@@ -95,6 +93,7 @@ def test_a_read_that_meets_a_finished_rebuild_is_repeated(redis: Any, connection
     expected = [values.data.tolist() for values in reader.read(redis, [read], NOW)[0]]
     client = Interrupting(redis, lambda: builder(connection, redis).bring_to_head(spec, full=True))
     assert [values.data.tolist() for values in reader.read(client, [read], NOW)[0]] == expected
+    assert client.happens is None
 
 
 def test_threads_share_a_reader_while_the_state_is_rebuilt_again_and_again(
@@ -173,3 +172,22 @@ def test_a_table_that_lost_commits_is_refused_rather_than_folded(
 def test_a_layout_survives_its_text(spec: WindowedView) -> None:
     layout = Layout.of(spec, 3)
     assert Layout.load(layout.dump()) == layout
+
+
+def test_a_plan_says_what_a_run_would_do_and_writes_nothing(
+    redis: Any, connection: Any, history: LogTable, spec: WindowedView
+) -> None:
+    keeper = builder(connection, redis)
+    plans = [keeper.plan(spec)]
+    assert redis.dbsize() == 0
+    keeper.bring_to_head(spec)
+    plans.append(keeper.plan(spec))
+    commit(history, 1, [EVENT, Event("u1", "a", BASE, 0, 3, 1.5)])
+    plans += [keeper.plan(spec), keeper.plan(spec, full=True)]
+    assert [(plan.action, plan.entities) for plan in plans] == [
+        ("build", 1),
+        ("at head", 0),
+        ("apply", 2),
+        ("build", 2),
+    ]
+    assert counted(redis, spec) == 1

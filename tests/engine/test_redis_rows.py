@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from feast import Entity, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.data_format import DeltaFormat
@@ -16,17 +17,24 @@ from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
-from feast.types import Bool, Float64, Int64, String, UnixTimestamp
+from feast.type_map import python_values_to_proto_values
+from feast.types import Bool, Bytes, Float64, Int32, Int64, String, UnixTimestamp
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.core.clock import from_us
-from feature_repo.engine.entity_keys import entity_keys, entity_pattern
+from feature_repo.core.clock import SystemClock, from_us
+from feature_repo.core.errors import DataError
+from feature_repo.engine import row_writer
+from feature_repo.engine.builder import Materialized
+from feature_repo.engine.entity_keys import entity_key_array, entity_keys, entity_of, entity_pattern
 from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_of
+from feature_repo.engine.redis_writer import RedisWriter
+from feature_repo.engine.row_encoder import PushedRow, RowEncoder
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.events.log import LogTable
 
+pytestmark = pytest.mark.both_servers
 US = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema(
     [
@@ -75,6 +83,10 @@ def row(at: int, name: str | None, *, known: int = 0, key: str = "u1") -> dict[s
     }
 
 
+class KilledError(Exception):
+    pass
+
+
 class Facts:
     def __init__(self, path: Path, client: Any) -> None:
         self.view = facts_view(path)
@@ -86,9 +98,16 @@ class Facts:
         self.table.commit(pa.Table.from_pylist(list(rows), schema=SCHEMA))
 
     def materialize(self, *, full: bool = False) -> str:
+        return self.bring(full=full).action
+
+    def bring(self, **options: Any) -> Materialized:
         with duckdb.connect(config={"threads": 1}) as connection:
             connection.execute("SET TimeZone='UTC'")
-            return RowMaterializer(connection, self.client, "rows").bring_to_head(self.view, full=full).action
+            return RowMaterializer(connection, self.client, "rows").bring_to_head(self.view, **options)
+
+    def recreate(self) -> None:
+        self.table.path.rename(self.table.path.with_name("old"))
+        self.table.ensure()
 
     def stock_read(self, *keys: str) -> list[Any]:
         store = RedisOnlineStore()
@@ -163,9 +182,10 @@ def test_times_are_ordered_as_instants_and_not_as_bytes(facts: Facts, earlier: i
 
 @given(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), min_size=1, max_size=5))
 def test_keys_are_feasts_own(pairs: list[tuple[str, str]]) -> None:
-    ours = entity_keys(
-        "shop", ["category", "user_id"], [pa.array([c for c, _ in pairs]), pa.array([u for _, u in pairs])]
-    )
+    columns = [pa.array([c for c, _ in pairs]), pa.array([u for _, u in pairs])]
+    ours = entity_keys("shop", ["category", "user_id"], columns)
+    assert entity_key_array("shop", ["category", "user_id"], columns).to_pylist() == ours
+    assert [entity_of("shop", key) for key in ours] == [(("category", "user_id"), pair) for pair in pairs]
     stock = [
         serialize_entity_key(
             EntityKey(join_keys=["user_id", "category"], entity_values=[Value(string_val=u), Value(string_val=c)]), 3
@@ -186,7 +206,16 @@ def test_keys_are_feasts_own(pairs: list[tuple[str, str]]) -> None:
 )
 def test_keys_of_other_types_are_feasts_own(column: pa.Array, value: Value) -> None:
     [ours] = entity_keys("shop", ["id"], [column])
+    assert entity_key_array("shop", ["id"], [pa.chunked_array([column])]).to_pylist() == [ours]
     assert ours == serialize_entity_key(EntityKey(join_keys=["id"], entity_values=[value]), 3) + b"shop"
+
+
+@pytest.mark.parametrize("make", [entity_keys, entity_key_array])
+@pytest.mark.parametrize("column", [pa.array([1.5]), pa.array(["a", None])])
+def test_a_column_that_cannot_key_an_entity_is_refused(make: Any, column: pa.Array) -> None:
+    with pytest.raises(DataError, match="Join key 'id' is") as caught:
+        make("shop", ["id"], [column])
+    assert caught.value.hint
 
 
 def test_a_pattern_matches_the_keys_of_its_join_keys_and_no_others(redis: Any) -> None:
@@ -214,12 +243,41 @@ def test_a_recreated_table_replaces_later_rows_and_removes_entities_it_lacks(tmp
     facts = Facts(tmp_path / "facts", redis)
     facts.commit(row(5_000_000, "wrong"), row(5_000_000, "gone", key="u2"))
     facts.materialize()
-    (tmp_path / "facts").rename(tmp_path / "old")
-    facts.table.ensure()
+    facts.recreate()
     facts.commit(row(4_000_000, "right"))
     assert facts.materialize() == "built"
     (at, first), (_, second) = facts.stock_read("u1", "u2")
     assert (at, first["name"].string_val) == (from_us(4_000_000), "right")
+    assert second["name"].WhichOneof("val") is None
+
+
+def test_rows_pushed_before_the_first_run_stay_where_they_are_later(facts: Facts) -> None:
+    pushed = [("u1", 5), ("u2", 1), ("u3", 1)]
+    encoder, writer = RowEncoder.of(facts.view), RedisWriter(facts.client)
+    keys = entity_keys("rows", ["user_id"], [pa.array([key for key, _ in pushed])])
+    rows = [
+        PushedRow(key, {"name": Value(string_val="pushed")}, from_us(at * 1_000_000))
+        for key, (_, at) in zip(keys, pushed, strict=True)
+    ]
+    for names, batch in encoder.pushed(rows):
+        list(writer.rows(names, [batch]))
+    facts.commit(row(2_000_000, "log", key="u1"), row(2_000_000, "log", key="u2"))
+    assert facts.materialize() == "built"
+    names = [found["name"].string_val for _, found in facts.stock_read("u1", "u2", "u3")]
+    assert names == ["pushed", "log", "pushed"]
+
+
+def test_a_table_recreated_while_the_view_was_redeclared_replaces_all_the_same(facts: Facts) -> None:
+    whole = facts.view.features
+    facts.view.features = [feature for feature in whole if feature.name == "name"]
+    facts.commit(row(5_000_000, "wrong"), row(5_000_000, "gone", key="u2"))
+    facts.materialize()
+    facts.view.features = whole
+    facts.recreate()
+    facts.commit(row(4_000_000, "right"))
+    facts.materialize()
+    (_, first), (_, second) = facts.stock_read("u1", "u2")
+    assert first["name"].string_val == "right"
     assert second["name"].WhichOneof("val") is None
 
 
@@ -233,6 +291,102 @@ def test_full_replaces_whatever_redis_holds(facts: Facts) -> None:
     assert facts.materialize() == "at head"
     assert facts.materialize(full=True) == "built"
     assert facts.stock_read("u1")[0][1]["name"].string_val == "ann"
+
+
+def test_entities_written_and_removed_in_parts_are_those_of_one_run(
+    facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_writer, "ROWS_PER_PART", 3)
+    monkeypatch.setattr(row_writer, "KEYS_PER_PAGE", 4)
+    old, new = ([f"{word}{i}" for i in range(20)] for word in ("old", "new"))
+    facts.commit(*(row(1_000_000, "x", key=key) for key in old + new))
+    shares: list[float] = []
+    assert facts.bring(progress=shares.append).entities == 40
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    facts.recreate()
+    facts.commit(*(row(500_000, key, key=key) for key in new))
+    assert facts.bring().entities == 20
+    assert [found["name"].string_val for _, found in facts.stock_read(*new)] == new
+    assert len(list(facts.client.scan_iter(match=b"*rows"))) == 20
+
+
+def test_an_incremental_run_touches_the_entities_of_the_new_commits_only(facts: Facts) -> None:
+    facts.commit(row(1_000_000, "a", key="u1"), row(1_000_000, "b", key="u2"))
+    facts.materialize()
+    facts.client.config_resetstat()
+    facts.commit(row(2_000_000, "c", key="u2"))
+    assert facts.bring().entities == 1
+    stats = facts.client.info("commandstats")
+    assert "cmdstat_scan" not in stats
+    assert stats["cmdstat_hset"]["calls"] == 2  # the row and the position
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("after", range(3))
+def test_a_run_that_died_is_finished_by_the_next(
+    facts: Facts, monkeypatch: pytest.MonkeyPatch, after: int, full: bool
+) -> None:
+    monkeypatch.setattr(row_writer, "ROWS_PER_PART", 10)
+    keys = [f"u{i}" for i in range(30)]
+    facts.commit(*(row(1_000_000, "old", key=key) for key in keys))
+    facts.materialize()
+    facts.commit(*(row(2_000_000, key, key=key) for key in keys))
+    calls: list[float] = []
+
+    def dying(share: float) -> None:
+        calls.append(share)
+        if len(calls) > after:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        facts.bring(full=full, progress=dying)
+    facts.bring(full=full)
+    assert [found["name"].string_val for _, found in facts.stock_read(*keys)] == keys
+
+
+def test_a_view_with_another_ttl_is_written_anew_so_that_its_keys_do_not_expire_early(facts: Facts) -> None:
+    now = SystemClock().now_us()
+    facts.view.ttl = timedelta(days=1)
+    facts.commit(row(now, "ann"))
+    facts.materialize()
+    [key] = facts.client.scan_iter(match=b"*rows")
+    assert 0 < facts.client.ttl(key) <= 86_400
+    facts.view.ttl = timedelta(0)
+    assert facts.materialize() == "built"
+    assert facts.client.ttl(key) == -1
+
+
+@pytest.mark.parametrize(
+    ("declared", "stored", "values"),
+    [
+        (Int64, pa.int64(), [7, -7]),
+        (Int64, pa.int32(), [7, -7]),
+        (Int32, pa.int64(), [7, -7]),
+        (String, pa.large_string(), ["*", "é"]),
+        (Bytes, pa.binary(), [b"\x00", b"*"]),
+    ],
+)
+def test_keys_are_of_the_declared_type_whatever_the_file_holds(
+    tmp_path: Path, redis: Any, declared: Any, stored: pa.DataType, values: list[Any]
+) -> None:
+    path = tmp_path / "facts.parquet"
+    view = FeatureView(
+        name="typed",
+        entities=[Entity(name="thing", join_keys=["thing"], value_type=declared.to_value_type())],
+        source=FileSource(name="typed", path=str(path), timestamp_field="at"),
+        schema=[Field(name="size", dtype=Int64), Field(name="thing", dtype=declared)],
+    )
+    for kept in (values, values[:1]):
+        pq.write_table(
+            pa.table({"thing": pa.array(kept, stored), "size": [1] * len(kept), "at": pa.array([5] * len(kept), US)}),
+            path,
+        )
+        with duckdb.connect(config={"threads": 1}) as connection:
+            assert RowMaterializer(connection, redis, "rows").bring_to_head(view).action == "built"
+        protos = python_values_to_proto_values(kept, declared.to_value_type())
+        keys = [EntityKey(join_keys=["thing"], entity_values=[proto]) for proto in protos]
+        assert set(redis.scan_iter(match=b"*rows")) == {serialize_entity_key(key, 3) + b"rows" for key in keys}
 
 
 @pytest.mark.parametrize("attempt", range(4))

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from feature_repo.engine.duckdb_sql import Source, asof_sql, windows_sql
+from feature_repo.core.clock import DAY, HOUR, MINUTE
+from feature_repo.engine.asof_sql import asof_sql
+from feature_repo.engine.duckdb_sql import Source
 from feature_repo.engine.spec import WindowedView, windowed_view_of
 from feature_repo.engine.state_sql import tiles_sql
+from feature_repo.engine.windows_sql import TilePlan, windows_sql
 from histories import every_kernel_view
 
 
@@ -21,8 +24,16 @@ def view() -> WindowedView:
     return replace(every, features=tuple(feature for feature in every.features if feature.name in chosen))
 
 
-@pytest.mark.parametrize("known_by_at", [False, True])
-def test_windows_at_the_instants_of_a_spine(view: WindowedView, snapshot: SnapshotAssertion, known_by_at: bool) -> None:
+PLANS = {
+    "event by event": (TilePlan(), False),
+    "hot entities": (TilePlan((DAY, HOUR, 5 * MINUTE), shared=True, clustered=False), False),
+    "as it was known": (TilePlan((DAY, HOUR), clustered=False), True),
+}
+
+
+@pytest.mark.parametrize("case", PLANS)
+def test_windows_at_the_instants_of_a_spine(view: WindowedView, snapshot: SnapshotAssertion, case: str) -> None:
+    plan, known_by_at = PLANS[case]
     source = Source("history", upto_version=7, known_by_at=known_by_at)
     names = [feature.name for feature in view.features]
     sql = windows_sql(
@@ -33,6 +44,7 @@ def test_windows_at_the_instants_of_a_spine(view: WindowedView, snapshot: Snapsh
         keys={"user_id": '"user_id"'},
         span=(0, 1),
         outputs=names,
+        plan=plan,
     )
     assert sql == snapshot
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from feast import FeatureStore
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import Value, ValueType
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.core.clock import DAY, FixedClock, SystemClock, from_us
@@ -139,7 +139,7 @@ def row_at(us: int) -> list[bytes | None]:
 @pytest.mark.parametrize(("age", "held"), [(0, True), (DAY, True), (DAY + 1, False)])
 def test_a_row_holds_until_its_ttl_and_at_that_very_instant(age: int, held: bool) -> None:
     kinds = {"v__a": pa.string(), "v__b": pa.string()}
-    part = OrdinaryPart(None, EntityPart(("k",), ("k",)), kinds, (b"_ts:v", b"a", b"b"), ttl=DAY)
+    part = OrdinaryPart(None, EntityPart(("k",), ("k",), (ValueType.STRING,)), kinds, (b"_ts:v", b"a", b"b"), ttl=DAY)
     found = part.columns([row_at(20_000 * DAY - age), [None, None, None]], 20_000 * DAY)
     assert found["v__a"].to_pylist() == ["x" if held else None, None]
     assert found["v__b"].to_pylist() == [None, None]

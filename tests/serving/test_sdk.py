@@ -76,7 +76,7 @@ def test_nobody_asked_nothing_answered(portrait: ProfileClient) -> None:
 
 def test_ten_thousand_ids_are_answered(portrait: ProfileClient) -> None:
     found = portrait.features([str(i) for i in range(10_000)], service="redemption_v1")
-    assert found.table.num_rows == 10_000
+    assert found.to_arrow().num_rows == 10_000
     assert 2_000 < sum(found.known) < 3_000
 
 

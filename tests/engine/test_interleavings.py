@@ -1,0 +1,142 @@
+"""Commits, builds, applies, deaths, definition changes, two runs at once and runs that wake up late, in any order.
+
+After every step each shopper's values are the oracle's over some prefix of the log, all of one prefix, or missing where
+the served state cannot answer; after a last undisturbed run they are the oracle's over the whole log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from feature_repo.core.errors import NotMaterializedError, StoreUnavailableError
+from feature_repo.engine.oracle import oracle_value
+from feature_repo.engine.positions import Positions
+from feature_repo.engine.spec import WindowedView, windowed_view_of
+from histories import Event, agrees, events, every_kernel_view, log_of, oracle_rows
+from test_online_equals_oracle import NOW, PROJECT, KilledError, builder, commit, online
+
+USERS = ["u0", "u1", "u2"]
+COMMANDS = {"hset", "hget", "hdel", "hkeys", "scan", "eval", "pipeline", "connection_pool"}
+
+
+class MeddledClient:
+    """A real client on which something happens right before one of its commands."""
+
+    def __init__(self, client: Any, command: int, happens: Callable[[], None]) -> None:
+        self._client, self._left, self._happens = client, command, happens
+
+    def __getattr__(self, name: str) -> Any:
+        if name in COMMANDS:
+            self._left -= 1
+            if self._left == -1:
+                self._happens()
+        return getattr(self._client, name)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the builder by one of three definitions, and what disturbs it before its ``command``-th command."""
+
+    definition: int
+    full: bool = False
+    command: int = 0
+    other: Run | None = None
+    dies: bool = False
+
+
+Plain = st.builds(Run, definition=st.integers(0, 2), full=st.booleans())
+Runs = st.one_of(
+    Plain,
+    st.builds(Run, definition=st.integers(0, 2), full=st.booleans(), command=st.integers(0, 14), dies=st.just(True)),
+    st.builds(Run, definition=st.integers(0, 2), full=st.booleans(), command=st.integers(0, 14), other=Plain),
+)
+Steps = st.lists(st.one_of(events(users=3), Runs, Runs), min_size=2, max_size=7)
+
+
+def definitions(path: Path) -> list[WindowedView]:
+    """All functions over one column each; a shorter hop; half of the functions in longer windows."""
+    found = []
+    for minutes in (60, 30):
+        view = windowed_view_of(every_kernel_view(path, hop=timedelta(minutes=minutes)))
+        chosen = {
+            (each.function, each.window): each for each in view.features if each.column in {"", "amount", "place"}
+        }
+        found.append(replace(view, features=tuple(chosen.values())))
+    return [*found, replace(found[0], features=found[0].features[::2])]
+
+
+class History:
+    """A log under construction, its prefixes, and the Redis that follows it."""
+
+    def __init__(self, path: Path, redis: Any) -> None:
+        self.table = log_of(path)
+        self.redis = redis
+        self.specs = definitions(path)
+        self.prefixes: list[list[Event]] = [[]]
+
+    def commit(self, batch: list[Event]) -> None:
+        commit(self.table, len(self.prefixes[-1]), batch)
+        self.prefixes.append([*self.prefixes[-1], *batch])
+
+    def run(self, run: Run) -> None:
+        def happens() -> None:
+            if run.dies:
+                raise KilledError
+            if run.other is not None:
+                self.run(run.other)
+
+        client = MeddledClient(self.redis, run.command, happens)
+        with duckdb.connect(config={"threads": 1}) as connection:
+            connection.execute("SET TimeZone='UTC'")
+            with contextlib.suppress(KilledError, StoreUnavailableError):
+                builder(connection, client).bring_to_head(self.specs[run.definition], full=run.full)
+
+    def assert_never_wrong(self, spec: WindowedView) -> None:
+        try:
+            found = online(self.redis, spec, NOW, USERS)
+        except NotMaterializedError:
+            return
+        layout = Positions(self.redis, PROJECT).serving(spec.name)
+        answered = [feature for feature in spec.features if layout and layout.serves(spec, feature)]
+        assert all(found[user][each.name] is None for user in USERS for each in set(spec.features) - set(answered))
+        for user in USERS:
+            assert any(self._is_of(prefix, spec, answered, user, found[user]) for prefix in reversed(self.prefixes))
+
+    def assert_at_head(self, spec: WindowedView) -> None:
+        found = online(self.redis, spec, NOW, USERS)
+        assert all(self._is_of(self.prefixes[-1], spec, spec.features, user, found[user]) for user in USERS)
+
+    def _is_of(self, prefix: list[Event], spec: WindowedView, features: Any, user: str, found: dict[str, Any]) -> bool:
+        mine = [row for row in oracle_rows(prefix) if row["user_id"] == user]
+        return all(
+            agrees(found[each.name], oracle_value(spec, each, mine, NOW), mine, each, NOW, spec.hop)
+            for each in features
+        )
+
+
+@settings(max_examples=160, suppress_health_check=list(HealthCheck))
+@given(steps=Steps, last=st.integers(0, 2))
+def test_no_interleaving_shows_a_wrong_number_and_the_last_run_shows_the_right_ones(
+    redis: Any, steps: list[Any], last: int
+) -> None:
+    redis.flushall()
+    with tempfile.TemporaryDirectory() as directory:
+        history = History(Path(directory) / "history", redis)
+        for step in steps:
+            if isinstance(step, Run):
+                history.run(step)
+            else:
+                history.commit(step)
+            history.assert_never_wrong(history.specs[last])
+        history.run(Run(last))
+        history.assert_at_head(history.specs[last])
