@@ -21,8 +21,8 @@ from feast.infra.offline_stores.offline_store import RetrievalMetadata
 
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
-from feature_repo.engine.offline_store import DuckDBRetrievalJob
 from feature_repo.engine.point_in_time import EVENT_TIMESTAMP, PointInTimeQuery, Request, spine_of
+from feature_repo.engine.retrieval import DuckDBRetrievalJob
 from feature_repo.engine.services import ServiceViews, check_home
 from feature_repo.engine.sources import reading_from
 from feature_repo.engine.spec import is_windowed

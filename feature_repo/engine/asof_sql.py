@@ -14,41 +14,75 @@ def asof_sql(
     timestamp_field: str,
     created_field: str,
     ttl: int,
+    span: tuple[int, int],
 ) -> str:
-    """Return a query giving one row per spine row: ``__row`` and an ordinary view's latest row at or before ``__at``.
+    """Return a query giving ``__row`` and an ordinary view's latest row at or before ``__at``, for spine rows with one.
 
     Of rows with the same event time the latest commit's is taken, of those the one created last. A row older than
-    ``ttl`` (us; 0 = never) is NULL.
+    ``ttl`` (us; 0 = never) is none. With ``known_by_at`` only rows count that were created at or before ``__at``.
 
     Parameters
     ----------
     columns
         Source column -> output name.
+    span
+        Smallest and largest ``__at`` of the spine: rows that none of its rows can see are not read.
     """
-    ts = quote(timestamp_field)
-    created = quote(created_field) if created_field else "NULL::TIMESTAMPTZ"
-    picked = ", ".join(f"{quote(column)} AS c{i}" for i, column in enumerate(columns))
-    alive = f"r.ts >= s.instant - {ttl}" if ttl else "true"
-    values = ", ".join(f"CASE WHEN {alive} THEN r.c{i} END AS {quote(name)}" for i, name in enumerate(columns.values()))
-    join = " AND ".join(f"s.k{i} = r.k{i}" for i in range(len(keys)))
-    key_list = ", ".join(f"k{i}" for i in range(len(keys)))
-    version = "log_version, " if source.versioned else ""
-    rows = f"""
-    SELECT {aliased(map(quote, keys))}, epoch_us({ts}) AS ts, epoch_us({created}) AS known, {version} {picked}
-    FROM {source.relation} WHERE {source.condition} AND {ts} IS NOT NULL"""
-    spine_cte = f"SELECT {ROW} AS id, {AT} AS instant, {aliased(keys.values())} FROM {spine}"
-    if source.known_by_at:
-        return f"""
-WITH s AS ({spine_cte}), r AS ({rows}),
-best AS (
-    SELECT s.id, r.* FROM s JOIN r ON {join} AND r.ts <= s.instant AND r.known <= s.instant
-    QUALIFY row_number() OVER (PARTITION BY s.id ORDER BY r.ts DESC, {source.tie}) = 1
-)
-SELECT s.id AS {ROW}, {values} FROM s LEFT JOIN best r ON r.id = s.id""".strip()
+    names = ", ".join(f"k{i}" for i in range(len(keys)))
+    matched = " AND ".join(f"e.k{i} = {key}" for i, key in enumerate(keys.values()))
+    values = ", ".join(f"c{i} AS {quote(name)}" for i, name in enumerate(columns.values()))
+    alive = f"ts >= instant - {ttl}" if ttl else "true"
+    seen = "known <= instant" if source.known_by_at else "true"
     return f"""
-WITH s AS ({spine_cte}),
-r AS (
-    SELECT * FROM ({rows})
-    QUALIFY row_number() OVER (PARTITION BY {key_list}, ts ORDER BY {source.tie}) = 1
+WITH entities AS (
+    SELECT min({ROW}) AS entity, {aliased(keys.values())} FROM {spine} GROUP BY ALL
+),
+spine AS (
+    SELECT {ROW} AS id, entity, {AT} AS instant FROM {spine} JOIN entities e ON {matched}
+),
+facts AS NOT MATERIALIZED (
+    SELECT * EXCLUDE ({names}) FROM ({_facts_sql(source, keys, columns, timestamp_field, created_field, ttl, span)})
+    JOIN entities USING ({names})
+),
+latest AS (
+    SELECT id, instant, entity, ts
+    FROM spine ASOF JOIN ({_instants_sql(source)}) seen USING (entity, instant)
+    WHERE {alive}
+),
+found AS (
+    SELECT id, facts.* FROM latest JOIN facts USING (entity, ts) WHERE {seen}
+    QUALIFY row_number() OVER (PARTITION BY id ORDER BY {source.tie}) = 1
 )
-SELECT s.id AS {ROW}, {values} FROM s ASOF LEFT JOIN r ON {join} AND s.instant >= r.ts""".strip()
+SELECT id AS {ROW}, {values} FROM found""".strip()
+
+
+def _facts_sql(
+    source: Source,
+    keys: dict[str, str],
+    columns: dict[str, str],
+    timestamp_field: str,
+    created_field: str,
+    ttl: int,
+    span: tuple[int, int],
+) -> str:
+    ts = quote(timestamp_field)
+    picked = [f"{quote(column)} AS c{i}" for i, column in enumerate(columns)]
+    picked += ["log_version"] if source.versioned else []
+    known = f"epoch_us({quote(created_field)})" if created_field else "NULL::BIGINT"
+    oldest = [f"{ts} >= make_timestamptz({span[0] - ttl})"] if ttl else []
+    where = " AND ".join([source.condition, f"{ts} <= make_timestamptz({span[1]})", *oldest])
+    return (
+        f"SELECT {aliased(map(quote, keys))}, epoch_us({ts}) AS ts, {known} AS known, {', '.join(picked)} "
+        f"FROM {source.relation} WHERE {where}"
+    )
+
+
+def _instants_sql(source: Source) -> str:
+    """Instants at which another row becomes an entity's latest, and that row's event time."""
+    if not source.known_by_at:
+        return "SELECT entity, ts AS instant, ts FROM facts"
+    # A row is seen from the instant on at which it has happened and is known: the latest of those seen so far.
+    return (
+        "SELECT entity, greatest(ts, known) AS instant, "
+        "max(ts) OVER (PARTITION BY entity ORDER BY greatest(ts, known)) AS ts FROM facts WHERE known IS NOT NULL"
+    )

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from feast import FeatureView, OnDemandFeatureView, RepoConfig
 from feast.data_source import DataSource
-from feast.errors import SavedDatasetLocationAlreadyExists
-from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
-from feast.saved_dataset import SavedDatasetStorage
 
-from feature_repo.core.errors import DataError
+from feature_repo.core.clock import from_us
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.duckdb_sql import quote
-from feature_repo.engine.point_in_time import PointInTimeQuery, Request, Spine, range_spine, spine_of, spine_times
+from feature_repo.engine.parquet_sources import append_logs, append_rows
+from feature_repo.engine.point_in_time import (
+    ROWS_PER_BATCH,
+    PointInTimeQuery,
+    Request,
+    Spine,
+    range_spine,
+    spine_of,
+)
+from feature_repo.engine.retrieval import DuckDBRetrievalJob
 from feature_repo.engine.sources import ensure_log_table, relation_of
 
 
@@ -36,77 +41,6 @@ class WindowedDuckDBOfflineStoreConfig(FeastConfigBaseModel):
     type: Literal["feature_repo.engine.offline_store.WindowedDuckDBOfflineStore"] = (
         "feature_repo.engine.offline_store.WindowedDuckDBOfflineStore"
     )
-
-
-class DuckDBRetrievalJob(RetrievalJob):
-    """A query that runs when its result is asked for.
-
-    Parameters
-    ----------
-    run
-        Executes the query over a connection and returns the result.
-    on_demand
-        On-demand views to compute on top, which Feast does in ``to_df`` and ``to_arrow``.
-    """
-
-    def __init__(
-        self,
-        run: Callable[[duckdb.DuckDBPyConnection], pa.Table],
-        *,
-        on_demand: Sequence[OnDemandFeatureView] = (),
-        full_feature_names: bool = False,
-        metadata: RetrievalMetadata | None = None,
-    ) -> None:
-        self._run = run
-        self._on_demand = list(on_demand)
-        self._full_feature_names = full_feature_names
-        self._metadata = metadata
-
-    @property
-    def full_feature_names(self) -> bool:
-        """Whether columns are named ``view__feature``."""
-        return self._full_feature_names
-
-    @property
-    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
-        """On-demand views of the request."""
-        return self._on_demand
-
-    @property
-    def metadata(self) -> RetrievalMetadata | None:
-        """What was asked for."""
-        return self._metadata
-
-    def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
-        """Write the result to a Parquet file.
-
-        Raises
-        ------
-        SavedDatasetLocationAlreadyExists
-            The file exists and ``allow_overwrite`` is False.
-        """
-        if not isinstance(storage, SavedDatasetFileStorage):
-            raise DataError(
-                f"A dataset cannot be saved to {type(storage).__name__}.", hint="use SavedDatasetFileStorage."
-            )
-        path = Path(storage.file_options.uri)
-        if path.exists() and not allow_overwrite:
-            raise SavedDatasetLocationAlreadyExists(location=str(path))
-        partial = path.with_name(f".{path.name}.partial")
-        pq.write_table(self.to_arrow(timeout=timeout), partial)
-        partial.replace(path)
-
-    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:  # noqa: ARG002
-        return self._result
-
-    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:  # noqa: ARG002
-        frame: pd.DataFrame = self._result.to_pandas()
-        return frame
-
-    @cached_property
-    def _result(self) -> pa.Table:
-        with contextlib.closing(connect_duckdb(load_settings())) as connection:
-            return self._run(connection)
 
 
 class WindowedDuckDBOfflineStore(OfflineStore):
@@ -153,7 +87,6 @@ class WindowedDuckDBOfflineStore(OfflineStore):
             full_feature_names=full_feature_names,
             known_by_at=bool(kwargs.get("filter_by_created_timestamp")),
         )
-        on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         start, end = kwargs.get("start_date"), kwargs.get("end_date")
 
         def spine(connection: duckdb.DuckDBPyConnection) -> Spine:
@@ -162,11 +95,34 @@ class WindowedDuckDBOfflineStore(OfflineStore):
             return spine_of(connection, entity_df, request.join_keys)
 
         return DuckDBRetrievalJob(
-            lambda connection: PointInTimeQuery(request).run(connection, spine(connection)),
-            on_demand=on_demand,
+            lambda connection: PointInTimeQuery(request).reader(connection, spine(connection)),
+            on_demand=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
             full_feature_names=full_feature_names,
-            metadata=_metadata(entity_df, feature_refs),
+            metadata=lambda: _metadata(spine, feature_refs),
         )
+
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,  # noqa: ARG004
+        data: pa.Table | Path,
+        source: LoggingSource,  # noqa: ARG004
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,  # noqa: ARG004
+    ) -> None:
+        """Add logged features to the Parquet files of a ``FileLoggingDestination``."""
+        append_logs(data, logging_config.destination)
+
+    @staticmethod
+    def offline_write_batch(
+        config: RepoConfig,  # noqa: ARG004
+        feature_view: FeatureView,
+        table: pa.Table,
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Add rows to the Parquet file of an ordinary view; the event log is refused, events enter it by the door."""
+        append_rows(feature_view, table)
+        if progress:
+            progress(table.num_rows)
 
     @staticmethod
     def validate_data_source(config: RepoConfig, data_source: DataSource) -> None:  # noqa: ARG004
@@ -220,20 +176,20 @@ def _rows(
     where = " AND ".join(bounds) or "true"
     limits = {name: at for name, at in (("start", start), ("end", end)) if at is not None}
 
-    def run(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    def run(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
         query = f"SELECT {picked} FROM {relation_of(source)} WHERE {where} {last}"
-        return connection.sql(query, params=limits).to_arrow_table()
+        return connection.sql(query, params=limits).to_arrow_reader(ROWS_PER_BATCH)
 
     return DuckDBRetrievalJob(run)
 
 
-def _metadata(entity_df: pd.DataFrame | str | None, refs: list[str]) -> RetrievalMetadata | None:
-    if not isinstance(entity_df, pd.DataFrame) or entity_df.empty:
-        return RetrievalMetadata(features=refs, keys=[])
-    times, spine = spine_times(entity_df), Spine.time_column(entity_df)
+def _metadata(spine: Callable[[duckdb.DuckDBPyConnection], Spine], refs: list[str]) -> RetrievalMetadata:
+    with contextlib.closing(connect_duckdb(load_settings())) as connection:
+        held = spine(connection)
+    first, last = held.span or (0, 0)
     return RetrievalMetadata(
         features=refs,
-        keys=[column for column in entity_df.columns if column != spine],
-        min_event_timestamp=times.min().to_pydatetime(),
-        max_event_timestamp=times.max().to_pydatetime(),
+        keys=[column for column in held.columns if column != held.time],
+        min_event_timestamp=from_us(first),
+        max_event_timestamp=from_us(last),
     )

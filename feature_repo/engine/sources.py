@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,8 +14,10 @@ from feast import FileSource
 from feast.data_format import DeltaFormat
 from feast.data_source import DataSource
 
-from feature_repo.core.errors import DataError
+from feature_repo.core.errors import DataError, did_you_mean
 from feature_repo.core.settings import ensure_home, load_settings
+from feature_repo.engine.duckdb_sql import quote
+from feature_repo.engine.spec import WindowedView
 from feature_repo.events.log import Snapshot, read_snapshot, reading
 from feature_repo.events.schema import TABLES, log_table
 
@@ -41,7 +44,9 @@ def relation_of(source: DataSource) -> str:
     """
     if is_delta(source):
         return snapshot_of(source).sql()
-    return f"read_parquet('{_parquet(source)}')"
+    files = ", ".join("'" + _pattern(file) + "'" for file in _parquet(source))
+    # Without a word about it, DuckDB takes a directory named 'day=7' for a column.
+    return f"read_parquet([{files}], union_by_name=true, hive_partitioning=false)"
 
 
 def snapshot_of(source: DataSource) -> Snapshot:
@@ -64,7 +69,64 @@ def reading_from(*sources: DataSource) -> Iterator[None]:
 
 def schema_of(source: DataSource) -> pa.Schema:
     """Arrow schema of a source."""
-    return snapshot_of(source).schema if is_delta(source) else pq.read_schema(_parquet(source))
+    return (
+        snapshot_of(source).schema
+        if is_delta(source)
+        else pa.unify_schemas([pq.read_schema(file) for file in _parquet(source)])
+    )
+
+
+@dataclass(frozen=True)
+class MappedSource:
+    """A source as the views on it name its columns: after its ``field_mapping``.
+
+    Attributes
+    ----------
+    relation
+        DuckDB table expression.
+    schema
+        Arrow schema.
+    timestamp_field, created_field
+        Columns of the event time, and of when the row was created (empty: none).
+    """
+
+    relation: str
+    schema: pa.Schema
+    timestamp_field: str
+    created_field: str
+
+    @classmethod
+    def of(cls, source: DataSource) -> MappedSource:
+        """Read a source's head.
+
+        Raises
+        ------
+        LogError
+            A Delta table is missing or damaged.
+        DataError
+            The source is no file, the file is missing, or it lacks a column that the mapping names.
+        """
+        relation, schema = relation_of(source), schema_of(source)
+        names = {column: name for column, name in source.field_mapping.items() if column != name}
+        missing = [column for column in names if column not in schema.names]
+        if missing:
+            raise DataError(
+                f"Source '{source.name}' maps column '{missing[0]}', which it lacks",
+                hint=did_you_mean(missing[0], schema.names),
+            )
+        if names:
+            renamed = ", ".join(f"{quote(column)} AS {quote(name)}" for column, name in names.items())
+            relation = f"(SELECT * RENAME ({renamed}) FROM {relation})"
+        return cls(
+            relation,
+            pa.schema([field.with_name(names.get(field.name, field.name)) for field in schema]),
+            names.get(source.timestamp_field, source.timestamp_field),
+            names.get(source.created_timestamp_column or "", source.created_timestamp_column or ""),
+        )
+
+    def read_by(self, view: WindowedView) -> WindowedView:
+        """Return a view of this source with its time columns by their mapped names."""
+        return replace(view, timestamp_field=self.timestamp_field, created_field=self.created_field)
 
 
 def ensure_log_table(source: DataSource) -> None:
@@ -78,12 +140,19 @@ def ensure_log_table(source: DataSource) -> None:
         log_table(root, path.name).ensure()
 
 
-def _parquet(source: DataSource) -> str:
+def _parquet(source: DataSource) -> list[Path]:
+    """Files of a Parquet source: itself, or those below it if it is a directory."""
     if not isinstance(source, FileSource):
         raise DataError(
             f"Source '{source.name}' is a {type(source).__name__}.", hint="the offline store reads FileSource only."
         )
-    path = located(source.path)
-    if not Path(path).is_file():
+    path = Path(located(source.path))
+    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+    if not files:
         raise DataError(f"Source '{source.name}' has no file {path}.", hint="create it, or correct its path.")
-    return re.sub(r"([\[*?])", r"[\1]", path).replace("'", "''")
+    return files
+
+
+def _pattern(file: Path) -> str:
+    # DuckDB takes the name of a file for a pattern: make it one that matches the file alone.
+    return re.sub(r"([\[*?])", r"[\1]", str(file)).replace("'", "''")

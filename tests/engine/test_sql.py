@@ -64,5 +64,6 @@ def test_the_latest_row_of_an_ordinary_view(snapshot: SnapshotAssertion, known_b
         timestamp_field="event_timestamp",
         created_field="ingested_at",
         ttl=86_400_000_000,
+        span=(0, 1),
     )
     assert sql == snapshot
