@@ -28,6 +28,7 @@ from feature_repo.engine.spine import (
     spine_from,
     spine_of,
     spine_times,
+    within_memory,
     write_spine,
 )
 from feature_repo.engine.tile_plan import plan_for
@@ -130,6 +131,8 @@ class PointInTimeQuery:
         ------
         LogError
             A table of the log is missing or damaged.
+        SettingsError
+            Memory or the disk that is spilled to do not suffice.
         DataError
             A feature and a column of the spine share their name, or keys are not of the views' types.
         """
@@ -138,7 +141,7 @@ class PointInTimeQuery:
     def reader(self, connection: duckdb.DuckDBPyConnection, spine: Spine) -> pa.RecordBatchReader:
         """Return the same some rows at a time; the connection must stay open until the last batch is read."""
         check_outputs(spine, self.request)
-        with reading_from(*[view.view.batch_source for view in self.request.views]):
+        with reading_from(*[view.view.batch_source for view in self.request.views]), within_memory():
             for i, view in enumerate(self.request.views):
                 answer = self._answer(connection, view, spine)
                 # In order of rows, so that a batch finds its part by the smallest and largest of a row group.

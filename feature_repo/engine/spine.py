@@ -6,14 +6,15 @@ instants in microseconds. SQL is run where the table is: its rows never pass thr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from feature_repo.core.errors import DataError, did_you_mean
+from feature_repo.core.errors import DataError, SettingsError, did_you_mean
 from feature_repo.engine.duckdb_sql import AT, ROW, quote
 
 EVENT_TIMESTAMP = "event_timestamp"
@@ -120,11 +121,13 @@ def spine_from(connection: duckdb.DuckDBPyConnection, relation: str, columns: Se
     # Rows are numbered as they come, which is their order only where DuckDB keeps one.
     [(kept,)] = connection.execute("SELECT current_setting('preserve_insertion_order')").fetchall()
     connection.execute("SET preserve_insertion_order = true")
+    query = (
+        f"SELECT row_number() OVER () - 1 AS {ROW}, epoch_us({instant}) AS {AT}, "
+        f"* REPLACE ({instant} AS {quote(time)}) FROM {relation}"
+    )
     try:
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {SPINE} AS SELECT row_number() OVER () - 1 AS {ROW}, "
-            f"epoch_us({instant}) AS {AT}, * REPLACE ({instant} AS {quote(time)}) FROM {relation}"
-        )
+        with within_memory():
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {SPINE} AS {query}")
     finally:
         connection.execute(f"SET preserve_insertion_order = {kept}")
     [(rows, known, first, last)] = connection.execute(
@@ -135,6 +138,24 @@ def spine_from(connection: duckdb.DuckDBPyConnection, relation: str, columns: Se
             f"entity_df column '{time}' is NULL in {rows - known} rows.", hint="drop these rows, or give them a time."
         )
     return Spine(tuple(columns), time, None if first is None else (first, last), rows)
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Turn what DuckDB raises when it cannot spill enough into an error that says what to do.
+
+    Raises
+    ------
+    SettingsError
+        Memory or the disk that is spilled to do not suffice.
+    """
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise SettingsError(
+            f"The query does not fit: {str(error).splitlines()[0]}",
+            hint="raise PORTRAIT_MEMORY, free space below the home, or ask for fewer rows or views at once.",
+        ) from None
 
 
 def key_expression(connection: duckdb.DuckDBPyConnection, column: str, kind: pa.DataType) -> str:

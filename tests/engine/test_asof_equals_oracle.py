@@ -42,11 +42,14 @@ class Fact:
     size: int | None
 
 
-Instants = st.builds(lambda k, beside: BASE + k * HOUR + beside, st.integers(-4, 4), st.sampled_from([0, 0, -1, 1]))
+Instants = st.builds(
+    lambda k, beside: BASE + k * HOUR + beside, st.integers(-2, 2), st.sampled_from([0, 0, 0, 0, -1, 1])
+)
 Users = st.sampled_from(["u1", "u2"])
 Facts = st.lists(
     st.builds(Fact, Users, Instants, st.one_of(st.none(), Instants), st.one_of(st.none(), st.integers(0, 9))),
-    max_size=12,
+    min_size=4,
+    max_size=16,
 )
 
 
@@ -105,11 +108,11 @@ def answered(view: FeatureView, spine: pd.DataFrame, *, known_by_at: bool) -> li
         return PointInTimeQuery(request).run(connection, spine_of(connection, spine, request.join_keys)).to_pylist()
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(
     first=Facts,
     corrections=Facts,
-    moments=st.lists(st.tuples(st.sampled_from(["u1", "u2", "u3", None]), Instants), min_size=1, max_size=12),
+    moments=st.lists(st.tuples(st.sampled_from(["u1", "u2", "u3", None]), Instants), min_size=8, max_size=16),
     ttl=st.sampled_from([0, TTL]),
     known_by_at=st.booleans(),
 )

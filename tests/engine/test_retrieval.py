@@ -15,7 +15,7 @@ import pytest
 from feast import FeatureService, FeatureStore, ValueType
 
 from feast_stores import entities_of, facts_view, source_of, store_at, visits_view
-from feature_repo.core.errors import DataError
+from feature_repo.core.errors import DataError, SettingsError
 from feature_repo.engine import point_in_time
 from histories import US
 
@@ -255,3 +255,24 @@ def test_a_result_in_parts_is_the_result(store: FeatureStore, monkeypatch: pytes
     assert [batch.num_rows for batch in batches] == [3, 3, 1]
     assert pa.Table.from_batches(batches) == job.to_arrow()
     assert job.to_arrow()["n"].to_pylist() == list(range(7))
+
+
+def test_a_result_larger_than_memory_comes_in_parts_and_too_little_memory_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(home, ValueType.STRING, [f"u{i}" for i in range(100)])
+    rows = 400_000  # 13 MB of instants and numbers, and more of texts
+    query = (
+        f"SELECT 'u' || i % 100 AS user_id, TIMESTAMPTZ '2025-03-05 00:00:00+00' AS event_timestamp, i, "
+        f"repeat(md5(i::VARCHAR), 10) AS note FROM range({rows}) t(i)"
+    )
+    monkeypatch.setenv("PORTRAIT_THREADS", "1")
+    monkeypatch.setenv("PORTRAIT_MEMORY", "90MB")
+    with store.get_historical_features(query, REFS).to_arrow_reader() as reader:
+        seen = [(batch.num_rows, batch["i"][0].as_py(), batch["i"][-1].as_py()) for batch in reader]
+    assert sum(n for n, _, _ in seen) == rows
+    assert all(last - first == n - 1 for n, first, last in seen)
+    monkeypatch.setenv("PORTRAIT_MEMORY", "4MB")
+    with pytest.raises(SettingsError, match="does not fit") as caught:
+        store.get_historical_features(query, REFS).to_arrow_reader()
+    assert "PORTRAIT_MEMORY" in caught.value.hint
