@@ -1,9 +1,4 @@
-"""Compile windowed and ordinary views to DuckDB SQL.
-
-A windowed view is answered by equi-joins: the events of the entities asked for are folded into tiles once, spine rows
-take the whole tiles of their longest window, and the raw events of the tile they stand in; each window is a FILTER over
-the pieces of a row. The functions here are pure: text in, text out, so a reviewer can read the SQL in the snapshots.
-"""
+"""What the SQL of views has in common: names, sources, the events a view reads. Pure functions: text in, text out."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from feature_repo.engine.monoids import Monoid
-from feature_repo.engine.spec import WindowedFeature, WindowedView
+from feature_repo.engine.spec import WindowedView
 from feature_repo.events.log import EVENT_ID
 
 ROW = "__row"
@@ -49,49 +44,6 @@ class Source:
     def tie(self) -> str:
         """Which of several rows with one event time holds, as ORDER BY terms over ``known`` and the row's columns."""
         return f"{'log_version DESC, ' if self.versioned else ''}known DESC NULLS LAST"
-
-
-@dataclass(frozen=True)
-class StateColumns:
-    """State columns ``s0..`` of a query, and how they are made, merged and read."""
-
-    monoids: tuple[Monoid, ...]
-
-    @classmethod
-    def of(cls, features: Sequence[WindowedFeature]) -> StateColumns:
-        found = {monoid.key: monoid for feature in features for monoid in feature.monoids}
-        return cls(tuple(found[key] for key in sorted(found)))
-
-    @property
-    def states(self) -> list[str]:
-        """Names of the state columns."""
-        return [f"s{i}" for i in range(len(self.monoids))]
-
-    @property
-    def names(self) -> str:
-        """Names of the state columns, as a select list."""
-        return ", ".join(self.states)
-
-    @property
-    def inputs(self) -> list[str]:
-        """Columns of ``events_sql`` that the states are made of, ``ts`` and ``known`` apart."""
-        columns = dict.fromkeys(input_column(monoid) for monoid in self.monoids if monoid.column)
-        return [*(["event_id"] if needs_event_id(self.monoids) else []), *columns]
-
-    def lifted(self, about: str) -> str:
-        """Aggregates over raw events; the states refer to the instant ``about`` (BIGINT us)."""
-        return ", ".join(
-            f"{monoid.lift_sql(input_column(monoid), ts='ts', event_id='event_id', about=about)} AS s{i}"
-            for i, monoid in enumerate(self.monoids)
-        )
-
-    def merged(self, i: int, condition: str, about: str) -> str:
-        """Aggregate over the states ``s<i>`` for which the condition holds, about an instant."""
-        return self.monoids[i].merge_sql(f"s{i}", condition=condition, about=about)
-
-    def remerged(self, about: str) -> str:
-        """Aggregates over all states, under their own names."""
-        return ", ".join(f"{self.merged(i, 'true', about)} AS s{i}" for i in range(len(self.monoids)))
 
 
 def needs_event_id(monoids: Iterable[Monoid]) -> bool:

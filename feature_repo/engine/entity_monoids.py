@@ -9,9 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from feature_repo.core.errors import DataError
-from feature_repo.engine.monoids import NUMPY_TYPES, TEXT, Array, EntityMonoid, Ints, Records, runs
+from feature_repo.engine.monoids import NUMPY_TYPES, TEXT, Array, EntityMonoid, Ints, Records, filled, known, runs
+from feature_repo.engine.past import Past, below
 
 MAX_DISTINCT = 65_536
+
+# After so many half-lives nothing is left of a double.
+_FORGOTTEN = 2_200
 
 _INT64 = np.iinfo(np.int64)
 
@@ -29,18 +33,22 @@ class Latest(EntityMonoid):
 
     def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
         """SQL aggregate over raw events; NULL of none."""
-        known = f" FILTER (WHERE {column} IS NOT NULL)" if self.column else ""
-        return f"max({ts}){known}"
+        valued = f" FILTER (WHERE {column} IS NOT NULL)" if self.column else ""
+        return f"max({ts}){valued}"
 
-    def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
-        """SQL aggregate over the states."""
-        return f"max({state}) FILTER (WHERE {condition})"
+    def unit_sql(self, column: str) -> str:
+        """Whether there is a value, if one is asked for."""
+        return f"{column} IS NOT NULL" if self.column else ""
+
+    def of_past(self, unit: pa.Array, past: Past) -> Array:
+        """Return the instant of the last event in each range."""
+        position, there = past.latest(filled(unit, nothing=False) if self.column else None)
+        return np.where(there, past.ts[position], _INT64.min) if len(past.ts) else np.full(there.shape, _INT64.min)
 
     def of_arrow(self, column: pa.Array, owner: Ints, tile: Ints) -> Records:  # noqa: ARG002
         """Return the instants there are."""
-        known = column.is_valid().to_numpy(zero_copy_only=False)
         instants = column.drop_null().to_numpy(zero_copy_only=False)
-        return Records(owner[known], instants.astype("<i8").view(self.record))
+        return Records(owner[known(column)], instants.astype("<i8").view(self.record))
 
     def merge(self, records: Records) -> Records:
         """Return the latest of each entity."""
@@ -71,18 +79,28 @@ class Decayed(EntityMonoid):
         weighted = f"sum({self.input_sql(column)} * {self._weight_sql(ts, about)})"
         return f"{{'value': {weighted}, 'ref': any_value({about})}}"
 
-    def merge_sql(self, state: str, *, condition: str, about: str) -> str:
-        """SQL aggregate over the states."""
-        weighted = f"sum({state}.value * {self._weight_sql(f'{state}.ref', about)}) FILTER (WHERE {condition})"
-        return f"{{'value': {weighted}, 'ref': any_value({about})}}"
+    def of_past(self, unit: pa.Array, past: Past) -> Array:
+        """Sum up to every event, by doubling how far back the sums reach; a window is the sum at its last event."""
+        sums, reach, position = filled(unit, 0.0).copy(), 1, np.arange(len(past.ts))
+        while True:
+            near = np.flatnonzero(position - reach >= past.first)
+            near = near[past.ts[near] - past.ts[near - reach] < _FORGOTTEN * self.half_life]
+            if not len(near):
+                break
+            sums[near] += sums[near - reach] * self._weight(past.ts[near - reach], past.ts[near])
+            reach *= 2
+        last, there = past.latest()
+        if not len(past.ts):
+            return np.zeros(there.shape)
+        return np.where(there, sums[last] * self._weight(past.ts[last], past.at[:, None]), 0.0)
 
     def of_arrow(self, column: pa.Array, owner: Ints, tile: Ints) -> Records:  # noqa: ARG002
         """Return the pairs of tiles that have values."""
         value = column.field("value").to_numpy(zero_copy_only=False)
-        known = ~np.isnan(value)
-        data = np.empty(int(known.sum()), self.record)
-        data["value"], data["ref"] = value[known], column.field("ref").to_numpy(zero_copy_only=False)[known]
-        return Records(owner[known], data)
+        valued = ~np.isnan(value)
+        data = np.empty(int(valued.sum()), self.record)
+        data["value"], data["ref"] = value[valued], column.field("ref").to_numpy(zero_copy_only=False)[valued]
+        return Records(owner[valued], data)
 
     def merge(self, records: Records) -> Records:
         """Sum the pairs of each entity at the latest of their instants."""
@@ -119,17 +137,32 @@ class Distinct(EntityMonoid):
     record = np.dtype([("tile", "<i4"), ("hash", "<u8")])
 
     def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
-        """SQL aggregate over raw events: the hashes of one query, which need mean nothing to another."""
-        return f"list(DISTINCT hash({column})) FILTER (WHERE {column} IS NOT NULL)"
-
-    def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
-        """SQL aggregate over the states."""
-        return f"list_distinct(flatten(list({state}) FILTER (WHERE {condition} AND {state} IS NOT NULL)))"
-
-    def stored_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
         """SQL aggregate over raw events, with :func:`portable_hash`."""
         values = f"list(DISTINCT CAST({self.input_sql(column)} AS VARCHAR)) FILTER (WHERE {column} IS NOT NULL)"
         return f"list_transform({values}, lambda each: md5_number_lower(each))"
+
+    def unit_sql(self, column: str) -> str:
+        """Return a hash of one query, which need mean nothing to another."""
+        return f"CASE WHEN {column} IS NOT NULL THEN hash({column}) END"
+
+    def of_past(self, unit: pa.Array, past: Past) -> Array:
+        """Count the events in each range whose value was not seen before in it: those whose last one lies before it.
+
+        All events before a range have their last one before it, so the events that do are counted from the beginning.
+
+        Raises
+        ------
+        DataError
+            A window has more than ``MAX_DISTINCT`` values.
+        """
+        valued = known(unit)
+        place = np.concatenate([np.zeros(1, np.int64), np.cumsum(valued)])
+        before = _last_alike(past.entity[valued], filled(unit, 0)[valued]) + 1
+        lo, hi = place[past.lo], np.broadcast_to(place[past.hi][:, None], past.lo.shape)
+        found: Ints = below(before, hi.ravel(), lo.ravel() + 1).reshape(lo.shape) - lo
+        if found.max(initial=0) > MAX_DISTINCT:
+            raise too_many_distinct(self.column)
+        return found
 
     def of_arrow(self, column: pa.Array, owner: Ints, tile: Ints) -> Records:
         """Return a record per tile and value."""
@@ -181,19 +214,22 @@ class Last(EntityMonoid):
         struct = f"{{'at': {ts}, 'id': {event_id}, 'value': {self.input_sql(column)}}}"
         return f"max({struct}) FILTER (WHERE {column} IS NOT NULL)"
 
-    def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
-        """SQL aggregate over the states."""
-        return f"max({state}) FILTER (WHERE {condition} AND {state} IS NOT NULL)"
+    def of_past(self, unit: pa.Array, past: Past) -> Array:
+        """Return the last value in each range: events of one instant are sorted by id."""
+        position, there = past.latest(known(unit))
+        found = np.zeros(there.shape, self._read)
+        found["known"] = there
+        found["value"][there] = unit.take(pa.array(position[there])).to_numpy(zero_copy_only=False)
+        return found
 
     def of_arrow(self, column: pa.Array, owner: Ints, tile: Ints) -> Records:  # noqa: ARG002
         """Return the events there are."""
-        known = column.is_valid().to_numpy(zero_copy_only=False)
         found = column.drop_null()
         data = np.empty(len(found), self.record)
         data["at"] = found.field("at").to_numpy(zero_copy_only=False)
         data["id"] = found.field("id").cast(pa.binary()).to_pylist()
         data["value"] = found.field("value").to_pylist()
-        return Records(owner[known], data)
+        return Records(owner[known(column)], data)
 
     def merge(self, records: Records) -> Records:
         """Return the last of each entity; ids are compared where instants are equal."""
@@ -208,7 +244,7 @@ class Last(EntityMonoid):
 
     def read(self, records: Records, *, entities: int, since: int, hop: int, at: int) -> Array:  # noqa: ARG002
         """Return ``value``, and whether it is ``known``."""
-        found = np.zeros(entities, [("known", "?"), ("value", NUMPY_TYPES[self.kind])])
+        found = np.zeros(entities, self._read)
         seen = records[records.data["at"] >= since]
         found["known"][seen.owner], found["value"][seen.owner] = True, seen.data["value"]
         return found
@@ -237,6 +273,10 @@ class Last(EntityMonoid):
         return at, blob[12:content], value
 
     @property
+    def _read(self) -> np.dtype[Any]:
+        return np.dtype([("known", "?"), ("value", NUMPY_TYPES[self.kind])])
+
+    @property
     def _numeric(self) -> np.dtype[Any]:
         stored: np.dtype[Any] = np.dtype(NUMPY_TYPES[self.kind]).newbyteorder("<")
         return stored
@@ -248,6 +288,21 @@ def too_many_distinct(column: str) -> DataError:
         f"count_distinct of column '{column}' has more than {MAX_DISTINCT:,} values for one entity.",
         hint="count a coarser column, shorten its windows, or key the view by more than this entity.",
     )
+
+
+def _last_alike(entity: Ints, hashes: Array) -> Ints:
+    """Position of the entity's last event of the same hash; of a first one, where the entity before it ended."""
+    found = np.zeros(len(entity), np.int64)
+    if not len(entity):
+        return found
+    order = np.lexsort((hashes, entity))
+    found[order[1:]] = np.where(
+        (hashes[order[1:]] == hashes[order[:-1]]) & (entity[order[1:]] == entity[order[:-1]]), order[:-1], -1
+    )
+    found[order[0]] = -1
+    first = runs(entity)
+    before = np.repeat(first, np.diff(np.append(first, len(entity)))) - 1
+    return np.where(found < 0, before, found)
 
 
 def _last_of_each(records: Records) -> Records:

@@ -1,7 +1,7 @@
 """Aggregation functions by the names a declaration gives them.
 
-A :class:`Kernel` says which states (:mod:`feature_repo.engine.monoids`) its function needs and how they become a value,
-in numpy and in SQL. Kernels over one column share states: ``mean`` and ``sum`` of one column store one sum.
+A :class:`Kernel` says which states (:mod:`feature_repo.engine.monoids`) its function needs and how they become a value.
+Kernels over one column share states: ``mean`` and ``sum`` of one column store one sum.
 
 To add an aggregation, add one class to this file, and a monoid if no present one serves: a class registers itself under
 its name. ``engine/oracle.py`` says in one line what it means, and the tests hold the two to each other.
@@ -20,14 +20,13 @@ import numpy.typing as npt
 
 from feature_repo.core.clock import DAY
 from feature_repo.core.errors import DeclarationError, did_you_mean
-from feature_repo.engine.entity_monoids import MAX_DISTINCT, Decayed, Distinct, Last, Latest
-from feature_repo.engine.monoids import BOOL, FLOAT, INT, NUMPY_TYPES, TEXT, TIME, Array, Monoid
+from feature_repo.engine.entity_monoids import Decayed, Distinct, Last, Latest
+from feature_repo.engine.monoids import BOOL, FLOAT, INT, NUMPY_TYPES, TEXT, TIME, Array, Ints, Monoid
 from feature_repo.engine.tile_monoids import Greatest, Least, Moments, Present, Rows, Total
 
 NUMBERS = frozenset({INT, FLOAT})
 ANYTHING = frozenset({INT, FLOAT, TEXT, BOOL, TIME})
 HALF_LIVES = 40
-TOO_MANY_DISTINCT = "count_distinct exceeds its limit over column "
 
 _INT64 = np.iinfo(np.int64)
 
@@ -92,15 +91,8 @@ class Kernel(ABC):
         """State the function needs over ``column`` for a result of ``kind`` in a window (us)."""
 
     @abstractmethod
-    def value(self, states: Sequence[Array], at: int) -> Values:
-        """Values from merged states, one array per monoid, read at instant ``at`` (us)."""
-
-    @abstractmethod
-    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:
-        """Return the same as a SQL expression.
-
-        ``states`` are merged states, ``at`` the instant (BIGINT us), ``kind`` that of the result.
-        """
+    def value(self, states: Sequence[Array], at: int | Ints) -> Values:
+        """Values from merged states, one array per monoid, read at instant ``at`` (us), or each at its own."""
 
     def reach(self, window: int) -> int:
         """How far into the past the function looks (us)."""
@@ -110,11 +102,8 @@ class Kernel(ABC):
 class _Plain(Kernel):
     """A kernel whose value is its one merged state."""
 
-    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+    def value(self, states: Sequence[Array], at: int | Ints) -> Values:  # noqa: ARG002
         return Values(states[0])
-
-    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
-        return states[0]
 
 
 class Count(_Plain):
@@ -146,14 +135,10 @@ class Mean(Kernel):
         """Sum and count of the values."""
         return (Total(column, FLOAT), Present(column, INT))
 
-    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+    def value(self, states: Sequence[Array], at: int | Ints) -> Values:  # noqa: ARG002
         """Sum over count."""
         total, present = states
         return Values(total / np.maximum(present, 1), present > 0)
-
-    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
-        """Sum over count."""
-        return f"{states[0]} / nullif({states[1]}, 0)"
 
 
 class Std(Kernel):
@@ -165,15 +150,10 @@ class Std(Kernel):
         """Count, mean and squared deviations."""
         return (Moments(column, FLOAT),)
 
-    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+    def value(self, states: Sequence[Array], at: int | Ints) -> Values:  # noqa: ARG002
         """Root of the squared deviations over one less than the count."""
         n, m2 = states[0]["n"], states[0]["m2"]
         return Values(np.sqrt(m2 / np.maximum(n - 1.0, 1.0)), n > 1.0)
-
-    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
-        """Root of the squared deviations over one less than the count."""
-        state = states[0]
-        return f"CASE WHEN {state}.n > 1 THEN sqrt({state}.m2 / ({state}.n - 1)) END"
 
 
 class _Extreme(Kernel):
@@ -184,12 +164,9 @@ class _Extreme(Kernel):
     def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
         return (self.monoid(column, kind),)
 
-    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+    def value(self, states: Sequence[Array], at: int | Ints) -> Values:  # noqa: ARG002
         kind = FLOAT if states[0].dtype.kind == "f" else INT
         return Values(states[0], states[0] != self.monoid("", kind).identity)
-
-    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
-        return f"nullif({states[0]}, {self.monoid('', kind).identity_sql})"
 
 
 class Min(_Extreme):
@@ -213,7 +190,7 @@ class LastEventAt(_Plain):
         """One instant."""
         return (Latest(column, INT),)
 
-    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+    def value(self, states: Sequence[Array], at: int | Ints) -> Values:  # noqa: ARG002
         """Return the instant."""
         return Values(states[0], states[0] != _INT64.min)
 
@@ -226,14 +203,10 @@ class DaysSince(LastEventAt):
 
     name, result = "days_since", FLOAT
 
-    def value(self, states: Sequence[Array], at: int) -> Values:
+    def value(self, states: Sequence[Array], at: int | Ints) -> Values:
         """Elapsed time over a day."""
         known = states[0] != _INT64.min
         return Values(np.where(known, at - np.where(known, states[0], at), 0) / float(DAY), known)
-
-    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
-        """Elapsed time over a day."""
-        return f"CAST({at} - {states[0]} AS DOUBLE) / {DAY}.0"
 
 
 class CountDistinct(Kernel):
@@ -245,14 +218,9 @@ class CountDistinct(Kernel):
         """Hashes of the values."""
         return (Distinct(column, TEXT),)
 
-    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+    def value(self, states: Sequence[Array], at: int | Ints) -> Values:  # noqa: ARG002
         """How many."""
         return Values(states[0])
-
-    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
-        """How many; an error past the limit, as online."""
-        count = f"coalesce(len({states[0]}), 0)"
-        return f"CASE WHEN {count} > {MAX_DISTINCT} THEN error('{TOO_MANY_DISTINCT}') ELSE {count} END"
 
 
 class LastValue(Kernel):
@@ -264,13 +232,9 @@ class LastValue(Kernel):
         """One event."""
         return (Last(column, kind),)
 
-    def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
+    def value(self, states: Sequence[Array], at: int | Ints) -> Values:  # noqa: ARG002
         """Return its value."""
         return Values(states[0]["value"], states[0]["known"])
-
-    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
-        """Return its value."""
-        return f"{states[0]}.value"
 
 
 class DecayedSum(_Plain):
@@ -281,10 +245,6 @@ class DecayedSum(_Plain):
     def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
         """One sum that decays."""
         return (Decayed(column, FLOAT, window),)
-
-    def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
-        """Return the sum, which was merged about the instant."""
-        return f"coalesce({states[0]}.value, 0.0)"
 
     def reach(self, window: int) -> int:
         """Forty half-lives."""

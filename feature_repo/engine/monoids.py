@@ -1,8 +1,8 @@
 """States of aggregations: how raw events become one, how states merge, what nothing is.
 
-Each monoid is said twice, in SQL for the offline store and in numpy for the online one; the laws and parity tests hold
-the two equal. Offline a window may end at any past instant, so SQL folds every state per tile. Online every window ends
-now, which leaves two kinds:
+Each monoid is read in two ways, and the laws and parity tests hold the two equal. Offline a window may end at any past
+instant: it is a range of a sorted history (:mod:`feature_repo.engine.past`), merged from single events. Online every
+window ends now and history is folded into tiles beforehand, which leaves two kinds:
 
 - a :class:`TileMonoid` is kept once per tile with events (counts, sums, extremes);
 - an :class:`EntityMonoid` is kept once per entity, since of equal things only the latest can be in a window that ends
@@ -25,6 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from feature_repo.core.errors import DeclarationError
+from feature_repo.engine.past import Past, portions, spread
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
@@ -38,6 +39,9 @@ NUMPY_TYPES: dict[str, Any] = {INT: np.int64, FLOAT: np.float64, TIME: np.int64,
 SQL_TYPES = {INT: "BIGINT", FLOAT: "DOUBLE", TIME: "BIGINT", TEXT: "VARCHAR", BOOL: "BOOLEAN"}
 
 MONOIDS: dict[str, type[Monoid]] = {}
+
+BLOCK = 64
+LONG = 4 * BLOCK
 
 
 @dataclass(frozen=True)
@@ -110,25 +114,41 @@ class Monoid(ABC):
 
     @abstractmethod
     def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:
-        """SQL aggregate over raw events.
+        """SQL aggregate over raw events, in the form that is stored online.
 
         ``column``, ``ts`` (BIGINT us) and ``event_id`` (VARCHAR) are input columns, ``about`` the instant (BIGINT us)
         the state refers to, for states that mean something else an hour later.
         """
 
-    @abstractmethod
-    def merge_sql(self, state: str, *, condition: str, about: str) -> str:
-        """SQL aggregate over the states for which ``condition`` holds, referring to the instant ``about``."""
+    def unit_sql(self, column: str) -> str:
+        """SQL of what :meth:`of_past` needs of one event; empty if that is only when it was."""
+        return self.input_sql(column)
 
-    def stored_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:
-        """Return what :meth:`lift_sql` does, in the form that is stored online and means the same everywhere."""
-        return self.lift_sql(column, ts=ts, event_id=event_id, about=about)
+    @abstractmethod
+    def of_past(self, unit: pa.Array, past: Past) -> Array:
+        """Return the state of each window at past instants, of shape ``[rows, windows]``.
+
+        ``unit`` holds :meth:`unit_sql` of each event; nothing if there is none. The states are those that
+        are read online at the same instant.
+        """
 
     def input_sql(self, column: str) -> str:
         """Return the input column in the state's kind."""
         if self.kind == TIME:
             return f"epoch_us({column})"
         return f"CAST({column} AS {SQL_TYPES[self.kind]})" if self.column else ""
+
+
+def filled(unit: pa.Array, nothing: Any) -> Array:
+    """Return a unit column in numpy, ``nothing`` where it is NULL."""
+    found: Array = (unit.fill_null(nothing) if unit.null_count else unit).to_numpy(zero_copy_only=False)
+    return found
+
+
+def known(unit: pa.Array) -> npt.NDArray[np.bool_]:
+    """Whether each event has a value."""
+    found: npt.NDArray[np.bool_] = unit.is_valid().to_numpy(zero_copy_only=False)
+    return found
 
 
 WIDE, NARROW = 0, 1
@@ -201,6 +221,48 @@ class TileMonoid(Monoid):
     @abstractmethod
     def suffixes(self, segments: Array) -> Array:
         """Merge each state of ``[n, w, ...]`` with those behind it along the second axis."""
+
+    @abstractmethod
+    def units(self, unit: pa.Array) -> Array:
+        """Return the state of each single event."""
+
+    def of_past(self, unit: pa.Array, past: Past) -> Array:
+        """Merge the events between the beginnings of two windows once, and the segments then into windows."""
+        bounds = np.concatenate([past.lo, past.hi[:, None]], axis=1)
+        segments = self.ranges(self.units(unit), bounds[:, :-1].ravel(), bounds[:, 1:].ravel())
+        return self.suffixes(segments.reshape(past.lo.shape))
+
+    def ranges(self, states: Array, lo: Ints, hi: Ints) -> Array:
+        """Merge ``states[lo[i]:hi[i]]`` for every ``i``.
+
+        Long ranges are made of whole blocks of states, and these of blocks of blocks: the time a range takes grows with
+        the logarithm of its length.
+        """
+        long = hi - lo > LONG
+        if not long.any():
+            return self.merged(states, lo, hi)
+        found = np.empty(len(lo), self.working)
+        found[~long] = self.merged(states, lo[~long], hi[~long])
+        lo, hi = lo[long], hi[long]
+        first, last = -(-lo // BLOCK), hi // BLOCK
+        blocks = self.reduce(states, np.arange(0, len(states), BLOCK))
+        parts = [
+            self.merged(states, lo, first * BLOCK),
+            self.ranges(blocks, first, last),
+            self.merged(states, last * BLOCK, hi),
+        ]
+        found[long] = self.reduce(np.stack(parts, axis=1).ravel(), np.arange(0, 3 * len(lo), 3))
+        return found
+
+    def merged(self, states: Array, lo: Ints, hi: Ints) -> Array:
+        """Return what :meth:`ranges` does, for short ranges."""
+        found = np.full(len(lo), np.array(self.identity, self.working))
+        some = np.flatnonzero(lo < hi)
+        for portion in portions(hi[some] - lo[some]):
+            chosen = some[portion]
+            positions, starts = spread(lo[chosen], hi[chosen])
+            found[chosen] = self.reduce(states[positions], starts)
+        return found
 
 
 class EntityMonoid(Monoid):

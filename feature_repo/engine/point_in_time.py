@@ -1,12 +1,14 @@
-"""Point-in-time joins of a mixed set of views to a spine, run in DuckDB.
+"""Point-in-time joins of a mixed set of views to a spine.
 
-Each view answers by the spine's row number; the answers are joined back in the spine's order, some rows at a time, so
-that a result may be larger than memory.
+DuckDB reads, filters and sorts, and spills what does not fit; what a row sees of its entity's history is found by
+binary search, some entities at a time. Each view answers by the spine's row number; the answers are joined back in the
+spine's order, some rows at a time, so that a result may be larger than memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,8 +18,12 @@ from feast import FeatureView
 
 from feature_repo.core.clock import delta_us, to_us
 from feature_repo.core.errors import DataError
-from feature_repo.engine.asof_sql import asof_sql
+from feature_repo.engine.chunks import ROWS_PER_BATCH as STREAMED
+from feature_repo.engine.chunks import chunks
 from feature_repo.engine.duckdb_sql import ROW, Source, quote
+from feature_repo.engine.past_rows import PastRows
+from feature_repo.engine.past_sql import entities_sql, facts_sql, history_sql, rows_sql
+from feature_repo.engine.past_windows import PastWindows
 from feature_repo.engine.sources import MappedSource, reading_from
 from feature_repo.engine.spec import is_windowed, windowed_view_of
 from feature_repo.engine.spine import (
@@ -31,8 +37,6 @@ from feature_repo.engine.spine import (
     within_memory,
     write_spine,
 )
-from feature_repo.engine.tile_plan import plan_for
-from feature_repo.engine.windows_sql import TilePlan, windows_sql
 from feature_repo.events.log import LOG_VERSION
 
 __all__ = [
@@ -47,7 +51,10 @@ __all__ = [
     "write_spine",
 ]
 
-ROWS_PER_BATCH = 122_880  # DuckDB's row groups: a batch reads few more rows than its own
+ENTITIES = "spine_entities"
+ROWS_PER_BATCH = 122_880
+# Every batch looks its rows up among all of the answers: more batches would cost more than their memory is worth.
+MOST_BATCHES = 64
 
 
 @dataclass(frozen=True)
@@ -112,17 +119,10 @@ class Request:
 
 
 class PointInTimeQuery:
-    """A request, ready to run over any spine.
+    """A request, ready to run over any spine."""
 
-    Parameters
-    ----------
-    plan
-        How windowed views fold events; without it each view's plan is chosen by a sample of the spine.
-    """
-
-    def __init__(self, request: Request, *, plan: TilePlan | None = None) -> None:
+    def __init__(self, request: Request) -> None:
         self.request = request
-        self._plan = plan
 
     def run(self, connection: duckdb.DuckDBPyConnection, spine: Spine) -> pa.Table:
         """Return the spine's columns and the features, in the spine's order.
@@ -143,11 +143,7 @@ class PointInTimeQuery:
         check_outputs(spine, self.request)
         with reading_from(*[view.view.batch_source for view in self.request.views]), within_memory():
             for i, view in enumerate(self.request.views):
-                answer = self._answer(connection, view, spine)
-                # In order of rows, so that a batch finds its part by the smallest and largest of a row group.
-                connection.execute(
-                    f"CREATE OR REPLACE TEMP TABLE answer_{i} AS SELECT * FROM ({answer}) ORDER BY {ROW}"
-                )
+                self._write_answer(connection, f"answer_{i}", view, spine)
         first = self._rows(connection, spine, 0)
         return pa.RecordBatchReader.from_batches(first.schema, self._batches(connection, spine, first))
 
@@ -155,11 +151,12 @@ class PointInTimeQuery:
         self, connection: duckdb.DuckDBPyConnection, spine: Spine, first: pa.Table
     ) -> Iterator[pa.RecordBatch]:
         yield from first.to_batches()
-        for start in range(ROWS_PER_BATCH, spine.rows, ROWS_PER_BATCH):
+        step = _batch_rows(spine)
+        for start in range(step, spine.rows, step):
             yield from self._rows(connection, spine, start).to_batches()
 
     def _rows(self, connection: duckdb.DuckDBPyConnection, spine: Spine, start: int) -> pa.Table:
-        within = f"{ROW} >= {start} AND {ROW} < {start + ROWS_PER_BATCH}"
+        within = f"{ROW} >= {start} AND {ROW} < {start + _batch_rows(spine)}"
         kept = [f"s.{quote(column)}" for column in spine.columns]
         joins = []
         for i, view in enumerate(self.request.views):
@@ -168,7 +165,44 @@ class PointInTimeQuery:
         query = f"SELECT {', '.join(kept)} FROM (FROM {SPINE} WHERE {within}) s {' '.join(joins)} ORDER BY s.{ROW}"
         return connection.sql(query).to_arrow_table()
 
-    def _answer(self, connection: duckdb.DuckDBPyConnection, requested: ViewRequest, spine: Spine) -> str:
+    def _write_answer(
+        self, connection: duckdb.DuckDBPyConnection, name: str, requested: ViewRequest, spine: Spine
+    ) -> None:
+        """Hold the answer of a view as a table, in any order."""
+        answered = _Answered.of(self.request, connection, requested, spine)
+        connection.execute(f"CREATE OR REPLACE TABLE {ENTITIES} AS {entities_sql(SPINE, answered.keys)}")
+        for n, part in enumerate(answered.parts(connection)):
+            connection.register("part", part)
+            connection.execute(f"INSERT INTO {name} FROM part" if n else f"CREATE OR REPLACE TABLE {name} AS FROM part")
+        connection.unregister("part")
+
+
+def _batch_rows(spine: Spine) -> int:
+    return max(ROWS_PER_BATCH, -(-spine.rows // MOST_BATCHES))
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """How a view is answered over a spine.
+
+    Attributes
+    ----------
+    past
+        Makes answers of chunks.
+    keys
+        Keys of the view as expressions over the spine.
+    facts
+        SQL of what happened to the entities.
+    """
+
+    past: PastWindows | PastRows
+    keys: tuple[str, ...]
+    facts: str
+
+    @classmethod
+    def of(
+        cls, request: Request, connection: duckdb.DuckDBPyConnection, requested: ViewRequest, spine: Spine
+    ) -> _Answered:
         view, mapped = requested.view, MappedSource.of(requested.view.batch_source)
         keys = {
             key: key_expression(connection, column, mapped.schema.field(key).type)
@@ -176,40 +210,71 @@ class PointInTimeQuery:
         }
         source = Source(
             mapped.relation,
-            dict(self.request.versions).get(view.name),
-            self.request.known_by_at and bool(mapped.created_field),
+            dict(request.versions).get(view.name),
+            request.known_by_at and bool(mapped.created_field),
             versioned=LOG_VERSION in mapped.schema.names,
         )
-        if is_windowed(view):
-            return self._windows(connection, requested, source, keys, spine)
-        return asof_sql(
-            source=source,
-            spine=SPINE,
-            keys=keys,
-            columns=requested.outputs,
-            timestamp_field=mapped.timestamp_field,
-            created_field=mapped.created_field,
-            ttl=delta_us(view.ttl) if view.ttl else 0,
-            span=spine.span or (0, 0),
-        )
+        make = cls._windows if is_windowed(view) else cls._rows
+        return make(requested, mapped, source, keys, spine.span or (0, 0))
 
+    @classmethod
     def _windows(
-        self,
-        connection: duckdb.DuckDBPyConnection,
+        cls,
         requested: ViewRequest,
+        mapped: MappedSource,
         source: Source,
         keys: dict[str, str],
-        spine: Spine,
-    ) -> str:
-        spec = MappedSource.of(requested.view.batch_source).read_by(windowed_view_of(requested.view))
-        features = [spec.feature(name) for name in requested.outputs]
-        keys = {key: keys[key] for key in spec.join_keys}
-        span = spine.span or (0, 0)
-        plan = self._plan or plan_for(
-            connection, spec, features, source=source, spine=SPINE, keys=keys, span=span, rows=spine.rows
+        span: tuple[int, int],
+    ) -> _Answered:
+        spec = mapped.read_by(windowed_view_of(requested.view))
+        features = tuple(spec.feature(name) for name in requested.outputs)
+        past = PastWindows(features, tuple(requested.outputs.values()), spec.hop, span)
+        facts = history_sql(
+            spec,
+            past.monoids,
+            past.units,
+            source=source,
+            entities=ENTITIES,
+            keys=spec.join_keys,
+            span=span,
+            longest=past.reaches[0],
         )
-        outputs = list(requested.outputs.values())
-        return windows_sql(spec, features, source=source, spine=SPINE, keys=keys, span=span, outputs=outputs, plan=plan)
+        return cls(past, tuple(keys[key] for key in spec.join_keys), facts)
+
+    @classmethod
+    def _rows(
+        cls,
+        requested: ViewRequest,
+        mapped: MappedSource,
+        source: Source,
+        keys: dict[str, str],
+        span: tuple[int, int],
+    ) -> _Answered:
+        ttl = delta_us(requested.view.ttl) if requested.view.ttl else 0
+        past = PastRows(tuple(requested.outputs.values()), ttl, span, source.known_by_at)
+        facts = facts_sql(
+            [*requested.outputs],
+            source=source,
+            entities=ENTITIES,
+            keys=list(keys),
+            timestamp_field=mapped.timestamp_field,
+            created_field=mapped.created_field,
+            ttl=ttl,
+            span=span,
+        )
+        return cls(past, tuple(keys.values()), facts)
+
+    def parts(self, connection: duckdb.DuckDBPyConnection) -> Iterator[pa.Table]:
+        """Yield the answers of some entities after the other, at least one."""
+        with closing(connection.cursor()) as rows, closing(connection.cursor()) as facts:
+            streams = _streamed(rows, rows_sql(SPINE, ENTITIES, self.keys)), _streamed(facts, self.facts)
+            for chunk in chunks(*streams, entities=self.past.line.capacity):
+                yield from self.past.answer(chunk)
+
+
+def _streamed(cursor: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:
+    cursor.execute("SET TimeZone = 'UTC'")
+    return cursor.sql(query).to_arrow_reader(STREAMED)
 
 
 def range_spine(

@@ -1,6 +1,6 @@
 """The rows features are joined to: an entity_df as a frame, as SQL, or the instants at which views have rows.
 
-A spine is held as the temporary table ``spine_rows`` of a connection, with a row number that keeps its order and its
+A spine is held as the table ``spine_rows`` of a connection, with a row number that keeps its order and its
 instants in microseconds. SQL is run where the table is: its rows never pass through Python.
 """
 
@@ -36,7 +36,7 @@ _SQL_TYPES = {
 
 @dataclass(frozen=True)
 class Spine:
-    """The rows features are joined to, held as the temporary table ``spine_rows``.
+    """The rows features are joined to, held as the table ``spine_rows``.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ def spine_from(connection: duckdb.DuckDBPyConnection, relation: str, columns: Se
     )
     try:
         with within_memory():
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE {SPINE} AS {query}")
+            connection.execute(f"CREATE OR REPLACE TABLE {SPINE} AS {query}")
     finally:
         connection.execute(f"SET preserve_insertion_order = {kept}")
     [(rows, known, first, last)] = connection.execute(

@@ -15,7 +15,7 @@ def tiles_sql(view: WindowedView, *, source: str, since: int, versions: tuple[in
     everything at once (``versions[0] < 0``), has one row per entity and tile, of version ``versions[1]``.
     """
     lifted = ", ".join(
-        f"{each.stored_sql(input_column(each), ts='ts', event_id='event_id', about=f'(tile + 1) * {view.hop}')} AS s{i}"
+        f"{each.lift_sql(input_column(each), ts='ts', event_id='event_id', about=f'(tile + 1) * {view.hop}')} AS s{i}"
         for i, each in enumerate(view.monoids)
     )
     keys, events = _keys(view), _events_sql(view, source, since, versions)

@@ -8,25 +8,41 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.engine.monoids import FLOAT, SQL_TYPES, Array, Ints, StoredField, TileMonoid
+from feature_repo.engine.monoids import FLOAT, INT, SQL_TYPES, Array, Ints, StoredField, TileMonoid, filled, known
+from feature_repo.engine.past import Past
 from feature_repo.engine.stored_fields import Counts, Hundredths, Plain, Whole
 
 _INT64 = np.iinfo(np.int64)
 
 
 class _Fold(TileMonoid):
-    """A tile monoid that is one number, merged by one ufunc and one SQL aggregate."""
+    """A tile monoid that is one number, merged by one ufunc."""
 
     ufunc: ClassVar[np.ufunc]
     lift: ClassVar[str]
-    merge: ClassVar[str]
     narrow_nothing: ClassVar[int] = 0
 
     def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
-        return self._typed(f"{self.lift.format(x=self.input_sql(column))}")
+        return self._typed(self.lift.format(x=self.input_sql(column)))
 
-    def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
-        return self._typed(f"{self.merge}({state}) FILTER (WHERE {condition})")
+    def units(self, unit: pa.Array) -> Array:
+        return filled(unit, self.identity)
+
+    def merged(self, states: Array, lo: Ints, hi: Ints) -> Array:
+        # Between two ranges numpy merges what lies there as well, unless the next begins before the last has ended.
+        order = None
+        if int(np.maximum(lo[1:] - hi[:-1], 0).sum()) > len(states):
+            order = np.argsort(lo)[::-1]
+            lo, hi = lo[order], hi[order]
+        bounds = np.empty(2 * len(lo), np.int64)
+        bounds[::2], bounds[1::2] = lo, hi
+        found = self.ufunc.reduceat(np.append(states, np.array(self.identity, states.dtype)), bounds)[::2]
+        found[lo == hi] = self.identity
+        if order is None:
+            return found
+        sorted_back = np.empty_like(found)
+        sorted_back[order] = found
+        return sorted_back
 
     @property
     def merges_as(self) -> Any:
@@ -63,12 +79,20 @@ class _Fold(TileMonoid):
 class Rows(_Fold):
     """How many events."""
 
-    name, ufunc, lift, merge = "rows", np.add, "count(*)", "sum"
+    name, ufunc, lift = "rows", np.add, "count(*)"
 
     @cached_property
     def fields(self) -> tuple[StoredField, StoredField]:
         """Four bytes or one: a tile has fewer than four billion events, and mostly a few."""
         return Counts(np.dtype("<u4")), Counts(np.dtype("<u1"))
+
+    def unit_sql(self, column: str) -> str:  # noqa: ARG002
+        """Nothing: every event counts."""
+        return ""
+
+    def of_past(self, unit: pa.Array, past: Past) -> Array:  # noqa: ARG002
+        """Return the lengths of the ranges."""
+        return past.hi[:, None] - past.lo
 
 
 class Present(Rows):
@@ -80,17 +104,29 @@ class Present(Rows):
         """SQL aggregate over raw events; the column is not cast, as any type can be counted."""
         return f"count({column})"
 
+    def unit_sql(self, column: str) -> str:
+        """Whether there is a value."""
+        return f"{column} IS NOT NULL"
+
+    def of_past(self, unit: pa.Array, past: Past) -> Array:
+        """Return how many there are in the ranges."""
+        return past.counted(filled(unit, nothing=False))
+
 
 class Total(_Fold):
     """Sum of the values."""
 
-    name, ufunc, lift, merge = "sum", np.add, "sum({x})", "sum"
+    name, ufunc, lift = "sum", np.add, "sum({x})"
+
+    def of_past(self, unit: pa.Array, past: Past) -> Array:
+        """Integers are exact as differences of running sums; floats are not, and are summed range by range."""
+        return past.counted(self.units(unit)) if self.kind == INT else super().of_past(unit, past)
 
 
 class Least(_Fold):
     """Smallest value; the identity is the type's largest, which the door keeps out of the log."""
 
-    name, ufunc, lift, merge = "min", np.minimum, "min({x})", "min"
+    name, ufunc, lift = "min", np.minimum, "min({x})"
     narrow_nothing = int(np.iinfo(np.int32).max)
 
     @property
@@ -102,7 +138,7 @@ class Least(_Fold):
 class Greatest(_Fold):
     """Largest value; the identity is the type's smallest, which the door keeps out of the log."""
 
-    name, ufunc, lift, merge = "max", np.maximum, "max({x})", "max"
+    name, ufunc, lift = "max", np.maximum, "max({x})"
     narrow_nothing = int(np.iinfo(np.int32).min)
 
     @property
@@ -148,14 +184,11 @@ class Moments(TileMonoid):
         n = f"CAST(count({x}) AS DOUBLE)"
         return f"{{'n': {n}, 'mean': coalesce(avg({x}), 0.0), 'm2': coalesce(var_pop({x}), 0.0) * {n}}}"
 
-    def merge_sql(self, state: str, *, condition: str, about: str) -> str:  # noqa: ARG002
-        """SQL aggregate over states that have events, pair by pair."""
-        pairs = (
-            "{'n': a.n + b.n, 'mean': a.mean + (b.mean - a.mean) * (b.n / (a.n + b.n)), "
-            "'m2': a.m2 + b.m2 + (b.mean - a.mean) ** 2 * (a.n * (b.n / (a.n + b.n)))}"
-        )
-        chosen = f"list({state}) FILTER (WHERE {condition} AND {state}.n > 0)"
-        return f"coalesce(list_reduce({chosen}, lambda a, b: {pairs}), {{'n': 0.0, 'mean': 0.0, 'm2': 0.0}})"
+    def units(self, unit: pa.Array) -> Array:
+        """Return one value without deviation per event that has one."""
+        states = np.zeros(len(unit), self.working)
+        states["n"], states["mean"] = known(unit), filled(unit, 0.0)
+        return states
 
     @property
     def merges_as(self) -> Any:

@@ -1,43 +1,38 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feature_repo.core.clock import DAY, HOUR, MINUTE, from_us, to_us
+from feature_repo.core.errors import DataError
+from feature_repo.engine import chunks, entity_monoids, monoids, past, point_in_time
 from feature_repo.engine.oracle import oracle_value
 from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_of
 from feature_repo.engine.spec import WindowedView, windowed_view_of
-from feature_repo.engine.windows_sql import TilePlan
 from histories import BASE, Event, agrees, events, every_kernel_view, instants, log_of, oracle_rows
 
 HOPS = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=1))
 Moments = st.lists(st.tuples(st.integers(0, 4).map(lambda i: f"u{i}"), instants()), min_size=8, max_size=30)
 
 
-# Each divides the one before, and the hops or is a multiple of them: small enough that windows hold whole ones of all.
-WIDTHS = (8 * HOUR, 4 * HOUR, 2 * HOUR, HOUR, 30 * MINUTE, 10 * MINUTE, 5 * MINUTE)
-Plans = st.builds(
-    TilePlan,
-    st.lists(st.sampled_from(WIDTHS), unique=True, max_size=4).map(lambda found: tuple(sorted(found, reverse=True))),
-    shared=st.booleans(),
-    clustered=st.booleans(),
-)
-
-
-def offline(view: Any, spine: pd.DataFrame, *, plan: TilePlan | None = None, **options: Any) -> list[dict[str, Any]]:
+def offline(view: Any, spine: pd.DataFrame, **options: Any) -> list[dict[str, Any]]:
     refs = [f"{view.name}:{aggregation.name}" for aggregation in view.aggregations]
     request = Request.of([view], refs, full_feature_names=False, **options)
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute("SET TimeZone='UTC'")
-        query = PointInTimeQuery(request, plan=plan)
+        query = PointInTimeQuery(request)
         return query.run(connection, spine_of(connection, spine, request.join_keys)).to_pylist()
 
 
@@ -60,23 +55,75 @@ def assert_equal(
     return checked
 
 
+@contextmanager
+def cut_into(size: int) -> Iterator[None]:
+    """Handle so many rows at once, whatever is handled at once, and merge blocks of two events."""
+    with ExitStack() as stack:
+        for bound in (chunks.ROWS_PER_CHUNK, point_in_time.STREAMED, past.PIECES):
+            assert bound > size
+        for module, name in ((chunks, "ROWS_PER_CHUNK"), (point_in_time, "STREAMED"), (past, "PIECES")):
+            stack.enter_context(mock.patch.object(module, name, size))
+        for name, value in (("BLOCK", 2), ("LONG", 3)):
+            stack.enter_context(mock.patch.object(monoids, name, value))
+        yield
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(history=events(users=4), moments=Moments, known_by=st.booleans(), hop=st.sampled_from(HOPS), plan=Plans)
-def test_every_function_equals_the_oracle_on_colliding_times_whatever_the_plan(
-    history: list[Event], moments: list[tuple[str, int]], known_by: bool, hop: timedelta, plan: TilePlan
+@given(
+    history=events(users=4),
+    moments=Moments,
+    known_by=st.booleans(),
+    hop=st.sampled_from(HOPS),
+    size=st.sampled_from([None, 1, 7, 40]),
+)
+def test_every_function_equals_the_oracle_on_colliding_times_however_the_work_is_cut(
+    history: list[Event], moments: list[tuple[str, int]], known_by: bool, hop: timedelta, size: int | None
 ) -> None:
     # Four shoppers per example: 150 examples are 600 histories.
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "history"
         log_of(path, history)
         view = every_kernel_view(path, hop=hop)
-        moments = [*moments, *moments[:3]]  # rows of one entity and instant may share their pieces
+        moments = [*moments, *moments[:3]]  # rows of one entity and instant
         spine = pd.DataFrame(
             {"user_id": [u for u, _ in moments], "event_timestamp": [from_us(at) for _, at in moments]}
         )
-        frame = offline(view, spine, plan=plan, known_by_at=known_by)
+        with cut_into(size) if size else nullcontext():
+            frame = offline(view, spine, known_by_at=known_by)
         assert [row["user_id"] for row in frame] == list(spine["user_id"])
         assert assert_equal(windowed_view_of(view), frame, oracle_rows(history), known_by) > 0
+
+
+def test_a_busy_entity_equals_the_oracle(tmp_path: Path) -> None:
+    # Thousands of events in a window: ranges are made of blocks, and these of blocks of blocks.
+    draw = np.random.default_rng(7)
+    history = [
+        Event(
+            user="u0" if i % 50 else "u1",
+            place="abc"[draw.integers(3)],
+            ts=BASE - int(draw.integers(0, 30 * HOUR)),
+            late=0,
+            units=int(draw.integers(-3, 9)) if draw.random() < 0.9 else None,
+            amount=float(draw.normal(1e6, 1)) if draw.random() < 0.9 else None,
+        )
+        for i in range(9_000)
+    ]
+    log_of(tmp_path / "h", history)
+    view = every_kernel_view(tmp_path / "h")
+    spine = pd.DataFrame(
+        {"user_id": ["u0", "u1"] * 2, "event_timestamp": [from_us(BASE - i * 37 * MINUTE) for i in range(4)]}
+    )
+    assert assert_equal(windowed_view_of(view), offline(view, spine), oracle_rows(history)) > 0
+
+
+def test_a_count_of_more_distinct_values_than_are_kept_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entity_monoids, "MAX_DISTINCT", 2)
+    log_of(tmp_path / "h", [Event("u0", "a", BASE, 0, units, 1.0) for units in range(3)])
+    spine = pd.DataFrame({"user_id": ["u0"], "event_timestamp": [from_us(BASE + 1)]})
+    with pytest.raises(DataError, match="count_distinct of column 'units' has more than 2 values"):
+        offline(every_kernel_view(tmp_path / "h"), spine)
 
 
 def test_an_event_at_the_instant_of_reading_is_not_known(tmp_path: Path) -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from feature_repo.core.clock import DAY, HOUR, MINUTE
-from feature_repo.engine.asof_sql import asof_sql
 from feature_repo.engine.duckdb_sql import Source
+from feature_repo.engine.past_sql import entities_sql, facts_sql, history_sql, rows_sql
+from feature_repo.engine.past_windows import PastWindows
 from feature_repo.engine.spec import WindowedView, windowed_view_of
 from feature_repo.engine.state_sql import tiles_sql
-from feature_repo.engine.windows_sql import TilePlan, windows_sql
 from histories import every_kernel_view
 
 
@@ -24,29 +23,26 @@ def view() -> WindowedView:
     return replace(every, features=tuple(feature for feature in every.features if feature.name in chosen))
 
 
-PLANS = {
-    "event by event": (TilePlan(), False),
-    "hot entities": (TilePlan((DAY, HOUR, 5 * MINUTE), shared=True, clustered=False), False),
-    "as it was known": (TilePlan((DAY, HOUR), clustered=False), True),
-}
-
-
-@pytest.mark.parametrize("case", PLANS)
-def test_windows_at_the_instants_of_a_spine(view: WindowedView, snapshot: SnapshotAssertion, case: str) -> None:
-    plan, known_by_at = PLANS[case]
-    source = Source("history", upto_version=7, known_by_at=known_by_at)
-    names = [feature.name for feature in view.features]
-    sql = windows_sql(
+@pytest.mark.parametrize("known_by_at", [False, True])
+def test_the_events_windows_may_hold(view: WindowedView, snapshot: SnapshotAssertion, known_by_at: bool) -> None:
+    past = PastWindows(view.features, tuple(feature.name for feature in view.features), view.hop, (0, 1))
+    sql = history_sql(
         view,
-        view.features,
-        source=source,
-        spine="spine_rows",
-        keys={"user_id": '"user_id"'},
+        past.monoids,
+        past.units,
+        source=Source("history", upto_version=7, known_by_at=known_by_at),
+        entities="entities",
+        keys=["user_id"],
         span=(0, 1),
-        outputs=names,
-        plan=plan,
+        longest=past.reaches[0],
     )
     assert sql == snapshot
+
+
+def test_the_rows_of_a_spine_and_their_entities(snapshot: SnapshotAssertion) -> None:
+    keys = ['"user_id"', 'CAST("place" AS VARCHAR)']
+    assert entities_sql("spine_rows", keys) == snapshot
+    assert rows_sql("spine_rows", "entities", keys) == snapshot
 
 
 @pytest.mark.parametrize("above", [-1, 3])
@@ -55,12 +51,12 @@ def test_tiles_of_a_build_and_of_an_apply(view: WindowedView, snapshot: Snapshot
 
 
 @pytest.mark.parametrize("known_by_at", [False, True])
-def test_the_latest_row_of_an_ordinary_view(snapshot: SnapshotAssertion, known_by_at: bool) -> None:
-    sql = asof_sql(
+def test_the_rows_of_an_ordinary_view(snapshot: SnapshotAssertion, known_by_at: bool) -> None:
+    sql = facts_sql(
+        ["age_band"],
         source=Source("users", known_by_at=known_by_at),
-        spine="spine_rows",
-        keys={"user_id": '"user_id"'},
-        columns={"age_band": "age_band"},
+        entities="entities",
+        keys=["user_id"],
         timestamp_field="event_timestamp",
         created_field="ingested_at",
         ttl=86_400_000_000,
