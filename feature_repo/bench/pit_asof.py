@@ -14,7 +14,7 @@ from feast import FeatureStore
 
 from feature_repo.bench.bench import Bench, Findings, Size
 from feature_repo.bench.ground import Ground
-from feature_repo.bench.measure import ChildResult, Spent, in_child, in_turns, rates, spent, times_faster
+from feature_repo.bench.measure import ChildResult, Spent, in_child, in_turns, peak_bytes, rates, spent, times_faster
 from feature_repo.bench.stock import CLASSES, our_store, quiet, stock_store
 from feature_repo.bench.synthetic import Span, fact_view, write_history, write_spine
 from feature_repo.core.errors import CheckFailedError
@@ -54,6 +54,7 @@ class Joined:
     """What a child did: what the join took, and sums by which the two sides' answers are compared."""
 
     spent: Spent
+    peak_bytes: int
     sums: dict[str, float]
 
 
@@ -100,11 +101,12 @@ def join(side: str, spine: Path, refs: list[str]) -> Joined:
     with quiet():
         job = partial(store.get_historical_features, rows, refs, full_feature_names=True)
         taken = spent(lambda: frames.append(job().to_df()))
+    peak = peak_bytes()  # before the answers are checked, which takes memory of its own
     [frame] = frames
     names = [ref.replace(":", "__") for ref in refs]
     weights = frame["row"] % 1009  # a value in another row would change the sum
     sums = {name: float((frame[name] * weights).sum()) for name in names}
-    return Joined(taken, {"rows": len(frame), "known": int(frame[names].count().sum()), **sums})
+    return Joined(taken, peak, {"rows": len(frame), "known": int(frame[names].count().sum()), **sums})
 
 
 def _check_equal(ours: Joined, peer: Joined) -> None:
@@ -116,7 +118,7 @@ def _check_equal(ours: Joined, peer: Joined) -> None:
 def _measures(scale: Scale, found: list[ChildResult]) -> dict[str, Any]:
     return {
         **rates(scale.rows, [each.value.spent for each in found]),
-        "peak_mb": round(max(each.peak_bytes for each in found) / 2**20),
+        "peak_mb": round(max(each.value.peak_bytes for each in found) / 2**20),
         "before_mb": round(max(each.base_bytes for each in found) / 2**20),
     }
 

@@ -284,6 +284,8 @@ def connect_duckdb(settings: Settings) -> duckdb.DuckDBPyConnection:
         },
     )
     connection.execute("SET TimeZone = 'UTC'")
+    # The system reads local files ahead; whole row groups of several threads would only be held a second time.
+    connection.execute("SET disable_parquet_prefetching = true")
     return connection
 
 

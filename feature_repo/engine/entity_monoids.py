@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from feature_repo.core.errors import DataError
 from feature_repo.engine.monoids import NUMPY_TYPES, TEXT, Array, EntityMonoid, Ints, Records, filled, known, runs
-from feature_repo.engine.past import Past, below
+from feature_repo.engine.past import Past, below, firsts
 
 MAX_DISTINCT = 65_536
 
@@ -148,8 +148,6 @@ class Distinct(EntityMonoid):
     def of_past(self, unit: pa.Array, past: Past) -> Array:
         """Count the events in each range whose value was not seen before in it: those whose last one lies before it.
 
-        All events before a range have their last one before it, so the events that do are counted from the beginning.
-
         Raises
         ------
         DataError
@@ -157,9 +155,12 @@ class Distinct(EntityMonoid):
         """
         valued = known(unit)
         place = np.concatenate([np.zeros(1, np.int64), np.cumsum(valued)])
-        before = _last_alike(past.entity[valued], filled(unit, 0)[valued]) + 1
+        first = firsts(past.entity[valued])
         lo, hi = place[past.lo], np.broadcast_to(place[past.hi][:, None], past.lo.shape)
-        found: Ints = below(before, hi.ravel(), lo.ravel() + 1).reshape(lo.shape) - lo
+        # Counted within the entity, numbers are small; behind the last event every range is empty.
+        limit = lo - np.append(first, lo.max(initial=0))[lo] + 1
+        last = _last_alike(past.entity[valued], filled(unit, 0)[valued], first)
+        found: Ints = below(last, lo.ravel(), hi.ravel(), limit.ravel()).reshape(lo.shape)
         if found.max(initial=0) > MAX_DISTINCT:
             raise too_many_distinct(self.column)
         return found
@@ -290,19 +291,14 @@ def too_many_distinct(column: str) -> DataError:
     )
 
 
-def _last_alike(entity: Ints, hashes: Array) -> Ints:
-    """Position of the entity's last event of the same hash; of a first one, where the entity before it ended."""
+def _last_alike(entity: Ints, hashes: Array, first: Ints) -> Ints:
+    """Number, from 1, of the entity's last event of the same hash before each; 0 if it is the first."""
+    order = np.argsort(hashes, kind="stable")  # equal ones stay in the order of entities and times
+    before, after = order[:-1], order[1:]
+    alike = (hashes[before] == hashes[after]) & (entity[before] == entity[after])
     found = np.zeros(len(entity), np.int64)
-    if not len(entity):
-        return found
-    order = np.lexsort((hashes, entity))
-    found[order[1:]] = np.where(
-        (hashes[order[1:]] == hashes[order[:-1]]) & (entity[order[1:]] == entity[order[:-1]]), order[:-1], -1
-    )
-    found[order[0]] = -1
-    first = runs(entity)
-    before = np.repeat(first, np.diff(np.append(first, len(entity)))) - 1
-    return np.where(found < 0, before, found)
+    found[after[alike]] = (before - first[before] + 1)[alike]
+    return found
 
 
 def _last_of_each(records: Records) -> Records:

@@ -87,10 +87,7 @@ class Past:
     @cached_property
     def first(self) -> Ints:
         """Position of the first event of each event's entity."""
-        begins = np.ones(len(self.entity), bool)
-        begins[1:] = self.entity[1:] != self.entity[:-1]
-        found: Ints = np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))
-        return found
+        return firsts(self.entity)
 
     def counted(self, amounts: Array) -> Ints:
         """Sum integers over each window, exactly; shape ``[rows, windows]``."""
@@ -109,6 +106,14 @@ class Past:
         last = np.where(self.hi > 0, last, -1)[:, None]
         there = last >= self.lo
         return np.where(there, last, 0), there
+
+
+def firsts(entity: Ints) -> Ints:
+    """Position of the first element of each element's run."""
+    begins = np.ones(len(entity), bool)
+    begins[1:] = entity[1:] != entity[:-1]
+    found: Ints = np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))
+    return found
 
 
 def spread(lo: Ints, hi: Ints) -> tuple[Ints, Ints]:
@@ -130,16 +135,15 @@ def portions(lengths: Ints) -> Iterator[slice]:
         start = stop
 
 
-def below(values: Ints, stop: Ints, limit: Ints) -> Ints:
-    """Count the values below a limit among the first ones: ``sum(values[:stop[i]] < limit[i])`` for every ``i``.
+def below(values: Ints, start: Ints, stop: Ints, limit: Ints) -> Ints:
+    """Count the values below a limit in ranges: ``sum(values[start[i]:stop[i]] < limit[i])`` for every ``i``.
 
     ``values`` and ``limit`` are not negative. A wavelet matrix: the values are sorted bit by bit from the highest, each
     time stably, and every question follows the bits of its limit; O((values + questions) * bits).
     Source: Claude, Navarro and Ordóñez, The wavelet matrix: an efficient wavelet tree for large alphabets, 2015.
     """
-    bits = int(max(values.max(initial=0), limit.max(initial=0))).bit_length()
-    count, start, stop = np.zeros(len(stop), np.int64), np.zeros(len(stop), np.int64), stop.copy()
-    for bit in range(bits - 1, -1, -1):
+    count = np.zeros(len(stop), np.int64)
+    for bit in reversed(range(int(max(values.max(initial=0), limit.max(initial=0))).bit_length())):
         ones = (values >> bit) & 1 == 1
         zeros = np.concatenate([np.zeros(1, np.int64), np.cumsum(~ones)])
         starts, stops = zeros[start], zeros[stop]

@@ -77,8 +77,12 @@ def spine_times(frame: pd.DataFrame) -> pd.Series[pd.Timestamp]:
         The time column is missing, or holds something else.
     """
     column = Spine.time_column(frame)
+    times: pd.Series[pd.Timestamp]
     try:
-        times: pd.Series[pd.Timestamp] = pd.to_datetime(frame[column], utc=True)
+        if isinstance(frame[column].dtype, pd.DatetimeTZDtype):
+            times = frame[column].dt.tz_convert("UTC")  # to_datetime would look through them first
+        else:
+            times = pd.to_datetime(frame[column], utc=True)
     except (ValueError, TypeError) as error:
         raise DataError(f"entity_df column '{column}' is not a time: {error}", hint="pass UTC timestamps.") from None
     return times

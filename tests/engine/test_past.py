@@ -11,12 +11,12 @@ from feature_repo.engine.past import Line, below, portions, spread
 Positions = st.integers(0, 40)
 
 
-@given(values=st.lists(Positions, max_size=40), asked=st.lists(st.tuples(Positions, Positions), max_size=20))
-def test_values_below_a_limit_are_counted_among_the_first_ones(values: list[int], asked: list[tuple[int, int]]) -> None:
-    asked = [(min(stop, len(values)), limit) for stop, limit in asked]
-    stops, limits = (np.array([pair[i] for pair in asked], np.int64) for i in range(2))
-    found = below(np.array(values, np.int64), stops, limits)
-    assert found.tolist() == [sum(value < limit for value in values[:stop]) for stop, limit in asked]
+@given(values=st.lists(Positions, max_size=40), asked=st.lists(st.tuples(Positions, Positions, Positions), max_size=20))
+def test_values_below_a_limit_are_counted_in_ranges(values: list[int], asked: list[tuple[int, int, int]]) -> None:
+    ranges = [(*sorted(min(end, len(values)) for end in ends), limit) for *ends, limit in asked]
+    start, stop, limits = (np.array([each[i] for each in ranges], np.int64) for i in range(3))
+    found = below(np.array(values, np.int64), start, stop, limits)
+    assert found.tolist() == [sum(value < limit for value in values[a:b]) for a, b, limit in ranges]
 
 
 @given(st.lists(st.tuples(Positions, Positions), max_size=20))
