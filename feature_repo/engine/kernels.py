@@ -12,8 +12,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +33,7 @@ _INT64 = np.iinfo(np.int64)
 KERNELS: dict[str, Kernel] = {}
 
 
-@dataclass(frozen=True)
-class Values:
+class Values(NamedTuple):
     """Values of one feature, an element per row.
 
     Attributes

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,9 +28,6 @@ from feature_repo.engine.monoids import NARROW, WIDE, Array, EntityMonoid, Ints,
 from feature_repo.engine.spec import CODEC_VERSION
 
 NO_VERSION = -1
-# Places in the head of a state.
-_LAYOUT, _TILES, _VERSION, _KEPT = 2, 3, 4, 5
-_Head: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -91,15 +88,15 @@ class StoredTiles:
     ----------
     entities
         Position of each entity, ascending.
-    owner
-        Which of those each record belongs to, ascending.
+    counts
+        How many records each of them has.
     records
-        Structured array ``tile, s0, s1, ...`` of the layout.
+        Structured array ``tile, s0, s1, ...`` of the layout, entity by entity.
     """
 
     layout: int
     entities: Ints
-    owner: Ints
+    counts: Ints
     records: Array
 
 
@@ -137,9 +134,13 @@ class TileCodec:
             for layout in (WIDE, NARROW)
         )
         self.header = struct.Struct(f"<BBBxIq{len(self.entity)}I")
-        self._known = (CODEC_VERSION, len(self.entity))
+        self._codec = (CODEC_VERSION, len(self.entity))
         self._sizes = tuple(layout.itemsize for layout in self.layouts)
-        self._nothing = self.header.pack(*self._known, NARROW, 0, NO_VERSION, *([0] * len(self.entity)))
+        self._nothing = self.header.pack(*self._codec, NARROW, 0, NO_VERSION, *([0] * len(self.entity)))
+        # The same as the struct, for many heads at once.
+        sizes = ("sizes", "<u4", (len(self.entity),))
+        self._head = np.dtype([("known", "<u2"), ("layout", "<u2"), ("tiles", "<u4"), ("version", "<i8"), sizes])
+        self._known = int.from_bytes(bytes(self._codec), "little")
 
     def of_arrow(self, entities: int, owner: Ints, tile: Ints, columns: dict[str, pa.Array]) -> State:
         """Return the state of lifted rows, one per entity, tile and commit, in any order.
@@ -185,7 +186,7 @@ class TileCodec:
             sizes.append(np.diff(ends).tolist())
         heads = zip(layout.tolist(), np.diff(tiles).tolist(), *sizes, strict=True)
         return [
-            self.header.pack(*self._known, which, count, log_version, *lengths) + b"".join(parts)
+            self.header.pack(*self._codec, which, count, log_version, *lengths) + b"".join(parts)
             for (which, count, *lengths), parts in zip(heads, zip(*pieces, strict=True), strict=True)
         ]
 
@@ -199,9 +200,9 @@ class TileCodec:
         """
         whole = [self._nothing if blob is None else blob for blob in blobs]
         heads = self._heads(whole)
-        ends = [self.header.size + head[_TILES] * self._sizes[head[_LAYOUT]] for head in heads]
-        versions = np.array([head[_VERSION] for head in heads], np.int64)
-        return StoredState(len(whole), self._parts(whole, heads, ends), self._kept(whole, heads, ends), versions)
+        first, *kept = self._edges(whole, heads).T.tolist()
+        parts = self._parts(whole, heads, first)
+        return StoredState(len(whole), parts, self._kept(whole, first, kept), heads["version"].astype(np.int64))
 
     def decode(self, blobs: Sequence[bytes | None]) -> tuple[State, Ints]:
         """Return the state of all entities, ready to be merged, and the log version of each.
@@ -221,7 +222,7 @@ class TileCodec:
 
     def _widened(self, part: StoredTiles) -> Tiles:
         states = tuple(each.fields[part.layout].widened(part.records[f"s{i}"]) for i, each in enumerate(self.tiled))
-        return Tiles(part.entities[part.owner], part.records["tile"].astype(np.int64), states)
+        return Tiles(np.repeat(part.entities, part.counts), part.records["tile"].astype(np.int64), states)
 
     def _fitting(self, state: State, edges: Ints) -> Ints:
         """Return the layout of each entity: the narrow one where every field of every tile fits."""
@@ -238,39 +239,43 @@ class TileCodec:
             records[f"s{i}"] = monoid.fields[layout].narrowed(column)
         return records
 
-    def _parts(self, blobs: Sequence[bytes], heads: Sequence[_Head], ends: Sequence[int]) -> tuple[StoredTiles, ...]:
-        parts = []
-        for layout in sorted({head[_LAYOUT] for head in heads}):
-            mine = [i for i, head in enumerate(heads) if head[_LAYOUT] == layout]
-            raw = b"".join([blobs[i][self.header.size : ends[i]] for i in mine])
-            owner = np.repeat(np.arange(len(mine)), [heads[i][_TILES] for i in mine])
-            records = np.frombuffer(raw, self.layouts[layout])
-            parts.append(StoredTiles(layout, np.array(mine, np.int64), owner, records))
+    def _parts(self, blobs: Sequence[bytes], heads: Array, ends: Sequence[int]) -> tuple[StoredTiles, ...]:
+        start, parts = self.header.size, []
+        for layout in (WIDE, NARROW):
+            mine = (heads["layout"] == layout).nonzero()[0]
+            if len(mine):
+                raw = b"".join([blobs[i][start : ends[i]] for i in mine.tolist()])
+                records = np.frombuffer(raw, self.layouts[layout])
+                parts.append(StoredTiles(layout, mine, heads["tiles"][mine], records))
         return tuple(parts)
 
-    def _kept(self, blobs: Sequence[bytes], heads: Sequence[_Head], starts: Sequence[int]) -> tuple[Records, ...]:
-        found = []
-        for i, monoid in enumerate(self.entity, _KEPT):
-            ends = [start + head[i] for start, head in zip(starts, heads, strict=True)]
-            pieces = [blob[start:end] for blob, start, end in zip(blobs, starts, ends, strict=True)]
-            found.append(monoid.unpack(pieces))
-            starts = ends
-        return tuple(found)
+    def _kept(
+        self, blobs: Sequence[bytes], starts: Sequence[int], ends: Sequence[Sequence[int]]
+    ) -> tuple[Records, ...]:
+        edges = zip(self.entity, [starts, *ends], ends, strict=False)
+        return tuple(
+            monoid.unpack([blob[start:end] for blob, start, end in zip(blobs, first, last, strict=True)])
+            for monoid, first, last in edges
+        )
 
-    def _heads(self, blobs: Sequence[bytes]) -> list[_Head]:
-        """Return codec, entity states, layout, tiles, version and sizes of each state, all checked."""
-        unpack = self.header.unpack_from
-        try:
-            heads: list[_Head] = [unpack(blob) for blob in blobs]
-        except struct.error:
-            raise _unreadable(next(blob for blob in blobs if len(blob) < self.header.size)) from None
-        for blob, head in zip(blobs, heads, strict=True):
-            if head[:_LAYOUT] != self._known or head[_LAYOUT] > NARROW or len(blob) != self._length(head):
-                raise _unreadable(blob)
-        return heads
+    def _heads(self, blobs: Sequence[bytes]) -> Array:
+        size = self.header.size
+        whole = b"".join([blob[:size] for blob in blobs])
+        if len(whole) < size * len(blobs):
+            raise _unreadable(next(blob for blob in blobs if len(blob) < size))
+        return np.frombuffer(whole, self._head)
 
-    def _length(self, head: _Head) -> int:
-        return self.header.size + head[_TILES] * self._sizes[head[_LAYOUT]] + sum(head[_KEPT:])
+    def _edges(self, blobs: Sequence[bytes], heads: Array) -> Ints:
+        """Where the records of each state end, and then each of its entity states: ``[blobs, 1 + states]``; checked."""
+        edges = np.empty((len(blobs), 1 + len(self.entity)), np.int64)
+        edges[:, 0] = self.header.size + heads["tiles"] * np.where(heads["layout"] == WIDE, *self._sizes)
+        edges[:, 1:] = heads["sizes"]
+        edges = edges.cumsum(axis=1)
+        known = edges[:, -1] == np.fromiter(map(len, blobs), np.int64, len(blobs))
+        known &= (heads["known"] == self._known) & (heads["layout"] <= NARROW)
+        if not known.all():
+            raise _unreadable(blobs[int(known.argmin())])
+        return edges
 
     def _merged(self, tiles: Tiles) -> Tiles:
         tiles = tiles[np.lexsort((tiles.tile, tiles.owner))]
