@@ -15,11 +15,11 @@ from feast import FeatureStore
 from feast.infra.online_stores.helpers import _mmh3
 from feast.protos.feast.types.Value_pb2 import Value, ValueType
 from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DataError, DeclarationError
 from feature_repo.engine.entity_keys import distinct, keys_of_values
+from feature_repo.engine.feature_vectors import instant_of
 from feature_repo.engine.hash_reader import Field
 from feature_repo.engine.kernels import Values
 from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
@@ -163,7 +163,7 @@ class OrdinaryPart:
     def columns(self, fields: Sequence[Field], at: int) -> dict[str, pa.Array]:
         """Decode the values of each hash field, read at an instant (us)."""
         stamps, *columns = fields
-        alive = [bool(stamp) and (not self.ttl or _instant(stamp) >= at - self.ttl) for stamp in stamps]
+        alive = [stamp and (not self.ttl or instant_of(stamp) >= at - self.ttl) for stamp in stamps]
         return {
             name: pa.array(
                 [_decoded(raw, kind) if known else None for raw, known in zip(column, alive, strict=True)], kind
@@ -288,8 +288,3 @@ def _decoded(raw: bytes | None, kind: pa.DataType) -> Any:
         return None
     found = getattr(value, which)
     return found * 1_000_000 if pa.types.is_timestamp(kind) else found
-
-
-def _instant(raw: bytes | None) -> int:
-    stamp = Timestamp.FromString(raw or b"")
-    return int(stamp.seconds) * 1_000_000 + int(stamp.nanos) // 1000

@@ -145,6 +145,9 @@ def _encoded(column: Sequence[Any], kind: int, prefix: bytes = b"", suffix: byte
         return [head + number.pack(value) + suffix for value in column]
     raw = [value.encode() for value in column] if kind == _STRING else column
     heads = {length: prefix + _PAIR.pack(kind, length) for length in set(map(len, raw))}
+    if len(heads) == 1:
+        [head] = heads.values()
+        return [head + each + suffix for each in raw]
     return [heads[len(each)] + each + suffix for each in raw]
 
 

@@ -16,7 +16,7 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnline
 from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from feature_repo.core.clock import SECOND, from_us
+from feature_repo.core.clock import SECOND
 from feature_repo.engine.hash_reader import Field
 from feature_repo.engine.kernels import Values
 from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME, Ints
@@ -25,6 +25,7 @@ Bools = npt.NDArray[np.bool_]
 
 # Tags of Value's fields, see ``engine.value_columns``.
 _TAGS = {INT: 0x20, FLOAT: 0x29, BOOL: 0x38, TIME: 0x40}
+_PRESENT = bytes([FieldStatus.PRESENT])
 _DIGIT = 7
 _SIGNED = 10  # digits of a negative number
 
@@ -44,10 +45,10 @@ def window_vectors(kinds: Sequence[str], columns: Sequence[Values], at: int) -> 
         for i, values in zip(places, encode(kind, [columns[i] for i in places]), strict=True):
             found[i] = values
     length = len(columns[0].data) if columns else 0
-    stamp = Timestamp()
-    stamp.FromDatetime(from_us(at))
-    rest = _statuses([True] * length) + _piece(0x1A, stamp.SerializeToString()) * length
-    return [values + rest for values in found]
+    seconds, rest = divmod(at, SECOND)
+    stamp = _piece(0x1A, Timestamp(seconds=seconds, nanos=rest * 1000).SerializeToString())
+    tail = _statuses(_PRESENT * length) + stamp * length
+    return [values + tail for values in found]
 
 
 def stored_vectors(fields: Sequence[Field], rows: Ints | None, since: int | None) -> list[bytes]:
@@ -64,8 +65,14 @@ def stored_vectors(fields: Sequence[Field], rows: Ints | None, since: int | None
     """
     stamps, *columns = ([field[i] for i in rows.tolist()] for field in fields) if rows is not None else fields
     there = [since is None or instant_of(stamp or b"") >= since for stamp in stamps]
-    rest = _statuses(there) + _pieces(0x1A, stamps, there)
+    rest = _statuses(bytes([FieldStatus.PRESENT if known else FieldStatus.NOT_FOUND for known in there]))
+    rest += _pieces(0x1A, stamps, there)
     return [_pieces(0x0A, column, there) + rest for column in columns]
+
+
+def add_vectors(response: GetOnlineFeaturesResponse, vectors: Sequence[bytes]) -> None:
+    """Add vectors to the results of an answer."""
+    response.MergeFromString(b"".join([_piece(0x12, vector) for vector in vectors]))
 
 
 def instant_of(stamp: bytes) -> int:
@@ -82,10 +89,12 @@ def _numbers(kind: str, columns: Sequence[Values]) -> list[bytes]:
     octets[..., :3] = (0x0A, size, _TAGS[kind])
     octets[..., 3:] = payload
     valid = [column.valid for column in columns]
-    return [
-        row.tobytes() if known is None or known.all() else _without(row, known)
-        for row, known in zip(octets, valid, strict=True)
-    ]
+    if any(known is not None and not known.all() for known in valid):
+        return [
+            row.tobytes() if known is None else _without(row, known) for row, known in zip(octets, valid, strict=True)
+        ]
+    whole, width = octets.tobytes(), octets[0].size
+    return [whole[i * width : (i + 1) * width] for i in range(len(columns))]
 
 
 def _without(octets: Any, known: Bools) -> bytes:
@@ -123,9 +132,8 @@ def _text_vector(texts: Sequence[Any], valid: Bools | None) -> bytes:
     return vector
 
 
-def _statuses(there: Sequence[bool]) -> bytes:
-    kinds = bytes([FieldStatus.PRESENT if known else FieldStatus.NOT_FOUND for known in there])
-    return _piece(0x12, kinds) if kinds else b""
+def _statuses(statuses: bytes) -> bytes:
+    return _piece(0x12, statuses) if statuses else b""
 
 
 def _pieces(tag: int, contents: Field, there: Sequence[bool]) -> bytes:

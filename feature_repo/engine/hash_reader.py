@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from feature_repo.engine.redis_wire import borrowed, packed
@@ -57,12 +58,18 @@ def _columns(replies: list[Any], fields: int) -> Sequence[Field]:
 
 def _chunks(reads: Sequence[HashRead], members: Sequence[int]) -> Iterator[_Chunk]:
     """Return commands for the keys of reads that share them: the bytes to send, and how many commands they are."""
-    fields, keys = [field for i in members for field in reads[i].fields], reads[members[0]].keys
-    tail = b"\r\n" + packed(*fields)
-    head = b"*%d\r\n%b$" % (2 + len(fields), packed(b"HGET" if len(fields) == 1 else b"HMGET"))
+    fields, keys = tuple(field for i in members for field in reads[i].fields), reads[members[0]].keys
+    head, tail = _around(fields)
     for start in range(0, len(keys), KEYS_AT_ONCE):
         some = keys[start : start + KEYS_AT_ONCE]
         yield _commands(head, some, tail), len(some)
+
+
+@lru_cache
+def _around(fields: tuple[bytes, ...]) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the key in a command."""
+    command = packed(b"HGET" if len(fields) == 1 else b"HMGET")
+    return b"*%d\r\n%b$" % (2 + len(fields), command), b"\r\n" + packed(*fields)
 
 
 def _commands(head: bytes, keys: Sequence[bytes], tail: bytes) -> bytes:

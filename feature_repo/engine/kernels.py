@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -179,12 +180,16 @@ class _Extreme(Kernel):
 
     monoid: ClassVar[type[Least | Greatest]]
 
+    @cached_property
+    def _identities(self) -> dict[str, float | int]:
+        """By numpy's letter for the type of the states."""
+        return {kind[0]: self.monoid("", kind).identity for kind in (INT, FLOAT)}
+
     def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
         return (self.monoid(column, kind),)
 
     def value(self, states: Sequence[Array], at: int) -> Values:  # noqa: ARG002
-        kind = FLOAT if states[0].dtype.kind == "f" else INT
-        return Values(states[0], states[0] != self.monoid("", kind).identity)
+        return Values(states[0], states[0] != self._identities[states[0].dtype.kind])
 
     def value_sql(self, states: Sequence[str], at: str, kind: str) -> str:  # noqa: ARG002
         return f"nullif({states[0]}, {self.monoid('', kind).identity_sql})"

@@ -14,9 +14,10 @@ from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
-from feast import Entity, FeatureView, RepoConfig
+from feast import Entity, FeatureView, RepoConfig, metrics
 from feast.infra.online_stores.helpers import _mmh3
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value, ValueType
 from feast.utils import _get_entity_key_protos as _entity_key_protos
@@ -29,7 +30,7 @@ from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import connect_redis
 from feature_repo.engine.entity_keys import distinct, entity_of, entity_pattern, keys_of_values, project_pattern
-from feature_repo.engine.feature_vectors import stored_vectors, window_vectors
+from feature_repo.engine.feature_vectors import add_vectors, stored_vectors, window_vectors
 from feature_repo.engine.hash_reader import HashRead
 from feature_repo.engine.kernels import Values
 from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME, Ints
@@ -159,14 +160,12 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
                 )
             questions.append((view, names, *about[who]))
         for (view, names), vectors in zip(grouped_refs, self._vectors(config, questions), strict=True):
-            # Without features: Feast adds what else there is to say of the view.
-            _populate(
-                [], [], (), online_features_response, full_feature_names, view, 0, include_feature_view_version_metadata
-            )
+            if include_feature_view_version_metadata:  # which Feast adds; of features it is asked for none
+                _populate([], [], (), online_features_response, full_feature_names, view, 0, True)
             prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
             online_features_response.metadata.feature_names.val.extend([prefix + name for name in names])
-            for vector in vectors:
-                online_features_response.results.add().MergeFromString(vector)
+            add_vectors(online_features_response, vectors)
+            _track(view, online_features_response.results[-len(names) :])
 
     def _keys_by_feast(self, config: RepoConfig, *asked: Any) -> tuple[list[bytes], Ints | None]:
         """Do what :func:`_keys_of` does for whatever Feast takes, or raise what Feast raises."""
@@ -295,6 +294,14 @@ def _keys_of(config: RepoConfig, values: Mapping[str, Sequence[Value]]) -> tuple
 def stored_fields(view: str, names: tuple[str, ...]) -> tuple[bytes, ...]:
     """Return the hash fields of an ordinary view: that of a row's time, then those of features."""
     return (f"_ts:{view}".encode(), *(_mmh3(f"{view}:{name}") for name in names))
+
+
+def _track(view: FeatureView, vectors: Sequence[Any]) -> None:
+    """Count for Feast's metrics, if they are on, what was found."""
+    if metrics._config.online_features:  # noqa: SLF001 - Feast's own stores read it so
+        statuses = [status for vector in vectors for status in vector.statuses]
+        present = statuses.count(FieldStatus.PRESENT)
+        metrics.track_feature_statuses(view.name, present, len(statuses) - present)
 
 
 def _rows(read: ViewRead, values: Sequence[Values], at: int) -> list[Row]:

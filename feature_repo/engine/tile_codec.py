@@ -18,6 +18,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -134,13 +135,10 @@ class TileCodec:
             for layout in (WIDE, NARROW)
         )
         self.header = struct.Struct(f"<BBBxIq{len(self.entity)}I")
-        self._codec = (CODEC_VERSION, len(self.entity))
+        self._known = (CODEC_VERSION, len(self.entity))
         self._sizes = tuple(layout.itemsize for layout in self.layouts)
-        self._nothing = self.header.pack(*self._codec, NARROW, 0, NO_VERSION, *([0] * len(self.entity)))
-        # The same as the struct, for many heads at once.
-        sizes = ("sizes", "<u4", (len(self.entity),))
-        self._head = np.dtype([("known", "<u2"), ("layout", "<u2"), ("tiles", "<u4"), ("version", "<i8"), sizes])
-        self._known = int.from_bytes(bytes(self._codec), "little")
+        self._no_heads: list[tuple[int, ...]] = [()] * (5 + len(self.entity))
+        self._nothing = self.header.pack(*self._known, NARROW, 0, NO_VERSION, *([0] * len(self.entity)))
 
     def of_arrow(self, entities: int, owner: Ints, tile: Ints, columns: dict[str, pa.Array]) -> State:
         """Return the state of lifted rows, one per entity, tile and commit, in any order.
@@ -186,7 +184,7 @@ class TileCodec:
             sizes.append(np.diff(ends).tolist())
         heads = zip(layout.tolist(), np.diff(tiles).tolist(), *sizes, strict=True)
         return [
-            self.header.pack(*self._codec, which, count, log_version, *lengths) + b"".join(parts)
+            self.header.pack(*self._known, which, count, log_version, *lengths) + b"".join(parts)
             for (which, count, *lengths), parts in zip(heads, zip(*pieces, strict=True), strict=True)
         ]
 
@@ -199,10 +197,9 @@ class TileCodec:
             A state was written by another codec, or is cut short.
         """
         whole = [self._nothing if blob is None else blob for blob in blobs]
-        heads = self._heads(whole)
-        first, *kept = self._edges(whole, heads).T.tolist()
-        parts = self._parts(whole, heads, first)
-        return StoredState(len(whole), parts, self._kept(whole, first, kept), heads["version"].astype(np.int64))
+        layouts, counts, versions, edges = self._heads(whole)
+        parts = self._parts(whole, layouts, counts, edges[0])
+        return StoredState(len(whole), parts, self._kept(whole, edges), np.array(versions, np.int64))
 
     def decode(self, blobs: Sequence[bytes | None]) -> tuple[State, Ints]:
         """Return the state of all entities, ready to be merged, and the log version of each.
@@ -239,43 +236,45 @@ class TileCodec:
             records[f"s{i}"] = monoid.fields[layout].narrowed(column)
         return records
 
-    def _parts(self, blobs: Sequence[bytes], heads: Array, ends: Sequence[int]) -> tuple[StoredTiles, ...]:
+    def _parts(
+        self, blobs: Sequence[bytes], layouts: Sequence[int], counts: Sequence[int], ends: Sequence[int]
+    ) -> tuple[StoredTiles, ...]:
         start, parts = self.header.size, []
-        for layout in (WIDE, NARROW):
-            mine = (heads["layout"] == layout).nonzero()[0]
-            if len(mine):
-                raw = b"".join([blobs[i][start : ends[i]] for i in mine.tolist()])
-                records = np.frombuffer(raw, self.layouts[layout])
-                parts.append(StoredTiles(layout, mine, heads["tiles"][mine], records))
+        for layout in sorted(set(layouts)):
+            mine = [i for i, each in enumerate(layouts) if each == layout]
+            raw = b"".join([blobs[i][start : ends[i]] for i in mine])
+            tiles = np.array([counts[i] for i in mine], np.int64)
+            parts.append(StoredTiles(layout, np.array(mine), tiles, np.frombuffer(raw, self.layouts[layout])))
         return tuple(parts)
 
-    def _kept(
-        self, blobs: Sequence[bytes], starts: Sequence[int], ends: Sequence[Sequence[int]]
-    ) -> tuple[Records, ...]:
-        edges = zip(self.entity, [starts, *ends], ends, strict=False)
+    def _kept(self, blobs: Sequence[bytes], edges: Sequence[Sequence[int]]) -> tuple[Records, ...]:
         return tuple(
-            monoid.unpack([blob[start:end] for blob, start, end in zip(blobs, first, last, strict=True)])
-            for monoid, first, last in edges
+            monoid.unpack([blob[start:end] for blob, start, end in zip(blobs, starts, ends, strict=True)])
+            for monoid, (starts, ends) in zip(self.entity, pairwise(edges), strict=True)
         )
 
-    def _heads(self, blobs: Sequence[bytes]) -> Array:
-        size = self.header.size
-        whole = b"".join([blob[:size] for blob in blobs])
-        if len(whole) < size * len(blobs):
-            raise _unreadable(next(blob for blob in blobs if len(blob) < size))
-        return np.frombuffer(whole, self._head)
+    def _heads(self, blobs: Sequence[bytes]) -> tuple[Sequence[int], Sequence[int], Sequence[int], list[Sequence[int]]]:
+        """Return layout, tiles and version of each state, and where its records and then each entity state end."""
+        try:
+            heads = [*map(self.header.unpack_from, blobs)]
+        except struct.error:
+            raise _unreadable(min(blobs, key=len)) from None
+        codecs, states, layouts, tiles, versions, *sizes = zip(*heads, strict=True) if heads else self._no_heads
+        if set(zip(codecs, states, strict=True)) <= {self._known} and set(layouts) <= {WIDE, NARROW}:
+            widths = map(self._sizes.__getitem__, layouts)
+            edges: list[Sequence[int]] = [
+                [self.header.size + n * width for n, width in zip(tiles, widths, strict=True)]
+            ]
+            for size in sizes:
+                edges.append([*map(add, edges[-1], size)])
+            if edges[-1] == [*map(len, blobs)]:
+                return layouts, tiles, versions, edges
+        raise _unreadable(next(blob for blob in blobs if not self._is_whole(blob)))
 
-    def _edges(self, blobs: Sequence[bytes], heads: Array) -> Ints:
-        """Where the records of each state end, and then each of its entity states: ``[blobs, 1 + states]``; checked."""
-        edges = np.empty((len(blobs), 1 + len(self.entity)), np.int64)
-        edges[:, 0] = self.header.size + heads["tiles"] * np.where(heads["layout"] == WIDE, *self._sizes)
-        edges[:, 1:] = heads["sizes"]
-        edges = edges.cumsum(axis=1)
-        known = edges[:, -1] == np.fromiter(map(len, blobs), np.int64, len(blobs))
-        known &= (heads["known"] == self._known) & (heads["layout"] <= NARROW)
-        if not known.all():
-            raise _unreadable(blobs[int(known.argmin())])
-        return edges
+    def _is_whole(self, blob: bytes) -> bool:
+        codec, states, layout, tiles, _, *sizes = self.header.unpack_from(blob)
+        known = (codec, states) == self._known and layout in {WIDE, NARROW}
+        return known and len(blob) == self.header.size + tiles * self._sizes[layout] + sum(sizes)
 
     def _merged(self, tiles: Tiles) -> Tiles:
         tiles = tiles[np.lexsort((tiles.tile, tiles.owner))]

@@ -154,9 +154,12 @@ class Windows:
     def _part(self, part: StoredTiles, firsts: list[int]) -> list[Array]:
         """Windows of each tile state, of the entities whose states have one layout."""
         bounds = _bounds(part, firsts)
+        empty = bounds[:, :-1] == bounds[:, 1:]
+        if not empty.any():
+            empty = None
         found: list[Array] = [bounds] * len(self.tiled)
         for alike in self._alike[part.layout]:
-            windows = _windows(alike, part.records, bounds)
+            windows = _windows(alike, part.records, bounds, empty)
             for column, each in enumerate(alike.fields):
                 found[each.place] = each.field.widened(windows[..., column])
         return found
@@ -208,7 +211,7 @@ def _bounds(part: StoredTiles, firsts: list[int]) -> Ints:
     return found
 
 
-def _windows(alike: _Alike, records: Array, bounds: Ints) -> Array:
+def _windows(alike: _Alike, records: Array, bounds: Ints, empty: Array | None) -> Array:
     """Merge stored states into windows, ``[entities, windows, states]``, in the type they are merged in."""
     monoid, nothing = alike.monoid, alike.nothing
     states = np.empty((len(records) + 1, len(alike.fields)), nothing.dtype)
@@ -216,7 +219,6 @@ def _windows(alike: _Alike, records: Array, bounds: Ints) -> Array:
         states[:-1, column] = records[each.name]
     states[-1] = nothing  # a window that begins behind the last record begins here
     segments = monoid.reduce(states, bounds.ravel()).reshape(*bounds.shape, -1)[:, :-1]
-    empty = bounds[:, :-1] == bounds[:, 1:]
-    if empty.any():
+    if empty is not None:
         segments[empty] = nothing
     return monoid.suffixes(segments)
