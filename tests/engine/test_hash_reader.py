@@ -31,7 +31,9 @@ def test_every_field_of_every_key_is_where_it_was_asked_for(redis: Any, lonely: 
     others = [b"k0", b"longer name"]
     reads = [HashRead(keys, (b"a",)), HashRead(others, (b"b",)), HashRead(keys, (b"b", b"none")), HashRead(others, ())]
     held = {key: (b"%d" % i, b"b" * (i * 37 % 9_000)) for i, key in enumerate(keys[::2])}
+    connection = lonely.client_id()
     first, second, third, nothing = read_hashes(lonely, reads)
+    assert lonely.client_id() == connection  # no reply was owed, and so it was not closed
     assert [list(column) for column in first] == [[held.get(key, (None, None))[0] for key in keys]]
     assert [list(column) for column in second] == [[held[b"k0"][1], None]]
     assert [list(column) for column in third] == [[held.get(key, (None, None))[1] for key in keys], [None] * len(keys)]
