@@ -8,7 +8,7 @@ NULL, as it is offline (Feast does not look at the ttl online).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from feast import FeatureStore
 from feature_repo.core.errors import DataError, NotMaterializedError, did_you_mean
 from feature_repo.engine.contract import Contract, service_contract
 from feature_repo.engine.feature_store import quiet_feast
-from feature_repo.engine.hash_reader import HashRead
+from feature_repo.engine.hash_reader import Field, HashRead
 from feature_repo.engine.positions import Positions
 from feature_repo.engine.window_reader import Answers, ViewRead, WindowReader
 from serving.service_views import (
@@ -123,28 +123,34 @@ class ServicePlan:
             The server does not answer.
         """
         length = self._length(entities)
-        rows = {entity: entity.rows(self.reader.project, entities) for entity in self.entities}
-        reads = [ViewRead(part.view, part.features, rows[part.entity].keys) for part in self.windowed]
-        hashes = [HashRead(rows[part.entity].keys, part.fields) for part in self.ordinary]
-        answers = self.reader.read_with_rows(client, reads, hashes, at)
+        rows = [entity.rows(self.reader.project, entities) for entity in self.entities]
+        windowed = [rows[i] for i in self._about[: len(self.windowed)]]
+        ordinary = [rows[i] for i in self._about[len(self.windowed) :]]
+        reads = [
+            ViewRead(part.view, part.features, of.keys, of.positions)
+            for part, of in zip(self.windowed, windowed, strict=True)
+        ]
+        hashes = [HashRead(of.keys, part.fields) for part, of in zip(self.ordinary, ordinary, strict=True)]
+        answers = self.reader.read_with_fields(client, reads, hashes, at)
         found: Columns = {}
         for part, values in zip(self.windowed, answers.windows, strict=True):
-            found.update(part.columns(values, rows[part.entity]))
-        for ordinary, raw in zip(self.ordinary, answers.rows, strict=True):
-            self._check_written(client, ordinary, raw)
-            spread = rows[ordinary.entity].spread
-            found |= {name: spread(column) for name, column in ordinary.columns(raw, at).items()}
+            found.update(zip(part.types, values, strict=True))
+        for each, of, fields in zip(self.ordinary, ordinary, answers.fields, strict=True):
+            self._check_written(client, each, fields)
+            found |= {name: of.spread(column) for name, column in each.columns(fields, at).items()}
         return Reading(self, found, self._known(rows, answers), length)
 
-    def _known(self, rows: Mapping[EntityPart, EntityRows], answers: Answers) -> npt.NDArray[np.bool_]:
-        known: dict[EntityPart, npt.NDArray[np.bool_]] = {}
-        held = [np.array(each, bool) for each in answers.stored]
-        held += [np.array([bool(row[0]) for row in each], bool) for each in answers.rows]
-        about = [part.entity for part in self.windowed] + [part.entity for part in self.ordinary]
-        for entity, stored in zip(about, held, strict=True):
-            known[entity] = known.get(entity, False) | stored
-        spread = [rows[entity].spread_array(stored) for entity, stored in known.items()]
-        found: npt.NDArray[np.bool_] = np.logical_or.reduce(spread)
+    @cached_property
+    def _about(self) -> list[int]:
+        """Which entity each windowed view is about, then each ordinary one."""
+        return [self.entities.index(part.entity) for part in self.windowed] + [
+            self.entities.index(part.entity) for part in self.ordinary
+        ]
+
+    def _known(self, rows: Sequence[EntityRows], answers: Answers) -> npt.NDArray[np.bool_]:
+        stamped = [np.array([bool(stamp) for stamp in fields[0]], bool) for fields in answers.fields]
+        held = [rows[i].spread_array(each) for i, each in zip(self._about, [*answers.stored, *stamped], strict=True)]
+        found: npt.NDArray[np.bool_] = np.logical_or.reduce(held) if len(held) > 1 else held[0]
         return found
 
     def _length(self, entities: Entities) -> int:
@@ -173,9 +179,9 @@ class ServicePlan:
                 hint="leave it out of the model's service, or derive a number from it in an on-demand view.",
             )
 
-    def _check_written(self, client: Any, part: OrdinaryPart, raw: Sequence[list[bytes | None]]) -> None:
+    def _check_written(self, client: Any, part: OrdinaryPart, fields: Sequence[Field]) -> None:
         # Rows may have been pushed one by one, without a position; without either nothing was ever written.
-        if any(row[0] for row in raw) or Positions(client, self.reader.project).held(part.declared):
+        if any(fields[0]) or Positions(client, self.reader.project).held(part.declared):
             return
         if self.windowed:  # which have a state, or the read had failed
             _log.warning("View '%s' has no rows in Redis and is NULL until `portrait jobs materialize`.", part.name)
@@ -220,8 +226,8 @@ class Reading:
         int64, double, string, bool, timestamp[us, UTC]. NULL is NULL; an entity that was never seen has the values of
         no events.
         """
-        columns = self.columns
-        return pa.table({name: as_arrow(columns[name]) for name in self.plan.contract}, pa.schema(self.plan.types))
+        columns, types = self.columns, self.plan.types
+        return pa.table({name: as_arrow(columns[name], types[name]) for name in self.plan.contract}, pa.schema(types))
 
     def matrix(self, columns: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return features for a model: ``float64[n, len(columns)]`` in the given order, NaN for NULL.

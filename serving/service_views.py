@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,11 +15,12 @@ from feast import FeatureStore
 from feast.infra.online_stores.helpers import _mmh3
 from feast.protos.feast.types.Value_pb2 import Value, ValueType
 from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DataError, DeclarationError
-from feature_repo.engine.entity_keys import keys_of_values
+from feature_repo.engine.entity_keys import distinct, keys_of_values
+from feature_repo.engine.feature_vectors import instant_of
+from feature_repo.engine.hash_reader import Field
 from feature_repo.engine.kernels import Values
 from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
 from feature_repo.engine.services import StoredView, service_views
@@ -40,30 +42,22 @@ WINDOW_TYPES = {INT: pa.int64(), FLOAT: pa.float64(), TIME: INSTANT, TEXT: pa.st
 Entities = Mapping[str, Sequence[str]]
 
 
-@dataclass(frozen=True, eq=False)
-class WindowColumn:
-    """A windowed feature's values, in numpy until somebody wants Arrow."""
-
-    kind: str
-    found: Values
-
-
-Column: TypeAlias = pa.Array | WindowColumn
+# What was read of a windowed view stays in numpy until somebody wants Arrow.
+Column: TypeAlias = pa.Array | Values
 Columns: TypeAlias = dict[str, Column]
 
 
-def as_arrow(column: Column) -> pa.Array:
-    """Return a column in the type of its kind."""
-    if not isinstance(column, WindowColumn):
+def as_arrow(column: Column, kind: pa.DataType) -> pa.Array:
+    """Return a column of a type as Arrow."""
+    if not isinstance(column, Values):
         return column
-    mask = None if column.found.valid is None else ~column.found.valid
-    return pa.array(column.found.data, WINDOW_TYPES[column.kind], mask=mask)
+    return pa.array(column.data, kind, mask=None if column.valid is None else ~column.valid)
 
 
 def as_floats(column: Column) -> npt.NDArray[np.float64]:
     """Return a column of numbers as float64, NaN for NULL."""
-    if isinstance(column, WindowColumn):
-        return column.found.as_float()
+    if isinstance(column, Values):
+        return column.as_float()
     floats: npt.NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return floats
 
@@ -95,11 +89,7 @@ class EntityPart:
             An id of an entity that is keyed by integers is none.
         """
         columns = [self._typed(name, entities[name], kind) for name, kind in zip(self.columns, self.kinds, strict=True)]
-        keys = keys_of_values(project, self.join_keys, columns, self.kinds)
-        if len(set(keys)) == len(keys):
-            return EntityRows(keys, None)
-        place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-        return EntityRows(list(place), np.array([place[key] for key in keys], np.int64))
+        return EntityRows(*distinct(keys_of_values(project, self.join_keys, columns, self.kinds)))
 
     def _typed(self, name: str, ids: Sequence[str], kind: int) -> Sequence[str | int]:
         if kind == ValueType.STRING:
@@ -137,14 +127,7 @@ class WindowedPart:
     view: WindowedView
     features: tuple[WindowedFeature, ...]
 
-    def columns(self, values: Sequence[Values], rows: EntityRows) -> Iterator[tuple[str, WindowColumn]]:
-        """Name and spread what was read."""
-        for feature, column in zip(self.features, values, strict=True):
-            valid = None if column.valid is None else rows.spread_array(column.valid)
-            spread = Values(rows.spread_array(column.data), valid)
-            yield f"{self.prefix}__{feature.name}", WindowColumn(feature.kind, spread)
-
-    @property
+    @cached_property
     def types(self) -> dict[str, pa.DataType]:
         """Arrow types by full name."""
         return {f"{self.prefix}__{feature.name}": WINDOW_TYPES[feature.kind] for feature in self.features}
@@ -177,14 +160,15 @@ class OrdinaryPart:
         """Of the view."""
         return str(self.declared.name)
 
-    def columns(self, rows: Sequence[list[bytes | None]], at: int) -> dict[str, pa.Array]:
-        """Decode the hash fields of each key, read at an instant (us)."""
-        alive = [bool(stamp) and (not self.ttl or _instant(stamp) >= at - self.ttl) for stamp, *_ in rows]
+    def columns(self, fields: Sequence[Field], at: int) -> dict[str, pa.Array]:
+        """Decode the values of each hash field, read at an instant (us)."""
+        stamps, *columns = fields
+        alive = [stamp and (not self.ttl or instant_of(stamp) >= at - self.ttl) for stamp in stamps]
         return {
             name: pa.array(
-                [_decoded(row[i], kind) if known else None for row, known in zip(rows, alive, strict=True)], kind
+                [_decoded(raw, kind) if known else None for raw, known in zip(column, alive, strict=True)], kind
             )
-            for i, (name, kind) in enumerate(self.types.items(), 1)
+            for (name, kind), column in zip(self.types.items(), columns, strict=True)
         }
 
 
@@ -195,21 +179,23 @@ class OnDemandPart:
     Attributes
     ----------
     inputs
-        Full names of the features it reads.
+        Arrow types of the features it reads, by full name.
     outputs
         Full name -> the function's own name for it.
     types
         Arrow types by full name.
     """
 
-    inputs: tuple[str, ...]
+    inputs: dict[str, pa.DataType]
     outputs: dict[str, str]
     types: dict[str, pa.DataType]
     function: Callable[[pd.DataFrame], pd.DataFrame]
 
     def columns(self, known: Columns) -> Iterator[tuple[str, pa.Array]]:
         """Compute and name the results; NaN is NULL."""
-        result = self.function(pa.table({name: as_arrow(known[name]) for name in self.inputs}).to_pandas())
+        result = self.function(
+            pa.table({name: as_arrow(known[name], kind) for name, kind in self.inputs.items()}).to_pandas()
+        )
         for name, kind in self.types.items():
             yield name, pa.array(result[self.outputs[name]], kind, from_pandas=True)
 
@@ -273,7 +259,11 @@ def _on_demand(view: Any) -> OnDemandPart:
     sources = view.source_feature_view_projections.values()
     kinds = {field.name: field.dtype for field in view.features}
     return OnDemandPart(
-        inputs=tuple(f"{source.name_to_use()}__{field.name}" for source in sources for field in source.features),
+        inputs={
+            f"{source.name_to_use()}__{field.name}": _arrow_type(source.name, field.name, field.dtype)
+            for source in sources
+            for field in source.features
+        },
         outputs={f"{prefix}__{name}": name for name in names},
         types={f"{prefix}__{name}": _arrow_type(view.name, name, kinds[name]) for name in names},
         function=view.feature_transformation.udf,
@@ -298,8 +288,3 @@ def _decoded(raw: bytes | None, kind: pa.DataType) -> Any:
         return None
     found = getattr(value, which)
     return found * 1_000_000 if pa.types.is_timestamp(kind) else found
-
-
-def _instant(raw: bytes | None) -> int:
-    stamp = Timestamp.FromString(raw or b"")
-    return int(stamp.seconds) * 1_000_000 + int(stamp.nanos) // 1000

@@ -221,8 +221,8 @@ class StateBuilder:
             )
 
     def _read(self, keys: list[bytes], field: bytes) -> list[bytes | None]:
-        [rows] = read_hashes(self._client, [HashRead(keys, (field,))])
-        return [state for [state] in rows]
+        [[states]] = read_hashes(self._client, [HashRead(keys, (field,))])
+        return list(states)
 
     def _folds(self, view: WindowedView, snapshot: Snapshot, above: int, progress: Progress) -> Iterator[Fold]:
         since, project = self._since(view), self._project

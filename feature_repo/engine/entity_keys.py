@@ -13,7 +13,7 @@ import pyarrow as pa
 from feast.protos.feast.types.Value_pb2 import ValueType
 
 from feature_repo.core.errors import DataError
-from feature_repo.engine.byte_columns import Column, fixed, joined
+from feature_repo.engine.byte_columns import Column, Ints, fixed, joined
 
 _PAIR = struct.Struct("<II")
 _KINDS = {
@@ -71,10 +71,24 @@ def keys_of_values(
         Feast's ``ValueType`` of each join key: ``STRING``, ``BYTES``, ``INT64`` or ``INT32``.
     """
     prefix, suffix = _prefix(tuple(join_keys)), project.encode()
+    if len(columns) == 1:
+        return _encoded(columns[0], kinds[0], prefix, suffix)
     parts = [_encoded(column, kind) for column, kind in zip(columns, kinds, strict=True)]
-    if len(parts) == 1:
-        return [prefix + part + suffix for part in parts[0]]
     return [b"".join((prefix, *row, suffix)) for row in zip(*parts, strict=True)]
+
+
+def distinct(keys: list[bytes]) -> tuple[list[bytes], Ints | None]:
+    """Return each key once, and the position of every given one among them; None if they all differ.
+
+    >>> distinct([b"a", b"b", b"a"])
+    ([b'a', b'b'], array([0, 1, 0]))
+    >>> distinct([b"a", b"b"])
+    ([b'a', b'b'], None)
+    """
+    if len(set(keys)) == len(keys):
+        return keys, None
+    place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return list(place), np.array([place[key] for key in keys], np.int64)
 
 
 def entity_pattern(project: str, join_keys: Sequence[str]) -> bytes:
@@ -124,14 +138,17 @@ def _prefix(join_keys: tuple[str, ...]) -> bytes:
     return struct.pack("<I", len(names)) + b"".join(_PAIR.pack(ValueType.STRING, len(name)) + name for name in names)
 
 
-def _encoded(column: Sequence[Any], kind: int) -> list[bytes]:
+def _encoded(column: Sequence[Any], kind: int, prefix: bytes = b"", suffix: bytes = b"") -> list[bytes]:
     if kind in _NUMBERS:
         number = _NUMBERS[kind]
-        head = _PAIR.pack(kind, number.size)
-        return [head + number.pack(value) for value in column]
+        head = prefix + _PAIR.pack(kind, number.size)
+        return [head + number.pack(value) + suffix for value in column]
     raw = [value.encode() for value in column] if kind == _STRING else column
-    heads = {length: _PAIR.pack(kind, length) for length in set(map(len, raw))}
-    return [heads[len(each)] + each for each in raw]
+    heads = {length: prefix + _PAIR.pack(kind, length) for length in set(map(len, raw))}
+    if len(heads) == 1:
+        [head] = heads.values()
+        return [head + each + suffix for each in raw]
+    return [heads[len(each)] + each + suffix for each in raw]
 
 
 def _values(name: str, column: pa.Array | pa.ChunkedArray) -> Column:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 from feature_repo.engine.redis_wire import borrowed, packed
 
-MAX_OWED = 500  # replies that may wait unread: the server holds them in memory
+KEYS_AT_ONCE = 500
+MAX_OWED = KEYS_AT_ONCE + 20  # replies that may wait unread: the server holds them in memory
 
-Row = list[bytes | None]
+Field: TypeAlias = Sequence[bytes | None]
+_Chunk: TypeAlias = tuple[bytes, int]
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class HashRead:
     fields: tuple[bytes, ...]
 
 
-def read_hashes(client: Any, reads: Sequence[HashRead]) -> list[list[Row]]:
-    """Return per read, per key, the value of each field: None where there is none.
+def read_hashes(client: Any, reads: Sequence[HashRead]) -> list[list[Field]]:
+    """Return per read, per field, its value in the hash of each key: None where there is none.
 
     The commands are executed in the order of the reads that first name a key.
 
@@ -36,27 +38,38 @@ def read_hashes(client: Any, reads: Sequence[HashRead]) -> list[list[Row]]:
     for i, read in enumerate(reads):
         if read.fields:
             groups.setdefault(id(read.keys), []).append(i)
-    found: list[list[Row]] = [[] if read.fields else [[] for _ in read.keys] for read in reads]
-    rows = iter(_replies(client, [chunk for members in groups.values() for chunk in _chunks(reads, members)]))
+    found: list[list[Field]] = [[] for _ in reads]
+    replies = _replies(client, [chunk for members in groups.values() for chunk in _chunks(reads, members)])
+    start = 0
     for members in groups.values():
-        whole = list(islice(rows, len(reads[members[0]].keys)))
-        start = 0
+        stop = start + len(reads[members[0]].keys)
+        columns = iter(_columns(replies[start:stop], sum(len(reads[i].fields) for i in members)))
         for i in members:
-            stop = start + len(reads[i].fields)
-            found[i] = whole if len(members) == 1 else [row[start:stop] for row in whole]
-            start = stop
+            found[i] = [next(columns) for _ in reads[i].fields]
+        start = stop
     return found
 
 
-def _chunks(reads: Sequence[HashRead], members: Sequence[int]) -> list[tuple[bytes, int]]:
+def _columns(replies: list[Any], fields: int) -> Sequence[Field]:
+    if fields == 1:
+        return [replies]
+    return list(zip(*replies, strict=True)) if replies else [[]] * fields
+
+
+def _chunks(reads: Sequence[HashRead], members: Sequence[int]) -> Iterator[_Chunk]:
     """Return commands for the keys of reads that share them: the bytes to send, and how many commands they are."""
-    fields, keys = [field for i in members for field in reads[i].fields], reads[members[0]].keys
-    tail = b"\r\n" + packed(*fields)
-    head = b"*%d\r\n$5\r\nHMGET\r\n$" % (2 + len(fields))
-    return [
-        (_commands(head, keys[start : start + MAX_OWED], tail), len(keys[start : start + MAX_OWED]))
-        for start in range(0, len(keys), MAX_OWED)
-    ]
+    fields, keys = tuple(field for i in members for field in reads[i].fields), reads[members[0]].keys
+    head, tail = _around(fields)
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        some = keys[start : start + KEYS_AT_ONCE]
+        yield _commands(head, some, tail), len(some)
+
+
+@lru_cache
+def _around(fields: tuple[bytes, ...]) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the key in a command."""
+    command = packed(b"HGET" if len(fields) == 1 else b"HMGET")
+    return b"*%d\r\n%b$" % (2 + len(fields), command), b"\r\n" + packed(*fields)
 
 
 def _commands(head: bytes, keys: Sequence[bytes], tail: bytes) -> bytes:
@@ -67,15 +80,17 @@ def _commands(head: bytes, keys: Sequence[bytes], tail: bytes) -> bytes:
     return head + (tail + head).join(keys) + tail
 
 
-def _replies(client: Any, chunks: Sequence[tuple[bytes, int]]) -> list[Row]:
-    found: list[Row] = []
+def _replies(client: Any, chunks: Sequence[_Chunk]) -> list[Any]:
+    found: list[Any] = []
     with borrowed(client) as wire:
-        waiting = 0
-        for data, commands in chunks:
+        data, waiting = b"", 0
+        for piece, commands in chunks:
             if waiting + commands > MAX_OWED:
+                wire.send(data, commands=waiting)
                 found += wire.read_all(waiting)
-                waiting = 0
-            wire.send(data, commands=commands)
-            waiting += commands
-        found += wire.read_all(waiting)
+                data, waiting = b"", 0
+            data, waiting = data + piece, waiting + commands
+        if waiting:
+            wire.send(data, commands=waiting)
+            found += wire.read_all(waiting)
     return found

@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from functools import cached_property
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,7 @@ _INT64 = np.iinfo(np.int64)
 KERNELS: dict[str, Kernel] = {}
 
 
-@dataclass(frozen=True)
-class Values:
+class Values(NamedTuple):
     """Values of one feature, an element per row.
 
     Attributes
@@ -161,12 +160,16 @@ class _Extreme(Kernel):
 
     monoid: ClassVar[type[Least | Greatest]]
 
+    @cached_property
+    def _identities(self) -> dict[str, float | int]:
+        """By numpy's letter for the type of the states."""
+        return {kind[0]: self.monoid("", kind).identity for kind in (INT, FLOAT)}
+
     def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
         return (self.monoid(column, kind),)
 
     def value(self, states: Sequence[Array], at: int | Ints) -> Values:  # noqa: ARG002
-        kind = FLOAT if states[0].dtype.kind == "f" else INT
-        return Values(states[0], states[0] != self.monoid("", kind).identity)
+        return Values(states[0], states[0] != self._identities[states[0].dtype.kind])
 
 
 class Min(_Extreme):

@@ -7,16 +7,21 @@ its features are computed when they are read, so they decay without writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal
 
-from feast import Entity, FeatureView, RepoConfig
+import numpy as np
+from feast import Entity, FeatureView, RepoConfig, metrics
+from feast.infra.online_stores.helpers import _mmh3
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import Value, ValueType
 from feast.utils import _get_entity_key_protos as _entity_key_protos
+from feast.utils import _get_table_entity_values as _entity_values
 from feast.utils import _get_unique_entities as _unique_entities
 from feast.utils import _populate_response_from_feature_data as _populate
 
@@ -24,9 +29,11 @@ from feature_repo.core.clock import SystemClock, delta_us, from_us, to_us
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import connect_redis
-from feature_repo.engine.entity_keys import entity_of, entity_pattern, project_pattern
+from feature_repo.engine.entity_keys import distinct, entity_of, entity_pattern, keys_of_values, project_pattern
+from feature_repo.engine.feature_vectors import add_vectors, stored_vectors, window_vectors
+from feature_repo.engine.hash_reader import HashRead
 from feature_repo.engine.kernels import Values
-from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
+from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME, Ints
 from feature_repo.engine.positions import Positions
 from feature_repo.engine.redis_writer import RedisWriter, key_pages, remove_fields
 from feature_repo.engine.row_encoder import PushedRow, RowEncoder
@@ -35,6 +42,14 @@ from feature_repo.engine.window_reader import ViewRead, WindowReader
 
 Row = tuple[datetime | None, dict[str, Value] | None]
 _Wanted = tuple[FeatureView, list[str] | None, Sequence[EntityKey]]
+_Question = tuple[FeatureView, Sequence[str], list[bytes], Ints | None]
+
+_KEY_KINDS = {
+    "string_val": int(ValueType.STRING),
+    "bytes_val": int(ValueType.BYTES),
+    "int64_val": int(ValueType.INT64),
+    "int32_val": int(ValueType.INT32),
+}
 
 
 class WindowedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
@@ -133,19 +148,50 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        """Read all views of one call of ``get_online_features``: ordinary ones in one pipeline, windowed in another."""
-        shared = (online_features_response, full_feature_names)
-        views = [view for view, _ in grouped_refs]
-        unique = [_unique_entities(view, join_key_values, entity_name_to_join_key_map) for view in views]
-        wanted = [
-            (view, refs, _entity_key_protos(values))
-            for (view, refs), (values, _, _) in zip(grouped_refs, unique, strict=True)
-        ]
-        windows = iter(self._read_windows(config, [each for each in wanted if is_windowed(each[0])]))
-        ordinary = iter(self._read_rows(config, [each for each in wanted if not is_windowed(each[0])]))
-        for (view, refs), (_, indexes, length) in zip(grouped_refs, unique, strict=True):
-            rows = next(windows if is_windowed(view) else ordinary)
-            _populate(refs, rows, indexes, *shared, view, length, include_feature_view_version_metadata)
+        """Read all views of one call of ``get_online_features`` at once, and add their vectors to the response."""
+        about: dict[Any, tuple[list[bytes], Ints | None]] = {}
+        questions = []
+        for view, names in grouped_refs:
+            values = _entity_values(view, entity_name_to_join_key_map, join_key_values)
+            who = tuple((name, id(column)) for name, column in values.items())
+            if who not in about:
+                about[who] = _keys_of(config, values) or self._keys_by_feast(
+                    config, view, join_key_values, entity_name_to_join_key_map
+                )
+            questions.append((view, names, *about[who]))
+        for (view, names), vectors in zip(grouped_refs, self._vectors(config, questions), strict=True):
+            if include_feature_view_version_metadata:  # which Feast adds; of features it is asked for none
+                _populate([], [], (), online_features_response, full_feature_names, view, 0, True)
+            prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
+            online_features_response.metadata.feature_names.val.extend([prefix + name for name in names])
+            add_vectors(online_features_response, vectors)
+            _track(view, online_features_response.results[-len(names) :])
+
+    def _keys_by_feast(self, config: RepoConfig, *asked: Any) -> tuple[list[bytes], Ints | None]:
+        """Do what :func:`_keys_of` does for whatever Feast takes, or raise what Feast raises."""
+        unique, indexes, length = _unique_entities(*asked)
+        rows = np.zeros(length, np.int64)
+        for key, places in enumerate(indexes):
+            rows[places] = key
+        return self._generate_redis_keys_for_entities(config, _entity_key_protos(unique)), rows
+
+    def _vectors(self, config: RepoConfig, questions: Sequence[_Question]) -> list[list[bytes]]:
+        """Read views, and return their features' vectors."""
+        at = self.clock.now_us()
+        windowed = [each for each in questions if is_windowed(each[0])]
+        ordinary = [each for each in questions if not is_windowed(each[0])]
+        reads = [self._view_read(view, names, keys, rows) for view, names, keys, rows in windowed]
+        fields = [HashRead(keys, stored_fields(view.name, tuple(names))) for view, names, keys, _ in ordinary]
+        answers = self._window_reader(config).read_with_fields(self._get_client(config.online_store), reads, fields, at)
+        windows = iter(
+            window_vectors([feature.kind for feature in read.features], values, at)
+            for read, values in zip(reads, answers.windows, strict=True)
+        )
+        stored = iter(
+            stored_vectors(found, rows, at - delta_us(view.ttl) if view.ttl else None)
+            for (view, _, _, rows), found in zip(ordinary, answers.fields, strict=True)
+        )
+        return [next(windows if is_windowed(view) else stored) for view, *_ in questions]
 
     async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
         await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
@@ -207,26 +253,55 @@ class WindowedRedisOnlineStore(RedisOnlineStore):
             remove_fields(client, entity_pattern(config.project, table.join_keys), fields)
 
     def _read_windows(self, config: RepoConfig, wanted: Sequence[_Wanted]) -> list[list[Row]]:
-        if not wanted:
-            return []
-        if self._reader is None:
-            self._reader = WindowReader(config.project)
         at = self.clock.now_us()
-        reads = [self._view_read(config, *each) for each in wanted]
-        answers = self._reader.read(self._get_client(config.online_store), reads, at)
+        reads = [
+            self._view_read(view, names, self._generate_redis_keys_for_entities(config, list(keys)), None)
+            for view, names, keys in wanted
+        ]
+        answers = self._window_reader(config).read(self._get_client(config.online_store), reads, at)
         return [_rows(read, values, at) for read, values in zip(reads, answers, strict=True)]
 
     def _view_read(
-        self, config: RepoConfig, view: FeatureView, names: list[str] | None, keys: Sequence[EntityKey]
+        self, view: FeatureView, names: Sequence[str] | None, keys: Sequence[bytes], rows: Ints | None
     ) -> ViewRead:
         spec = self._specs.of(view)
         features = self._specs.features_of(view, names) if names else spec.features
-        return ViewRead(spec, features, self._generate_redis_keys_for_entities(config, list(keys)))
+        return ViewRead(spec, features, keys, rows)
+
+    def _window_reader(self, config: RepoConfig) -> WindowReader:
+        if self._reader is None:
+            self._reader = WindowReader(config.project)
+        return self._reader
 
     def _get_client(self, online_store_config: RedisOnlineStoreConfig) -> Any:  # noqa: ARG002 - Feast's signature
         if self._client is None:
             self._client = connect_redis(load_settings(), retries=1)
         return self._client
+
+
+def _keys_of(config: RepoConfig, values: Mapping[str, Sequence[Value]]) -> tuple[list[bytes], Ints | None] | None:
+    """Redis keys of distinct entities, and which of them each row is about; None if a value is of an unusual kind."""
+    names = sorted(values)
+    kinds = [{value.WhichOneof("val") for value in values[name]} for name in names]
+    if not names or any(len(each) != 1 or not each <= _KEY_KINDS.keys() for each in kinds):
+        return None
+    fields = [str(each.pop()) for each in kinds]
+    columns = [[getattr(value, field) for value in values[name]] for name, field in zip(names, fields, strict=True)]
+    return distinct(keys_of_values(config.project, names, columns, [_KEY_KINDS[field] for field in fields]))
+
+
+@lru_cache
+def stored_fields(view: str, names: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Return the hash fields of an ordinary view: that of a row's time, then those of features."""
+    return (f"_ts:{view}".encode(), *(_mmh3(f"{view}:{name}") for name in names))
+
+
+def _track(view: FeatureView, vectors: Sequence[Any]) -> None:
+    """Count for Feast's metrics, if they are on, what was found."""
+    if metrics._config.online_features:  # noqa: SLF001 - Feast's own stores read it so
+        statuses = [status for vector in vectors for status in vector.statuses]
+        present = statuses.count(FieldStatus.PRESENT)
+        metrics.track_feature_statuses(view.name, present, len(statuses) - present)
 
 
 def _rows(read: ViewRead, values: Sequence[Values], at: int) -> list[Row]:

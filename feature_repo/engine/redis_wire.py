@@ -14,9 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import redis
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
 from feature_repo.engine.byte_columns import Column, decimals, joined
 
+_PUSHES = {3, "3"}  # versions of the protocol in which a message may stand between two replies
 _NULL_BULK = pa.scalar(b"$0\r\n\r\n", pa.large_binary())
 
 
@@ -85,10 +87,30 @@ class Wire:
         redis.RedisError
             The server went away, did not reply in time, or replied with an error.
         """
-        read, found = self._connection.read_response, []
-        for _ in range(count):
-            found.append(read())
+        found: list[Any] = []
+        while len(found) < count:
+            found.append(self._connection.read_response())
             self.owed -= 1
+            received = self._received(count - len(found))
+            self.owed -= len(received)
+            for reply in received:
+                if isinstance(reply, redis.RedisError):
+                    raise reply
+            found += received
+        return found
+
+    def _received(self, count: int) -> list[Any]:
+        """Take replies that came in the same piece as the last, without asking redis-py for each again."""
+        received = getattr(self._connection._parser, "_reader", None)  # noqa: SLF001 - hiredis, if redis-py uses it
+        found: list[Any] = []
+        if received is None or self._connection.protocol in _PUSHES:
+            return found
+        take = received.gets
+        for _ in range(count):
+            reply = take()
+            if reply is NOT_ENOUGH_DATA:
+                break
+            found.append(reply)
         return found
 
 

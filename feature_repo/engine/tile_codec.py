@@ -18,7 +18,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias
+from operator import add
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,9 +29,6 @@ from feature_repo.engine.monoids import NARROW, WIDE, Array, EntityMonoid, Ints,
 from feature_repo.engine.spec import CODEC_VERSION
 
 NO_VERSION = -1
-# Places in the head of a state.
-_LAYOUT, _TILES, _VERSION, _KEPT = 2, 3, 4, 5
-_Head: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -91,15 +89,15 @@ class StoredTiles:
     ----------
     entities
         Position of each entity, ascending.
-    owner
-        Which of those each record belongs to, ascending.
+    counts
+        How many records each of them has.
     records
-        Structured array ``tile, s0, s1, ...`` of the layout.
+        Structured array ``tile, s0, s1, ...`` of the layout, entity by entity.
     """
 
     layout: int
     entities: Ints
-    owner: Ints
+    counts: Ints
     records: Array
 
 
@@ -139,6 +137,7 @@ class TileCodec:
         self.header = struct.Struct(f"<BBBxIq{len(self.entity)}I")
         self._known = (CODEC_VERSION, len(self.entity))
         self._sizes = tuple(layout.itemsize for layout in self.layouts)
+        self._no_heads: list[tuple[int, ...]] = [()] * (5 + len(self.entity))
         self._nothing = self.header.pack(*self._known, NARROW, 0, NO_VERSION, *([0] * len(self.entity)))
 
     def of_arrow(self, entities: int, owner: Ints, tile: Ints, columns: dict[str, pa.Array]) -> State:
@@ -198,10 +197,9 @@ class TileCodec:
             A state was written by another codec, or is cut short.
         """
         whole = [self._nothing if blob is None else blob for blob in blobs]
-        heads = self._heads(whole)
-        ends = [self.header.size + head[_TILES] * self._sizes[head[_LAYOUT]] for head in heads]
-        versions = np.array([head[_VERSION] for head in heads], np.int64)
-        return StoredState(len(whole), self._parts(whole, heads, ends), self._kept(whole, heads, ends), versions)
+        layouts, counts, versions, edges = self._heads(whole)
+        parts = self._parts(whole, layouts, counts, edges[0])
+        return StoredState(len(whole), parts, self._kept(whole, edges), np.array(versions, np.int64))
 
     def decode(self, blobs: Sequence[bytes | None]) -> tuple[State, Ints]:
         """Return the state of all entities, ready to be merged, and the log version of each.
@@ -221,7 +219,7 @@ class TileCodec:
 
     def _widened(self, part: StoredTiles) -> Tiles:
         states = tuple(each.fields[part.layout].widened(part.records[f"s{i}"]) for i, each in enumerate(self.tiled))
-        return Tiles(part.entities[part.owner], part.records["tile"].astype(np.int64), states)
+        return Tiles(np.repeat(part.entities, part.counts), part.records["tile"].astype(np.int64), states)
 
     def _fitting(self, state: State, edges: Ints) -> Ints:
         """Return the layout of each entity: the narrow one where every field of every tile fits."""
@@ -238,39 +236,45 @@ class TileCodec:
             records[f"s{i}"] = monoid.fields[layout].narrowed(column)
         return records
 
-    def _parts(self, blobs: Sequence[bytes], heads: Sequence[_Head], ends: Sequence[int]) -> tuple[StoredTiles, ...]:
-        parts = []
-        for layout in sorted({head[_LAYOUT] for head in heads}):
-            mine = [i for i, head in enumerate(heads) if head[_LAYOUT] == layout]
-            raw = b"".join([blobs[i][self.header.size : ends[i]] for i in mine])
-            owner = np.repeat(np.arange(len(mine)), [heads[i][_TILES] for i in mine])
-            records = np.frombuffer(raw, self.layouts[layout])
-            parts.append(StoredTiles(layout, np.array(mine, np.int64), owner, records))
+    def _parts(
+        self, blobs: Sequence[bytes], layouts: Sequence[int], counts: Sequence[int], ends: Sequence[int]
+    ) -> tuple[StoredTiles, ...]:
+        start, parts = self.header.size, []
+        for layout in sorted(set(layouts)):
+            mine = [i for i, each in enumerate(layouts) if each == layout]
+            raw = b"".join([blobs[i][start : ends[i]] for i in mine])
+            tiles = np.array([counts[i] for i in mine], np.int64)
+            parts.append(StoredTiles(layout, np.array(mine), tiles, np.frombuffer(raw, self.layouts[layout])))
         return tuple(parts)
 
-    def _kept(self, blobs: Sequence[bytes], heads: Sequence[_Head], starts: Sequence[int]) -> tuple[Records, ...]:
-        found = []
-        for i, monoid in enumerate(self.entity, _KEPT):
-            ends = [start + head[i] for start, head in zip(starts, heads, strict=True)]
-            pieces = [blob[start:end] for blob, start, end in zip(blobs, starts, ends, strict=True)]
-            found.append(monoid.unpack(pieces))
-            starts = ends
-        return tuple(found)
+    def _kept(self, blobs: Sequence[bytes], edges: Sequence[Sequence[int]]) -> tuple[Records, ...]:
+        return tuple(
+            monoid.unpack([blob[start:end] for blob, start, end in zip(blobs, starts, ends, strict=True)])
+            for monoid, (starts, ends) in zip(self.entity, pairwise(edges), strict=True)
+        )
 
-    def _heads(self, blobs: Sequence[bytes]) -> list[_Head]:
-        """Return codec, entity states, layout, tiles, version and sizes of each state, all checked."""
-        unpack = self.header.unpack_from
+    def _heads(self, blobs: Sequence[bytes]) -> tuple[Sequence[int], Sequence[int], Sequence[int], list[Sequence[int]]]:
+        """Return layout, tiles and version of each state, and where its records and then each entity state end."""
         try:
-            heads: list[_Head] = [unpack(blob) for blob in blobs]
+            heads = [*map(self.header.unpack_from, blobs)]
         except struct.error:
-            raise _unreadable(next(blob for blob in blobs if len(blob) < self.header.size)) from None
-        for blob, head in zip(blobs, heads, strict=True):
-            if head[:_LAYOUT] != self._known or head[_LAYOUT] > NARROW or len(blob) != self._length(head):
-                raise _unreadable(blob)
-        return heads
+            raise _unreadable(min(blobs, key=len)) from None
+        codecs, states, layouts, tiles, versions, *sizes = zip(*heads, strict=True) if heads else self._no_heads
+        if set(zip(codecs, states, strict=True)) <= {self._known} and set(layouts) <= {WIDE, NARROW}:
+            widths = map(self._sizes.__getitem__, layouts)
+            edges: list[Sequence[int]] = [
+                [self.header.size + n * width for n, width in zip(tiles, widths, strict=True)]
+            ]
+            for size in sizes:
+                edges.append([*map(add, edges[-1], size)])
+            if edges[-1] == [*map(len, blobs)]:
+                return layouts, tiles, versions, edges
+        raise _unreadable(next(blob for blob in blobs if not self._is_whole(blob)))
 
-    def _length(self, head: _Head) -> int:
-        return self.header.size + head[_TILES] * self._sizes[head[_LAYOUT]] + sum(head[_KEPT:])
+    def _is_whole(self, blob: bytes) -> bool:
+        codec, states, layout, tiles, _, *sizes = self.header.unpack_from(blob)
+        known = (codec, states) == self._known and layout in {WIDE, NARROW}
+        return known and len(blob) == self.header.size + tiles * self._sizes[layout] + sum(sizes)
 
     def _merged(self, tiles: Tiles) -> Tiles:
         tiles = tiles[np.lexsort((tiles.tile, tiles.owner))]

@@ -1,4 +1,4 @@
-"""Read windowed features online, and rows of ordinary views beside them, in one round trip; numpy from the bytes on.
+"""Read windowed features online, and fields of ordinary views beside them, in one round trip; numpy from the bytes on.
 
 Each round trip also reads which state is served, so a rebuild that finishes meanwhile is noticed and the read repeated
 with the new one; no reader needs to be told.
@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from feature_repo.core.errors import NotMaterializedError
-from feature_repo.engine.hash_reader import HashRead, read_hashes
+from feature_repo.engine.hash_reader import Field, HashRead, read_hashes
 from feature_repo.engine.kernels import Values
-from feature_repo.engine.monoids import monoid_of
+from feature_repo.engine.monoids import Ints, monoid_of
 from feature_repo.engine.positions import Layout, state_key
 from feature_repo.engine.spec import WindowedFeature, WindowedView
 from feature_repo.engine.tile_codec import TileCodec
@@ -36,11 +40,19 @@ class ViewRead:
         What to compute. Readers remember how by the identity of the tuple: keep one for questions that are repeated.
     keys
         Redis keys of the entities, see ``engine.entity_keys``. Reads that share the list share a command per entity.
+    rows
+        Position of the key that each element of the answer is about; None for all of them, in order.
     """
 
     view: WindowedView
     features: tuple[WindowedFeature, ...]
     keys: Sequence[bytes]
+    rows: Ints | None = None
+
+    @property
+    def length(self) -> int:
+        """Elements of the answer."""
+        return len(self.keys) if self.rows is None else len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -50,16 +62,16 @@ class Answers:
     Attributes
     ----------
     windows
-        Per read of a windowed view its features' values, one element per key.
-    rows
-        Per read of plain fields one list per key: the value of each field, None where there is none.
+        Per read of a windowed view its features' values, one element per row.
+    fields
+        Per read of plain fields, per field, its value for each key: None where there is none.
     stored
-        Per read of a windowed view, whether each key has a state.
+        Per read of a windowed view, whether each key has a state: ``bool[keys]``.
     """
 
     windows: list[list[Values]]
-    rows: list[list[list[bytes | None]]]
-    stored: list[list[bool]]
+    fields: list[list[Field]]
+    stored: list[npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,7 @@ class _Served:
 
     raw: bytes
     layout: Layout
+    field: bytes
     codec: TileCodec
 
     @classmethod
@@ -76,7 +89,7 @@ class _Served:
         if raw is None:
             return None
         layout = Layout.load(raw)
-        return cls(raw, layout, TileCodec([monoid_of(key) for key in layout.state]))
+        return cls(raw, layout, layout.field, TileCodec([monoid_of(key) for key in layout.state]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,29 +99,33 @@ class _Query:
     view: WindowedView
     features: tuple[WindowedFeature, ...]
     served: _Served | None
-    answered: frozenset[str]
+    answered: tuple[bool, ...]
     windows: Windows | None
 
     @classmethod
     def of(cls, read: ViewRead, served: _Served | None) -> _Query:
         if served is None:
-            return cls(read.view, read.features, None, frozenset(), None)
+            return cls(read.view, read.features, None, (False,) * len(read.features), None)
         layout = served.layout
-        answered = [feature for feature in read.features if layout.serves(read.view, feature)]
-        windows = Windows.of(answered, served.codec, hop=read.view.hop, stored_hop=layout.hop) if answered else None
-        return cls(read.view, read.features, served, frozenset(each.name for each in answered), windows)
+        answered = tuple(layout.serves(read.view, feature) for feature in read.features)
+        features = list(compress(read.features, answered))
+        windows = Windows.of(features, served.codec, hop=read.view.hop, stored_hop=layout.hop) if features else None
+        return cls(read.view, read.features, served, answered, windows)
 
-    def values(self, blobs: Sequence[bytes | None], count: int, at: int) -> list[Values]:
+    def values(self, read: ViewRead, blobs: Field, at: int) -> list[Values]:
         if self.served is None or self.windows is None:
-            return [Values.missing(count, feature.kind) for feature in self.features]
-        found = iter(self.windows.values(self.served.codec.stored(blobs), at))
+            return [Values.missing(read.length, feature.kind) for feature in self.features]
+        values = self.windows.values(self.served.codec.stored(blobs), at, read.rows)
+        if len(values) == len(self.features):
+            return values
+        found = iter(values)
         return [
-            next(found) if feature.name in self.answered else Values.missing(count, feature.kind)
-            for feature in self.features
+            next(found) if answered else Values.missing(read.length, feature.kind)
+            for feature, answered in zip(self.features, self.answered, strict=True)
         ]
 
     def warn(self) -> None:
-        silent = [feature.name for feature in self.features if feature.name not in self.answered]
+        silent = [each.name for each, answered in zip(self.features, self.answered, strict=True) if not answered]
         if silent:
             _log.warning(
                 "View '%s': NULL until its state is built by the present definition "
@@ -135,10 +152,10 @@ class WindowReader:
         self._queries: dict[int, _Query] = {}
 
     def read(self, client: Any, reads: Sequence[ViewRead], at: int) -> list[list[Values]]:
-        """Values of each read's features at instant ``at`` (us), one element per key; as :meth:`read_with_rows`."""
-        return self.read_with_rows(client, reads, (), at).windows
+        """Values of each read's features at instant ``at`` (us), one element per row; as :meth:`read_with_fields`."""
+        return self.read_with_fields(client, reads, (), at).windows
 
-    def read_with_rows(self, client: Any, reads: Sequence[ViewRead], rows: Sequence[HashRead], at: int) -> Answers:
+    def read_with_fields(self, client: Any, reads: Sequence[ViewRead], fields: Sequence[HashRead], at: int) -> Answers:
         """Values of features at instant ``at`` (us), and plain fields, of one moment of Redis.
 
         An entity without state has the values of no events. A feature that the stored state cannot answer, because its
@@ -158,7 +175,7 @@ class WindowReader:
         else:
             served = self._learn(reads, client.hmget(self._state_key, self._pointers(reads)))
         for _ in range(MAX_SWITCHES):
-            *found, pointers = self._fetch(client, reads, served, rows)
+            found, pointers = self._fetch(client, reads, served, fields)
             if pointers == [each and each.raw for each in served]:
                 return self._answers(reads, served, found, at)
             served = self._learn(reads, pointers)
@@ -168,27 +185,25 @@ class WindowReader:
         )
 
     def _fetch(
-        self, client: Any, reads: Sequence[ViewRead], served: Sequence[_Served | None], rows: Sequence[HashRead]
-    ) -> list[Any]:
+        self, client: Any, reads: Sequence[ViewRead], served: Sequence[_Served | None], fields: Sequence[HashRead]
+    ) -> tuple[list[list[Field]], list[bytes | None]]:
         asked = [
-            HashRead(read.keys, () if each is None else (each.layout.field,))
-            for read, each in zip(reads, served, strict=True)
+            HashRead(read.keys, () if each is None else (each.field,)) for read, each in zip(reads, served, strict=True)
         ]
-        if not reads:
-            return [*read_hashes(client, rows), []]
         # Last: if the pointer is still the one read from, the state it names had not begun to be removed.
-        *found, [pointers] = read_hashes(client, [*asked, *rows, HashRead([self._state_key], self._pointers(reads))])
-        return [*found, pointers]
+        pointers = [HashRead([self._state_key], self._pointers(reads))] if reads else []
+        found = read_hashes(client, [*asked, *fields, *pointers])
+        return found, [pointer for [pointer] in found.pop()] if reads else []
 
     def _answers(
-        self, reads: Sequence[ViewRead], served: Sequence[_Served | None], found: list[Any], at: int
+        self, reads: Sequence[ViewRead], served: Sequence[_Served | None], found: list[list[Field]], at: int
     ) -> Answers:
-        blobs = [[row[0] if row else None for row in rows] for rows in found[: len(reads)]]
-        queries = [self._query(read, each) for read, each in zip(reads, served, strict=True)]
-        windows = [
-            query.values(each, len(read.keys), at) for query, read, each in zip(queries, reads, blobs, strict=True)
-        ]
-        return Answers(windows, found[len(reads) :], [[blob is not None for blob in each] for each in blobs])
+        windows, stored = [], []
+        for read, each, columns in zip(reads, served, found, strict=False):
+            blobs = columns[0] if columns else [None] * len(read.keys)
+            windows.append(self._query(read, each).values(read, blobs, at))
+            stored.append(np.array([blob is not None for blob in blobs], bool))
+        return Answers(windows, found[len(reads) :], stored)
 
     def _query(self, read: ViewRead, served: _Served | None) -> _Query:
         found = self._queries.get(id(read.features))

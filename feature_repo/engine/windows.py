@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -21,16 +21,30 @@ _BEHIND = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
-class _Grouped:
-    """A tile state: its place among those of a query, its name in the records, and how it is merged and stored."""
+class _Field:
+    """A tile state as one layout stores it: its place among those of a query, and its name in the records."""
 
     place: int
     name: str
-    monoid: TileMonoid
     field: StoredField
 
 
-_Group: TypeAlias = tuple[_Grouped, ...]
+@dataclass(frozen=True)
+class _Alike:
+    """Tile states that merge alike, which are merged at once, and the state of no events."""
+
+    monoid: TileMonoid
+    fields: tuple[_Field, ...]
+    nothing: Array
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Features of one kernel over the same tile states: which states, and of each feature its place and its window."""
+
+    kernel: Kernel
+    states: tuple[int, ...]
+    features: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,92 +92,133 @@ class Windows:
             ),
         )
 
-    def values(self, state: StoredState, at: int) -> list[Values]:
+    def values(self, state: StoredState, at: int, rows: Ints | None = None) -> list[Values]:
         """Values of the features at instant ``at`` (us), each of shape ``[entities]``.
 
         An entity without events in a window has the value of no events, whether or not it was ever seen.
+
+        Parameters
+        ----------
+        rows
+            Which entity each element of the answer is about; None for all of them, in order.
         """
         sinces = {reach: floor(at - reach, self.hop) for reach in self.reaches}
-        merged = self._tiles(state, [since // self.stored_hop for since in sinces.values()])
+        tiled = self._tiles(state, [since // self.stored_hop for since in sinces.values()])
+        kept: dict[Place, Array] = {}
         for i, monoid, reaches in self.entity:
             for reach in reaches:
-                merged[monoid.key, reach] = monoid.read(
+                kept[monoid.key, reach] = monoid.read(
                     state.kept[i], entities=state.entities, since=sinces[reach], hop=self.stored_hop, at=at
                 )
-        return [kernel.value([merged[place] for place in places], at) for kernel, places in self.features]
+        if rows is not None:
+            tiled, kept = [each[rows] for each in tiled], {place: each[rows] for place, each in kept.items()}
+        return self._values(tiled, kept, at)
 
-    def _tiles(self, state: StoredState, firsts: list[int]) -> dict[Place, Array]:
-        """Merged tile states of every window.
+    def _values(self, tiled: Sequence[Array], kept: dict[Place, Array], at: int) -> list[Values]:
+        asked, others = self._asked
+        found: dict[int, Values] = {}
+        for each in asked:
+            values = each.kernel.value([tiled[i] for i in each.states], at)
+            data = list(values.data.T)
+            valid = [None] * len(data) if values.valid is None else list(values.valid.T)
+            for i, w in each.features:
+                found[i] = Values(data[w], valid[w])
+        for i in others:
+            kernel, places = self.features[i]
+            found[i] = kernel.value([self._state(tiled, kept, place) for place in places], at)
+        return [found[i] for i in range(len(self.features))]
+
+    def _state(self, tiled: Sequence[Array], kept: dict[Place, Array], place: Place) -> Array:
+        key, reach = place
+        return kept[place] if place in kept else tiled[self._places[key]][:, self.reaches.index(reach)]
+
+    def _tiles(self, state: StoredState, firsts: list[int]) -> list[Array]:
+        """Merged states of every window, ``[entities, windows]`` of each tile state.
 
         Windows that all end now are suffixes of one another: each tile is merged once, into the segment between the
         starts of two windows, and the segments then into windows.
         """
         if not self.tiled:
-            return {}
+            return []
         parts = [self._part(part, firsts) for part in state.parts]
-        merged: dict[Place, Array] = {}
+        if len(parts) == 1:
+            return parts[0]
+        merged = []
         for column, (_, monoid) in enumerate(self.tiled):
-            windows = _scattered(state, [part[column] for part in parts], monoid.working, len(firsts))
-            merged.update({(monoid.key, reach): windows[:, w] for w, reach in enumerate(self.reaches)})
+            whole = np.empty((state.entities, len(firsts)), monoid.working)
+            for part, found in zip(state.parts, parts, strict=True):
+                whole[part.entities] = found[column]
+            merged.append(whole)
         return merged
 
     def _part(self, part: StoredTiles, firsts: list[int]) -> list[Array]:
         """Windows of each tile state, of the entities whose states have one layout."""
         bounds = _bounds(part, firsts)
+        empty = bounds[:, :-1] == bounds[:, 1:]
+        if not empty.any():
+            empty = None
         found: list[Array] = [bounds] * len(self.tiled)
-        for group in self._groups[part.layout]:
-            windows = _windows(group, part.records, bounds)
-            for column, each in enumerate(group):
+        for alike in self._alike[part.layout]:
+            windows = _windows(alike, part.records, bounds, empty)
+            for column, each in enumerate(alike.fields):
                 found[each.place] = each.field.widened(windows[..., column])
         return found
 
     @cached_property
-    def _groups(self) -> tuple[tuple[_Group, ...], ...]:
-        """By layout, the tile states that merge alike: they are merged at once."""
+    def _alike(self) -> tuple[tuple[_Alike, ...], ...]:
+        """By layout, the tile states that merge alike."""
         layouts = []
         for layout in (WIDE, NARROW):
-            groups: dict[Any, list[_Grouped]] = {}
+            groups: dict[Any, list[tuple[TileMonoid, _Field]]] = {}
             for place, (i, monoid) in enumerate(self.tiled):
                 field = monoid.fields[layout]
                 alike = (monoid.merges_as, field.domain, repr(field.nothing))
-                groups.setdefault(alike, []).append(_Grouped(place, f"s{i}", monoid, field))
-            layouts.append(tuple(tuple(group) for group in groups.values()))
+                groups.setdefault(alike, []).append((monoid, _Field(place, f"s{i}", field)))
+            layouts.append(
+                tuple(
+                    _Alike(group[0][0], tuple(each for _, each in group), np.array(group[0][1].field.nothing, alike[1]))
+                    for alike, group in groups.items()
+                )
+            )
         return tuple(layouts)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {monoid.key: place for place, (_, monoid) in enumerate(self.tiled)}
+
+    @cached_property
+    def _asked(self) -> tuple[tuple[_Asked, ...], tuple[int, ...]]:
+        """Features that read tile states alone, those together that one call can compute; and all others."""
+        groups: dict[tuple[Kernel, tuple[int, ...]], list[tuple[int, int]]] = {}
+        others = []
+        for i, (kernel, places) in enumerate(self.features):
+            if all(key in self._places for key, _ in places):
+                states = tuple(self._places[key] for key, _ in places)
+                groups.setdefault((kernel, states), []).append((i, self.reaches.index(places[0][1])))
+            else:
+                others.append(i)
+        return tuple(_Asked(*of, tuple(features)) for of, features in groups.items()), tuple(others)
 
 
 def _bounds(part: StoredTiles, firsts: list[int]) -> Ints:
     """Where each entity's windows start among the records, and where its records end: ``[entities, windows + 1]``."""
-    place = np.arange(len(part.entities) + 1, dtype=np.int64) << 32
+    place = np.arange(len(part.entities), dtype=np.int64) << 32
     # Behind every tile there can be, and before every tile of the next entity.
     wanted = np.array([*firsts, _BEHIND], np.int64)
-    found: Ints = np.searchsorted((part.owner << 32) + part.records["tile"], place[:-1, None] + wanted)
+    held = np.repeat(place, part.counts)
+    held += part.records["tile"]
+    found: Ints = held.searchsorted(place[:, None] + wanted)
     return found
 
 
-def _windows(group: _Group, records: Array, bounds: Ints) -> Array:
+def _windows(alike: _Alike, records: Array, bounds: Ints, empty: Array | None) -> Array:
     """Merge stored states into windows, ``[entities, windows, states]``, in the type they are merged in."""
-    monoid, field = group[0].monoid, group[0].field
-    states = np.empty((len(records), len(group)), field.domain)
-    for column, each in enumerate(group):
-        states[:, column] = records[each.name]
-    nothing = np.array(field.nothing, field.domain)
-    segments = np.full((bounds.size, len(group)), nothing)
-    starts = bounds.ravel()
-    starts = starts[: np.searchsorted(starts, len(records))]  # what begins behind the last record is empty
-    if len(starts):
-        segments[: len(starts)] = monoid.reduce(states, starts)
-    segments = segments.reshape(*bounds.shape, len(group))[:, :-1]
-    empty = bounds[:, :-1] == bounds[:, 1:]
-    if empty.any():
+    monoid, nothing = alike.monoid, alike.nothing
+    states = np.empty((len(records) + 1, len(alike.fields)), nothing.dtype)
+    for column, each in enumerate(alike.fields):
+        states[:-1, column] = records[each.name]
+    states[-1] = nothing  # a window that begins behind the last record begins here
+    segments = monoid.reduce(states, bounds.ravel()).reshape(*bounds.shape, -1)[:, :-1]
+    if empty is not None:
         segments[empty] = nothing
     return monoid.suffixes(segments)
-
-
-def _scattered(state: StoredState, windows: Sequence[Array], working: Any, width: int) -> Array:
-    """Put the windows of each part's entities in their places."""
-    if len(windows) == 1:
-        return windows[0]
-    whole = np.empty((state.entities, width), working)
-    for part, found in zip(state.parts, windows, strict=True):
-        whole[part.entities] = found
-    return whole

@@ -25,8 +25,9 @@ KEY_BYTES = 32
 
 _PREFIX = "u_"
 _HEX_DIGITS = 32
+_LENGTH = len(_PREFIX) + _HEX_DIGITS
 _PSEUDONYM = re.compile(r"u_[0-9a-f]{32}")
-_PSEUDONYMS = re.compile(r"u_[0-9a-f]{32}(\nu_[0-9a-f]{32})*+")
+_DIGITS = b"0123456789abcdef"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -100,9 +101,13 @@ def are_pseudonyms(values: Sequence[str]) -> bool:
     >>> are_pseudonyms(["u_" + "0" * 32] * 2), are_pseudonyms(["u_" + "0" * 32, "7"])
     (True, False)
     """
-    # As many lines as texts, and each a pseudonym: then no text holds a line's end.
-    joined = "\n".join(values)
-    return joined.count("\n") == len(values) - 1 and _PSEUDONYMS.fullmatch(joined) is not None
+    joined, length = "".join(values), _LENGTH
+    if set(map(len, values)) - {length} or not joined.isascii():
+        return False
+    octets, count = joined.encode(), len(values)
+    # Each begins with the prefix, and without hex digits nothing but the prefixes is left.
+    begin = octets[::length] == b"u" * count and octets[1::length] == b"_" * count
+    return begin and octets.translate(None, _DIGITS) == _PREFIX.encode() * count
 
 
 def key_path(home: Path) -> Path:

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.core.errors import DataError, SettingsError
-from feature_repo.privacy.pseudonyms import KEY_BYTES, Pseudonymiser, is_pseudonym, key_path, load_pseudonymiser
+from feature_repo.privacy.pseudonyms import (
+    KEY_BYTES,
+    Pseudonymiser,
+    are_pseudonyms,
+    is_pseudonym,
+    key_path,
+    load_pseudonymiser,
+)
 
 PSEUDONYMISER = Pseudonymiser(bytes(range(KEY_BYTES)))
 
@@ -22,6 +29,19 @@ def test_a_pseudonym_is_never_hashed_twice(raw: str) -> None:
     once = PSEUDONYMISER.pseudonym(raw)
     assert is_pseudonym(once)
     assert PSEUDONYMISER.pseudonym(once) == once
+
+
+@given(
+    st.lists(st.one_of(st.from_regex(r"u_[0-9a-f]{32}", fullmatch=True), st.text("u_0fFé\n", max_size=35)), min_size=1)
+)
+def test_many_are_pseudonyms_if_each_of_them_is(texts: list[str]) -> None:
+    assert are_pseudonyms(texts) == all(is_pseudonym(text) for text in texts)
+
+
+@given(st.permutations("u_" + "0" * 6 + "u_"), st.integers(0, 10))
+def test_a_prefix_in_the_wrong_place_makes_no_pseudonym(letters: list[str], start: int) -> None:
+    text = "0" * start + "".join(letters) + "0" * (24 - start)
+    assert are_pseudonyms([text]) == is_pseudonym(text)
 
 
 @pytest.mark.parametrize(

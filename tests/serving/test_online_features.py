@@ -140,6 +140,6 @@ def row_at(us: int) -> list[bytes | None]:
 def test_a_row_holds_until_its_ttl_and_at_that_very_instant(age: int, held: bool) -> None:
     kinds = {"v__a": pa.string(), "v__b": pa.string()}
     part = OrdinaryPart(None, EntityPart(("k",), ("k",), (ValueType.STRING,)), kinds, (b"_ts:v", b"a", b"b"), ttl=DAY)
-    found = part.columns([row_at(20_000 * DAY - age), [None, None, None]], 20_000 * DAY)
+    found = part.columns([*zip(row_at(20_000 * DAY - age), [None] * 3, strict=True)], 20_000 * DAY)
     assert found["v__a"].to_pylist() == ["x" if held else None, None]
     assert found["v__b"].to_pylist() == [None, None]
