@@ -18,7 +18,7 @@ from feature_repo.engine.folds import Fold, Progress, folds
 from feature_repo.engine.hash_reader import HashRead, read_hashes
 from feature_repo.engine.positions import Layout, Position, Positions
 from feature_repo.engine.redis_writer import RedisWriter, remove_fields
-from feature_repo.engine.sources import located
+from feature_repo.engine.sources import events_of, located
 from feature_repo.engine.spec import WindowedView
 from feature_repo.engine.state_sql import entities_sql
 from feature_repo.engine.tile_codec import TileCodec
@@ -126,7 +126,7 @@ class StateBuilder:
             return Materialized(view.name, action.planned, snapshot.version, 0)
         above = held.version if held is not None and action is Action.APPLY else EVERYTHING
         versions = (above, snapshot.version)
-        query = entities_sql(view, source=snapshot.sql(), since=self._since(view), versions=versions)
+        query = entities_sql(view, source=events_of(view, snapshot), since=self._since(view), versions=versions)
         [(entities,)] = self._connection.execute(query).fetchall()
         return Materialized(view.name, action.planned, snapshot.version, entities)
 

@@ -65,6 +65,8 @@ class Layout:
         How long tiles and distinct values are kept, and how far back the log was folded (us).
     codec
         Version of the bytes.
+    mapping
+        Columns of the source that were read under other names.
     """
 
     view: str
@@ -77,13 +79,14 @@ class Layout:
     state: tuple[str, ...]
     lookback: int = 0
     codec: int = 1
+    mapping: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, view: WindowedView, generation: int) -> Layout:
         """Layout a view's definition asks for."""
         keys = tuple(monoid.key for monoid in view.monoids)
         facts = (view.source_name, view.join_keys, view.hop, view.retention)
-        return cls(view.name, view.state_hash, generation, *facts, keys, view.lookback, CODEC_VERSION)
+        return cls(view.name, view.state_hash, generation, *facts, keys, view.lookback, CODEC_VERSION, view.mapping)
 
     @property
     def field(self) -> bytes:
@@ -95,7 +98,8 @@ class Layout:
 
         A state of shorter tiles serves a longer hop: windows begin at a multiple of the hop, and so at a tile.
         """
-        same = (self.source, self.join_keys, self.codec) == (view.source_name, view.join_keys, CODEC_VERSION)
+        read = (view.source_name, view.mapping, view.join_keys, CODEC_VERSION)
+        same = (self.source, self.mapping, self.join_keys, self.codec) == read
         # A window of the longer hop begins up to the difference of the hops earlier.
         needed = feature.reach + view.hop - self.hop
         long_enough = needed <= (self.retention if feature.kept else self.lookback)
@@ -105,14 +109,16 @@ class Layout:
         return {monoid.key for monoid in feature.monoids} <= set(self.state)
 
     def dump(self) -> str:
-        """Canonical JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        """Canonical JSON; Redis compares it with what is served, so that what has no mapping does not name one."""
+        facts = {name: fact for name, fact in asdict(self).items() if fact or name != "mapping"}
+        return json.dumps(facts, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def load(cls, text: bytes | str) -> Layout:
         """Read what :meth:`dump` wrote."""
         facts = json.loads(text)
-        return cls(**{**facts, "join_keys": tuple(facts["join_keys"]), "state": tuple(facts["state"])})
+        facts |= {name: tuple(facts[name]) for name in ("join_keys", "state")}
+        return cls(**{**facts, "mapping": tuple((column, name) for column, name in facts.get("mapping", ()))})
 
 
 @dataclass(frozen=True)
