@@ -95,7 +95,7 @@ class RowMaterializer:
         return Materialized(view.name, plan.action.planned, plan.head.version, entities)
 
     def _planned(self, view: FeatureView, *, full: bool) -> _Plan:
-        head = _head(view)
+        head = head_of(view)
         held = self._positions.held(view)
         if not full and held == head:
             return _Plan(Action.NOTHING, head, RowQueries(view, head.version, head.version))
@@ -162,7 +162,8 @@ class RowMaterializer:
         return [key for key in keys if key not in kept]
 
 
-def _head(view: FeatureView) -> Position:
+def head_of(view: FeatureView) -> Position:
+    """Where a run that sees all of a view's source now ends; a file that was written again is another table."""
     if is_delta(view.batch_source):
         snapshot = snapshot_of(view.batch_source)
         return Position(snapshot.table_id, snapshot.version)
