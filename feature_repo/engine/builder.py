@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePath
@@ -17,12 +17,13 @@ from feature_repo.engine.entity_keys import entity_pattern
 from feature_repo.engine.folds import Fold, Progress, folds
 from feature_repo.engine.hash_reader import HashRead, read_hashes
 from feature_repo.engine.positions import Layout, Position, Positions
-from feature_repo.engine.redis_writer import RedisWriter, remove_fields
+from feature_repo.engine.redis_writer import Bools, RedisWriter, remove_fields
 from feature_repo.engine.sources import events_of, located
 from feature_repo.engine.spec import WindowedView
 from feature_repo.engine.state_sql import entities_sql
 from feature_repo.engine.tile_codec import TileCodec
 from feature_repo.engine.tiles import first_tile, floor
+from feature_repo.engine.verification import NotHeldError, not_held, sampled, verify_states
 from feature_repo.events.log import Snapshot, read_snapshot
 
 MAX_MERGE_ATTEMPTS = 50
@@ -156,8 +157,13 @@ class StateBuilder:
         written = 0
         for fold in self._folds(view, snapshot, EVERYTHING, progress):
             states = codec.encode(codec.live(fold.state(codec), oldest), snapshot.version)
-            self._writer.build(fold.keys, build.layout.field, snapshot.version, states, retired)
-            self._verify(view, build.layout, fold.keys[0], snapshot.version)
+            taken = self._writer.build(fold.keys, build.layout.field, snapshot.version, states, retired)
+            mine = _chosen(fold.keys, states, taken)
+            try:
+                verify_states(self._client, codec, build.layout.field, sampled(fold.keys), mine, snapshot.version)
+            except NotHeldError:
+                self._positions.abandon(build)  # else the next run would take what is wrong for done
+                raise not_held(view.name, "run the command again: it builds the state anew.") from None
             written += len(fold.keys)
         self._positions.switch(build, Position(snapshot.table_id, snapshot.version))
         self.retire(view)
@@ -169,14 +175,24 @@ class StateBuilder:
         retired = self._positions.retired(view.name)
         written = 0
         for fold in self._folds(view, snapshot, held.version, progress):
-            self._merge(view, layout, fold, snapshot.version, retired)
-            self._verify(view, layout, fold.keys[0], snapshot.version)
+            mine = self._merge(view, layout, fold, snapshot.version, retired)
+            codec = TileCodec(view.monoids)
+            try:
+                verify_states(self._client, codec, layout.field, sampled(fold.keys), mine, snapshot.version)
+            except NotHeldError:
+                raise not_held(view.name, f"run `portrait jobs materialize --full --views {view.name}`.") from None
             written += len(fold.keys)
         self._positions.advance(layout, Position(snapshot.table_id, snapshot.version))
         return Materialized(view.name, Action.APPLY.done, snapshot.version, written)
 
-    def _merge(self, view: WindowedView, layout: Layout, fold: Fold, head: int, retired: list[bytes]) -> None:
-        """Merge a fold into the states it belongs to; rows a state holds already are left out, by its header."""
+    def _merge(
+        self, view: WindowedView, layout: Layout, fold: Fold, head: int, retired: list[bytes]
+    ) -> dict[bytes, bytes]:
+        """Merge a fold into the states it belongs to; rows a state holds already are left out, by its header.
+
+        Returns what was written to each key; a key that held the head already is not among them.
+        """
+        written: dict[bytes, bytes] = {}
         codec = TileCodec(view.monoids)
         oldest = self._oldest_tile(view)
         pending = np.arange(len(fold.keys))
@@ -195,9 +211,10 @@ class StateBuilder:
                 [states[i] for i in chosen],
                 retired,
             )
+            written |= _chosen(keys, states, stale & taken)
             pending = pending[~taken]
             if not len(pending):
-                return
+                return written
         raise StoreUnavailableError(
             f"View '{view.name}': other writers changed the same shoppers {MAX_MERGE_ATTEMPTS} times in a row.",
             hint="run the command again; nothing is lost or doubled.",
@@ -210,15 +227,6 @@ class StateBuilder:
             remove_fields(self._client, entity_pattern(self._project, view.join_keys), retired)
         for field in retired:
             self._positions.forget(field)
-
-    def _verify(self, view: WindowedView, layout: Layout, key: bytes, version: int) -> None:
-        """Read one entity of a chunk back: a job says it is done when Redis holds what it wrote."""
-        _, versions = TileCodec(view.monoids).decode([self._client.hget(key, layout.field)])
-        if int(versions[0]) < version:
-            raise StoreUnavailableError(
-                f"View '{view.name}': Redis does not hold what was written to it a moment ago.",
-                hint="see that nothing else deletes keys of this database, then run the command again.",
-            )
 
     def _read(self, keys: list[bytes], field: bytes) -> list[bytes | None]:
         [rows] = read_hashes(self._client, [HashRead(keys, (field,))])
@@ -233,6 +241,10 @@ class StateBuilder:
 
     def _oldest_tile(self, view: WindowedView) -> int:
         return first_tile(self._clock.now_us(), view.retention, view.hop)
+
+
+def _chosen(keys: Sequence[bytes], states: Sequence[bytes], taken: Bools) -> dict[bytes, bytes]:
+    return {keys[i]: states[i] for i in np.flatnonzero(taken).tolist()}
 
 
 def refuse_backwards(held: Position, head: Position, path: str) -> None:

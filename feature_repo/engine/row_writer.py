@@ -20,6 +20,7 @@ from feature_repo.engine.redis_writer import Batch, RedisWriter, drop_fields, ke
 from feature_repo.engine.row_encoder import RowEncoder
 from feature_repo.engine.row_sql import RowQueries
 from feature_repo.engine.sources import is_delta, located, snapshot_of
+from feature_repo.engine.verification import RowSample
 
 ROWS_PER_BATCH = 2_048
 KEYS_PER_PAGE = 50_000
@@ -117,21 +118,24 @@ class RowMaterializer:
 
     def _write(self, queries: RowQueries, progress: Progress, *, anew: bool) -> int:
         encoder, done = RowEncoder.of(queries.view), 0
+        sample = RowSample(encoder)
         [(rows,)] = self._connection.execute(queries.count()).fetchall()
         parts = max(1, min(-(-rows // ROWS_PER_PART), MAX_PARTS))
         for part in range(parts):
             self._connection.execute(f"CREATE OR REPLACE TEMP TABLE latest AS {queries.latest(part=(part, parts))}")
             [(total,)] = self._connection.execute("SELECT count(*) FROM latest").fetchall()
             start = done
-            for taken in self._writer.rows(encoder.names, self._batches(queries.keys, encoder), anew=anew):
+            for taken in self._writer.rows(encoder.names, self._batches(queries.keys, encoder, sample), anew=anew):
                 done += len(taken)
                 progress((part + (done - start) / total) / parts)
+            sample.verify(self._client)
         self._connection.execute("DROP TABLE latest")
         return done
 
-    def _batches(self, keys: list[str], encoder: RowEncoder) -> Iterator[Batch]:
+    def _batches(self, keys: list[str], encoder: RowEncoder, sample: RowSample) -> Iterator[Batch]:
         for batch in self._connection.sql("FROM latest").to_arrow_reader(ROWS_PER_BATCH):
             entities = entity_key_array(self._project, keys, [batch.column(key) for key in keys])
+            sample.remember(entities, batch)
             yield Batch(entities, encoder.arguments(batch))
 
     def _remove_others(self, queries: RowQueries) -> None:
