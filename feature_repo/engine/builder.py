@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -28,6 +29,10 @@ from feature_repo.events.log import Snapshot, read_snapshot
 
 MAX_MERGE_ATTEMPTS = 50
 EVERYTHING = -1
+# Why a view is built.
+FIRST, CHANGED, RECREATED, FULL = "first state", "other definition", "recreated table", "full"
+
+_log = logging.getLogger("portrait")
 
 
 class Action(Enum):
@@ -62,12 +67,25 @@ class Materialized:
         Log version the state holds then.
     entities
         Entities written, or to be written.
+    why
+        What a build was for: ``"first state"``, ``"other definition"``, ``"recreated table"`` or ``"full"``; empty
+        where nothing was built.
     """
 
     view: str
     action: str
     version: int
     entities: int
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    action: Action
+    snapshot: Snapshot
+    layout: Layout | None
+    held: Position | None
+    why: str = ""
 
 
 class StateBuilder:
@@ -98,21 +116,21 @@ class StateBuilder:
     ) -> Materialized:
         """Fold every committed row into the view's state, once.
 
-        A view without a state of its definition, or whose table was recreated, is built; so is any view if ``full``.
-        Readers see the old state until the new one is whole. Running it again, or after a kill, changes nothing that
-        it should not.
+        A view without a state of its definition, or whose table was recreated (which is logged as a warning), is built;
+        so is any view if ``full``. Readers see the old state until the new one is whole. Running it again, or after a
+        kill, changes nothing that it should not.
 
         Raises
         ------
         LogError
             The table has lost commits, or is another than Redis was fed from and has no rows; ``full`` builds anyway.
         """
-        action, layout, held, snapshot = self._planned(view, full=full)
-        if action is Action.APPLY and layout is not None and held is not None:
-            return self._apply(view, layout, held, snapshot, progress)
-        if action is Action.BUILD:
-            return self._build(view, snapshot, progress)
-        return Materialized(view.name, action.done, snapshot.version, 0)
+        plan = self._planned(view, full=full)
+        if plan.action is Action.APPLY and plan.layout is not None and plan.held is not None:
+            return self._apply(view, plan.layout, plan.held, plan.snapshot, progress)
+        if plan.action is Action.BUILD:
+            return replace(self._build(view, plan.snapshot, progress), why=plan.why)
+        return Materialized(view.name, plan.action.done, plan.snapshot.version, 0)
 
     def plan(self, view: WindowedView, *, full: bool = False) -> Materialized:
         """Say what :meth:`bring_to_head` would do, and to how many entities; write nothing.
@@ -122,27 +140,31 @@ class StateBuilder:
         LogError
             As :meth:`bring_to_head`.
         """
-        action, _, held, snapshot = self._planned(view, full=full)
+        plan = self._planned(view, full=full)
+        action, snapshot = plan.action, plan.snapshot
         if action is Action.NOTHING:
             return Materialized(view.name, action.planned, snapshot.version, 0)
-        above = held.version if held is not None and action is Action.APPLY else EVERYTHING
+        above = plan.held.version if plan.held is not None and action is Action.APPLY else EVERYTHING
         versions = (above, snapshot.version)
         query = entities_sql(view, source=events_of(view, snapshot), since=self._since(view), versions=versions)
         [(entities,)] = self._connection.execute(query).fetchall()
-        return Materialized(view.name, action.planned, snapshot.version, entities)
+        return Materialized(view.name, action.planned, snapshot.version, entities, plan.why)
 
-    def _planned(self, view: WindowedView, *, full: bool) -> tuple[Action, Layout | None, Position | None, Snapshot]:
+    def _planned(self, view: WindowedView, *, full: bool) -> _Plan:
         snapshot = read_snapshot(located(view.source_path))
         layout = self._positions.serving(view.name)
         held = self._held(view, layout)
-        if full or layout is None or held is None or held.table_id != snapshot.table_id:
-            if not full and layout is not None and layout.source == view.source_name:
-                served = self._positions.position(view.name, layout.state_hash, layout.generation)
-                refuse_emptied(self._connection, view.name, served, snapshot)
-            return Action.BUILD, layout, held, snapshot
+        if full or layout is None:
+            return _Plan(Action.BUILD, snapshot, layout, held, FULL if full else FIRST)
+        if layout.source == view.source_name:
+            served = self._positions.position(view.name, layout.state_hash, layout.generation)
+            if is_recreated(self._connection, view.name, served, snapshot):
+                return _Plan(Action.BUILD, snapshot, layout, held, RECREATED)
+        if held is None:
+            return _Plan(Action.BUILD, snapshot, layout, held, CHANGED)
         refuse_backwards(held, Position(snapshot.table_id, snapshot.version), view.source_path)
         action = Action.NOTHING if held.version == snapshot.version else Action.APPLY
-        return action, layout, held, snapshot
+        return _Plan(action, snapshot, layout, held)
 
     def _held(self, view: WindowedView, layout: Layout | None) -> Position | None:
         if layout is None or layout.state_hash != view.state_hash:
@@ -264,22 +286,34 @@ def refuse_backwards(held: Position, head: Position, path: str) -> None:
         )
 
 
-def refuse_emptied(
-    connection: duckdb.DuckDBPyConnection, view: str, served: Position | None, snapshot: Snapshot
-) -> None:
-    """Refuse to replace what Redis serves, which may be the last copy, by the state of a new table that has no rows.
+def is_recreated(connection: duckdb.DuckDBPyConnection, view: str, served: Position | None, snapshot: Snapshot) -> bool:
+    """Whether the table is another than the one that was folded: then what Redis serves is to be built anew from it.
+
+    That is said in a warning, as what only the table before held is gone then. An empty table replaces nothing: what
+    Redis serves may be the last copy.
 
     Raises
     ------
     LogError
-        The table is not the one that was folded, and is empty.
+        The table is another, and has no rows.
     """
     if served is None or served.table_id == snapshot.table_id:
-        return
-    if not connection.execute(f"SELECT 1 FROM {snapshot.sql()} LIMIT 1").fetchall():
+        return False
+    [(rows,)] = connection.execute(f"SELECT count(*) FROM {snapshot.sql()}").fetchall()
+    if rows:
+        _log.warning(
+            "Table '%s' was made anew: view '%s', which Redis holds from the table before (up to version %d), is built "
+            "from the %d rows that are there now.",
+            PurePath(snapshot.path).name,
+            view,
+            served.version,
+            rows,
+        )
+    else:
         raise LogError(
             f"Table '{PurePath(snapshot.path).name}' ({snapshot.path}) was made anew and has no rows, but Redis holds "
             f"view '{view}' from the table before, up to version {served.version}: nothing would be left of it.",
             hint="restore the table from a backup, or import its events again; if empty is right, run "
             f"`portrait jobs materialize --full --views {view}`.",
         )
+    return True

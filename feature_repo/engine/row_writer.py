@@ -11,7 +11,17 @@ import duckdb
 import pyarrow as pa
 from feast import FeatureView
 
-from feature_repo.engine.builder import EVERYTHING, Action, Materialized, refuse_backwards, refuse_emptied
+from feature_repo.engine.builder import (
+    CHANGED,
+    EVERYTHING,
+    FIRST,
+    FULL,
+    RECREATED,
+    Action,
+    Materialized,
+    is_recreated,
+    refuse_backwards,
+)
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.engine.entity_keys import entity_key_array, entity_keys, entity_of, entity_pattern
 from feature_repo.engine.folds import Progress
@@ -44,6 +54,7 @@ class _Plan:
     head: Position
     queries: RowQueries
     anew: bool = False
+    why: str = ""
 
 
 class RowMaterializer:
@@ -80,7 +91,7 @@ class RowMaterializer:
         if plan.anew:
             self._remove_others(plan.queries)
         self._positions.record_rows(view, plan.head)
-        return Materialized(view.name, plan.action.done, plan.head.version, written)
+        return Materialized(view.name, plan.action.done, plan.head.version, written, plan.why)
 
     def plan(self, view: FeatureView, *, full: bool = False) -> Materialized:
         """Say what :meth:`bring_to_head` would do, and to how many entities; write nothing.
@@ -93,7 +104,7 @@ class RowMaterializer:
         plan = self._planned(view, full=full)
         query = f"SELECT count(*) FROM ({plan.queries.latest()})"
         entities = 0 if plan.action is Action.NOTHING else self._connection.execute(query).fetchall()[0][0]
-        return Materialized(view.name, plan.action.planned, plan.head.version, entities)
+        return Materialized(view.name, plan.action.planned, plan.head.version, entities, plan.why)
 
     def _planned(self, view: FeatureView, *, full: bool) -> _Plan:
         head = head_of(view)
@@ -101,12 +112,12 @@ class RowMaterializer:
         if not full and held == head:
             return _Plan(Action.NOTHING, head, RowQueries(view, head.version, head.version))
         seen = [held] if held else self._earlier(view)
+        other = next((position for position in seen if position.table_id != head.table_id), None)
         if not full and is_delta(view.batch_source):
-            for position in seen:
-                refuse_emptied(self._connection, view.name, position, snapshot_of(view.batch_source))
-        anew = full or any(position.table_id != head.table_id for position in seen)
-        if held is None or anew:
-            return _Plan(Action.BUILD, head, RowQueries(view, EVERYTHING, head.version), anew)
+            is_recreated(self._connection, view.name, other, snapshot_of(view.batch_source))
+        if held is None or other or full:
+            why = FULL if full else (RECREATED if other else (CHANGED if seen else FIRST))
+            return _Plan(Action.BUILD, head, RowQueries(view, EVERYTHING, head.version), full or other is not None, why)
         refuse_backwards(held, head, view.batch_source.path)
         return _Plan(Action.APPLY, head, RowQueries(view, held.version, head.version))
 

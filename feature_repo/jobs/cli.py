@@ -159,11 +159,16 @@ def jobs_materialize(
 ) -> object:
     """Bring Redis to the head of the event log; a second run finds nothing to do."""
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.errors import ViewsRefusedError  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.jobs.materialize import materialize  # noqa: PLC0415
 
-    with progress("Materializing") as step:
-        report = materialize(load_settings(), SystemClock(), views=views, full=full, dry_run=dry_run, progress=step)
+    try:
+        with progress("Materializing") as step:
+            report = materialize(load_settings(), SystemClock(), views=views, full=full, dry_run=dry_run, progress=step)
+    except ViewsRefusedError as error:
+        emit(error.report, as_json, _render_materialize)
+        raise
     emit(report, as_json, _render_materialize)
     return report
 
@@ -256,8 +261,9 @@ def _render_description(found: Description) -> None:
 
 def _render_materialize(report: MaterializeReport) -> None:
     table(
-        ["view", "action", "log version", "entities"],
-        [(each.view, each.action, each.version, f"{each.entities:,}") for each in report.views],
+        ["view", "action", "log version", "entities", "why"],
+        [(each.view, each.action, each.version, f"{each.entities:,}", each.why) for each in report.views]
+        + [(name, "refused", "", "", "") for name in report.refused],
     )
     sys.stdout.write(f"\n{report.seconds:.1f} s\n")
 
