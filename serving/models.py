@@ -36,7 +36,7 @@ class Score:
     features_as_of
         Instant the features were read at.
     missing
-        Features that were NULL.
+        Features that were NULL: nothing to compute them from, or a view whose state is not built yet (then all of it).
     defaults
         Context columns for which the model's default was taken.
     known

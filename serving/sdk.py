@@ -51,6 +51,13 @@ class Features:
         """Whether the store holds anything about each row's entities; if not, the values are those of no events."""
         return tuple(self.reading.known.tolist())
 
+    @property
+    def missing(self) -> tuple[tuple[str, ...], ...]:
+        """Features of each row that are NULL, by full name; a view without a state yet is NULL in all rows."""
+        table = self.reading.table
+        nulls = {name: table[name].is_null(nan_is_null=True).to_pylist() for name in table.column_names}
+        return tuple(tuple(name for name, column in nulls.items() if column[row]) for row in range(self.reading.length))
+
     def to_arrow(self) -> pa.Table:
         """Return the entity columns, then one column per feature under its full name.
 
@@ -146,7 +153,8 @@ class ProfileClient:
         DeclarationError
             The registry has no such service.
         NotMaterializedError
-            A view has no state in Redis.
+            No view of the service has a state in Redis. One that has none beside others that have is NULL in every row,
+            counts too; ``missing`` names its features, and a warning is logged.
         StoreUnavailableError
             Redis does not answer.
         DataError
@@ -180,6 +188,9 @@ class ProfileClient:
 
     def predict(self, task: str, users: Any) -> Scores:
         """Ask the champion of a task about shoppers.
+
+        Features that are NULL are scored as the model was trained to score NULL, and named in the score's ``missing``:
+        those of a view whose state is not built yet among them.
 
         Parameters
         ----------

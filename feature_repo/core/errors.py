@@ -11,6 +11,7 @@
     │   └── CommitConflictError   another writer committed first, again and again
     ├── StoreUnavailableError     Redis does not answer (exit 3 when it was ours and running)
     ├── NotMaterializedError      a view has no state in Redis yet
+    ├── ViewsRefusedError         (jobs) some views could not be brought to the head; the others were
     ├── ModelUnavailableError     no champion, or one that was trained on other definitions
     └── CheckFailedError          exit 1: a check did not hold (parity, gates)
 
@@ -20,7 +21,8 @@ Every message says what was found, where, and what to do, in that order.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class PortraitError(Exception):
@@ -68,6 +70,28 @@ class StoreUnavailableError(PortraitError):
 
 class NotMaterializedError(PortraitError):
     """A view has no state in Redis, so its values cannot be told from zero."""
+
+
+class ViewsRefusedError(PortraitError):
+    """Some views of a run were refused; the others were done all the same.
+
+    Parameters
+    ----------
+    refusals
+        What was raised for each view, by name, in order; at least one.
+    report
+        What the run did to the others: the job's report.
+    """
+
+    def __init__(self, refusals: Mapping[str, PortraitError], report: object) -> None:
+        self.refusals = dict(refusals)
+        self.report: Any = report
+        [first, *others] = self.refusals.values()
+        if not others:
+            super().__init__(first.what, hint=first.hint)
+            return
+        lines = [f"\n  {view}: {error.what} {error.hint}".rstrip() for view, error in self.refusals.items()]
+        super().__init__(f"{len(lines)} views were refused:{''.join(lines)}", hint="the other views are at the head.")
 
 
 class ModelUnavailableError(PortraitError):

@@ -17,6 +17,7 @@ from feast import Aggregation, Entity, Field, PushSource, StreamFeatureView
 
 from feature_repo.core.clock import DAY, HOUR, MINUTE, delta_us
 from feature_repo.core.errors import DeclarationError, did_you_mean
+from feature_repo.definitions.stream_view import DeclaredStreamView
 from feature_repo.definitions.texts import Noun, feature_text
 from feature_repo.engine.kernels import Kernel, kernel_named
 from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
@@ -201,7 +202,7 @@ def _stream_view(**declared: Any) -> StreamFeatureView:
     with warnings.catch_warnings():
         # Feast calls stream views experimental; that its own engine cannot compute their windows is why ours exists.
         warnings.filterwarnings("ignore", message="Stream feature views", category=RuntimeWarning)
-        return StreamFeatureView(**declared)
+        return DeclaredStreamView(**declared)
 
 
 def entity_field(entity: Entity) -> Field:

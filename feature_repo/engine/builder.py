@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -17,16 +18,21 @@ from feature_repo.engine.entity_keys import entity_pattern
 from feature_repo.engine.folds import Fold, Progress, folds
 from feature_repo.engine.hash_reader import HashRead, read_hashes
 from feature_repo.engine.positions import Layout, Position, Positions
-from feature_repo.engine.redis_writer import RedisWriter, remove_fields
-from feature_repo.engine.sources import located
+from feature_repo.engine.redis_writer import Bools, RedisWriter, remove_fields
+from feature_repo.engine.sources import events_of, located
 from feature_repo.engine.spec import WindowedView
 from feature_repo.engine.state_sql import entities_sql
 from feature_repo.engine.tile_codec import TileCodec
 from feature_repo.engine.tiles import first_tile, floor
+from feature_repo.engine.verification import NotHeldError, not_held, sampled, verify_states
 from feature_repo.events.log import Snapshot, read_snapshot
 
 MAX_MERGE_ATTEMPTS = 50
 EVERYTHING = -1
+# Why a view is built.
+FIRST, CHANGED, RECREATED, FULL = "first state", "other definition", "recreated table", "full"
+
+_log = logging.getLogger("portrait")
 
 
 class Action(Enum):
@@ -61,12 +67,25 @@ class Materialized:
         Log version the state holds then.
     entities
         Entities written, or to be written.
+    why
+        What a build was for: ``"first state"``, ``"other definition"``, ``"recreated table"`` or ``"full"``; empty
+        where nothing was built.
     """
 
     view: str
     action: str
     version: int
     entities: int
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    action: Action
+    snapshot: Snapshot
+    layout: Layout | None
+    held: Position | None
+    why: str = ""
 
 
 class StateBuilder:
@@ -97,21 +116,21 @@ class StateBuilder:
     ) -> Materialized:
         """Fold every committed row into the view's state, once.
 
-        A view without a state of its definition, or whose table was recreated, is built; so is any view if ``full``.
-        Readers see the old state until the new one is whole. Running it again, or after a kill, changes nothing that
-        it should not.
+        A view without a state of its definition, or whose table was recreated (which is logged as a warning), is built;
+        so is any view if ``full``. Readers see the old state until the new one is whole. Running it again, or after a
+        kill, changes nothing that it should not.
 
         Raises
         ------
         LogError
             The table has lost commits, or is another than Redis was fed from and has no rows; ``full`` builds anyway.
         """
-        action, layout, held, snapshot = self._planned(view, full=full)
-        if action is Action.APPLY and layout is not None and held is not None:
-            return self._apply(view, layout, held, snapshot, progress)
-        if action is Action.BUILD:
-            return self._build(view, snapshot, progress)
-        return Materialized(view.name, action.done, snapshot.version, 0)
+        plan = self._planned(view, full=full)
+        if plan.action is Action.APPLY and plan.layout is not None and plan.held is not None:
+            return self._apply(view, plan.layout, plan.held, plan.snapshot, progress)
+        if plan.action is Action.BUILD:
+            return replace(self._build(view, plan.snapshot, progress), why=plan.why)
+        return Materialized(view.name, plan.action.done, plan.snapshot.version, 0)
 
     def plan(self, view: WindowedView, *, full: bool = False) -> Materialized:
         """Say what :meth:`bring_to_head` would do, and to how many entities; write nothing.
@@ -121,27 +140,31 @@ class StateBuilder:
         LogError
             As :meth:`bring_to_head`.
         """
-        action, _, held, snapshot = self._planned(view, full=full)
+        plan = self._planned(view, full=full)
+        action, snapshot = plan.action, plan.snapshot
         if action is Action.NOTHING:
             return Materialized(view.name, action.planned, snapshot.version, 0)
-        above = held.version if held is not None and action is Action.APPLY else EVERYTHING
+        above = plan.held.version if plan.held is not None and action is Action.APPLY else EVERYTHING
         versions = (above, snapshot.version)
-        query = entities_sql(view, source=snapshot.sql(), since=self._since(view), versions=versions)
+        query = entities_sql(view, source=events_of(view, snapshot), since=self._since(view), versions=versions)
         [(entities,)] = self._connection.execute(query).fetchall()
-        return Materialized(view.name, action.planned, snapshot.version, entities)
+        return Materialized(view.name, action.planned, snapshot.version, entities, plan.why)
 
-    def _planned(self, view: WindowedView, *, full: bool) -> tuple[Action, Layout | None, Position | None, Snapshot]:
+    def _planned(self, view: WindowedView, *, full: bool) -> _Plan:
         snapshot = read_snapshot(located(view.source_path))
         layout = self._positions.serving(view.name)
         held = self._held(view, layout)
-        if full or layout is None or held is None or held.table_id != snapshot.table_id:
-            if not full and layout is not None and layout.source == view.source_name:
-                served = self._positions.position(view.name, layout.state_hash, layout.generation)
-                refuse_emptied(self._connection, view.name, served, snapshot)
-            return Action.BUILD, layout, held, snapshot
+        if full or layout is None:
+            return _Plan(Action.BUILD, snapshot, layout, held, FULL if full else FIRST)
+        if layout.source == view.source_name:
+            served = self._positions.position(view.name, layout.state_hash, layout.generation)
+            if is_recreated(self._connection, view.name, served, snapshot):
+                return _Plan(Action.BUILD, snapshot, layout, held, RECREATED)
+        if held is None:
+            return _Plan(Action.BUILD, snapshot, layout, held, CHANGED)
         refuse_backwards(held, Position(snapshot.table_id, snapshot.version), view.source_path)
         action = Action.NOTHING if held.version == snapshot.version else Action.APPLY
-        return action, layout, held, snapshot
+        return _Plan(action, snapshot, layout, held)
 
     def _held(self, view: WindowedView, layout: Layout | None) -> Position | None:
         if layout is None or layout.state_hash != view.state_hash:
@@ -156,8 +179,13 @@ class StateBuilder:
         written = 0
         for fold in self._folds(view, snapshot, EVERYTHING, progress):
             states = codec.encode(codec.live(fold.state(codec), oldest), snapshot.version)
-            self._writer.build(fold.keys, build.layout.field, snapshot.version, states, retired)
-            self._verify(view, build.layout, fold.keys[0], snapshot.version)
+            taken = self._writer.build(fold.keys, build.layout.field, snapshot.version, states, retired)
+            mine = _chosen(fold.keys, states, taken)
+            try:
+                verify_states(self._client, codec, build.layout.field, sampled(fold.keys), mine, snapshot.version)
+            except NotHeldError:
+                self._positions.abandon(build)  # else the next run would take what is wrong for done
+                raise not_held(view.name, "run the command again: it builds the state anew.") from None
             written += len(fold.keys)
         self._positions.switch(build, Position(snapshot.table_id, snapshot.version))
         self.retire(view)
@@ -169,14 +197,24 @@ class StateBuilder:
         retired = self._positions.retired(view.name)
         written = 0
         for fold in self._folds(view, snapshot, held.version, progress):
-            self._merge(view, layout, fold, snapshot.version, retired)
-            self._verify(view, layout, fold.keys[0], snapshot.version)
+            mine = self._merge(view, layout, fold, snapshot.version, retired)
+            codec = TileCodec(view.monoids)
+            try:
+                verify_states(self._client, codec, layout.field, sampled(fold.keys), mine, snapshot.version)
+            except NotHeldError:
+                raise not_held(view.name, f"run `portrait jobs materialize --full --views {view.name}`.") from None
             written += len(fold.keys)
         self._positions.advance(layout, Position(snapshot.table_id, snapshot.version))
         return Materialized(view.name, Action.APPLY.done, snapshot.version, written)
 
-    def _merge(self, view: WindowedView, layout: Layout, fold: Fold, head: int, retired: list[bytes]) -> None:
-        """Merge a fold into the states it belongs to; rows a state holds already are left out, by its header."""
+    def _merge(
+        self, view: WindowedView, layout: Layout, fold: Fold, head: int, retired: list[bytes]
+    ) -> dict[bytes, bytes]:
+        """Merge a fold into the states it belongs to; rows a state holds already are left out, by its header.
+
+        Returns what was written to each key; a key that held the head already is not among them.
+        """
+        written: dict[bytes, bytes] = {}
         codec = TileCodec(view.monoids)
         oldest = self._oldest_tile(view)
         pending = np.arange(len(fold.keys))
@@ -195,9 +233,10 @@ class StateBuilder:
                 [states[i] for i in chosen],
                 retired,
             )
+            written |= _chosen(keys, states, stale & taken)
             pending = pending[~taken]
             if not len(pending):
-                return
+                return written
         raise StoreUnavailableError(
             f"View '{view.name}': other writers changed the same shoppers {MAX_MERGE_ATTEMPTS} times in a row.",
             hint="run the command again; nothing is lost or doubled.",
@@ -210,15 +249,6 @@ class StateBuilder:
             remove_fields(self._client, entity_pattern(self._project, view.join_keys), retired)
         for field in retired:
             self._positions.forget(field)
-
-    def _verify(self, view: WindowedView, layout: Layout, key: bytes, version: int) -> None:
-        """Read one entity of a chunk back: a job says it is done when Redis holds what it wrote."""
-        _, versions = TileCodec(view.monoids).decode([self._client.hget(key, layout.field)])
-        if int(versions[0]) < version:
-            raise StoreUnavailableError(
-                f"View '{view.name}': Redis does not hold what was written to it a moment ago.",
-                hint="see that nothing else deletes keys of this database, then run the command again.",
-            )
 
     def _read(self, keys: list[bytes], field: bytes) -> list[bytes | None]:
         [[states]] = read_hashes(self._client, [HashRead(keys, (field,))])
@@ -233,6 +263,10 @@ class StateBuilder:
 
     def _oldest_tile(self, view: WindowedView) -> int:
         return first_tile(self._clock.now_us(), view.retention, view.hop)
+
+
+def _chosen(keys: Sequence[bytes], states: Sequence[bytes], taken: Bools) -> dict[bytes, bytes]:
+    return {keys[i]: states[i] for i in np.flatnonzero(taken).tolist()}
 
 
 def refuse_backwards(held: Position, head: Position, path: str) -> None:
@@ -252,22 +286,34 @@ def refuse_backwards(held: Position, head: Position, path: str) -> None:
         )
 
 
-def refuse_emptied(
-    connection: duckdb.DuckDBPyConnection, view: str, served: Position | None, snapshot: Snapshot
-) -> None:
-    """Refuse to replace what Redis serves, which may be the last copy, by the state of a new table that has no rows.
+def is_recreated(connection: duckdb.DuckDBPyConnection, view: str, served: Position | None, snapshot: Snapshot) -> bool:
+    """Whether the table is another than the one that was folded: then what Redis serves is to be built anew from it.
+
+    That is said in a warning, as what only the table before held is gone then. An empty table replaces nothing: what
+    Redis serves may be the last copy.
 
     Raises
     ------
     LogError
-        The table is not the one that was folded, and is empty.
+        The table is another, and has no rows.
     """
     if served is None or served.table_id == snapshot.table_id:
-        return
-    if not connection.execute(f"SELECT 1 FROM {snapshot.sql()} LIMIT 1").fetchall():
+        return False
+    [(rows,)] = connection.execute(f"SELECT count(*) FROM {snapshot.sql()}").fetchall()
+    if rows:
+        _log.warning(
+            "Table '%s' was made anew: view '%s', which Redis holds from the table before (up to version %d), is built "
+            "from the %d rows that are there now.",
+            PurePath(snapshot.path).name,
+            view,
+            served.version,
+            rows,
+        )
+    else:
         raise LogError(
             f"Table '{PurePath(snapshot.path).name}' ({snapshot.path}) was made anew and has no rows, but Redis holds "
             f"view '{view}' from the table before, up to version {served.version}: nothing would be left of it.",
             hint="restore the table from a backup, or import its events again; if empty is right, run "
             f"`portrait jobs materialize --full --views {view}`.",
         )
+    return True

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from feature_repo.engine.entity_keys import entity_keys
 from feature_repo.engine.monoids import Ints
+from feature_repo.engine.sources import events_of
 from feature_repo.engine.spec import WindowedView
 from feature_repo.engine.state_sql import tiles_sql
 from feature_repo.engine.tile_codec import NO_VERSION, State, TileCodec
@@ -74,7 +75,7 @@ def folds(
 
     Memory is DuckDB's bound and one chunk, however many entities there are.
     """
-    query = tiles_sql(view, source=snapshot.sql(), since=since, versions=(above, snapshot.version))
+    query = tiles_sql(view, source=events_of(view, snapshot), since=since, versions=(above, snapshot.version))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE folds AS {query}")
     [(total,)] = connection.execute("SELECT count(*) FROM folds").fetchall()
     keys = [f"k{i}" for i in range(len(view.join_keys))]

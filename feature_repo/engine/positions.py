@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,6 +34,17 @@ if redis.call('HGET', KEYS[1], 'build:' .. ARGV[1]) == ARGV[2] then
 end
 if redis.call('HGET', KEYS[1], 'serve:' .. ARGV[1]) == ARGV[3] then return 1 end
 return 0
+"""
+
+# KEYS[1] state hash. ARGV: view, the claim it is thought to have ('' for none), the claim it shall have ('' for none),
+# and the position of what was claimed ('' for none). What was written for a claim that is given up has to go: by a
+# position of no table it is a retired state.
+_CLAIM = """
+if (redis.call('HGET', KEYS[1], 'build:' .. ARGV[1]) or '') ~= ARGV[2] then return 0 end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], ARGV[4], 'abandoned:-1') end
+if ARGV[3] == '' then redis.call('HDEL', KEYS[1], 'build:' .. ARGV[1])
+else redis.call('HSET', KEYS[1], 'build:' .. ARGV[1], ARGV[3]) end
+return 1
 """
 
 # KEYS[1] state hash. ARGV: view, layout served, position's field and value. Only a state that is still served is fed.
@@ -65,6 +77,8 @@ class Layout:
         How long tiles and distinct values are kept, and how far back the log was folded (us).
     codec
         Version of the bytes.
+    mapping
+        Columns of the source that were read under other names.
     """
 
     view: str
@@ -77,13 +91,14 @@ class Layout:
     state: tuple[str, ...]
     lookback: int = 0
     codec: int = 1
+    mapping: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, view: WindowedView, generation: int) -> Layout:
         """Layout a view's definition asks for."""
         keys = tuple(monoid.key for monoid in view.monoids)
         facts = (view.source_name, view.join_keys, view.hop, view.retention)
-        return cls(view.name, view.state_hash, generation, *facts, keys, view.lookback, CODEC_VERSION)
+        return cls(view.name, view.state_hash, generation, *facts, keys, view.lookback, CODEC_VERSION, view.mapping)
 
     @property
     def field(self) -> bytes:
@@ -95,7 +110,8 @@ class Layout:
 
         A state of shorter tiles serves a longer hop: windows begin at a multiple of the hop, and so at a tile.
         """
-        same = (self.source, self.join_keys, self.codec) == (view.source_name, view.join_keys, CODEC_VERSION)
+        read = (view.source_name, view.mapping, view.join_keys, CODEC_VERSION)
+        same = (self.source, self.mapping, self.join_keys, self.codec) == read
         # A window of the longer hop begins up to the difference of the hops earlier.
         needed = feature.reach + view.hop - self.hop
         long_enough = needed <= (self.retention if feature.kept else self.lookback)
@@ -105,14 +121,16 @@ class Layout:
         return {monoid.key for monoid in feature.monoids} <= set(self.state)
 
     def dump(self) -> str:
-        """Canonical JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        """Canonical JSON; Redis compares it with what is served, so that what has no mapping does not name one."""
+        facts = {name: fact for name, fact in asdict(self).items() if fact or name != "mapping"}
+        return json.dumps(facts, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def load(cls, text: bytes | str) -> Layout:
         """Read what :meth:`dump` wrote."""
         facts = json.loads(text)
-        return cls(**{**facts, "join_keys": tuple(facts["join_keys"]), "state": tuple(facts["state"])})
+        facts |= {name: tuple(facts[name]) for name in ("join_keys", "state")}
+        return cls(**{**facts, "mapping": tuple((column, name) for column, name in facts.get("mapping", ()))})
 
 
 @dataclass(frozen=True)
@@ -179,18 +197,25 @@ class Positions:
 
     def intend(self, view: WindowedView, table_id: str) -> Build:
         """Claim the layout to build: the one a killed build of the same definition and table left, or the next."""
-        raw = self._client.hget(self.key, f"build:{view.name}")
-        if raw:
-            facts = json.loads(raw)
-            left = Layout.load(facts["layout"])
-            if facts["table_id"] == table_id and left == Layout.of(view, left.generation):
-                return Build(left, raw.decode())
-            # What it wrote has to go too: a position of no table makes it a retired state.
-            self._client.hset(self.key, _at(left.view, left.state_hash, left.generation), "abandoned:-1")
-        layout = Layout.of(view, self._next_generation(view.name))
-        claim = json.dumps({"layout": layout.dump(), "table_id": table_id})
-        self._client.hset(self.key, f"build:{view.name}", claim)
-        return Build(layout, claim)
+        while True:
+            recorded = self._recorded()
+            raw = recorded.get(f"build:{view.name}".encode(), b"")
+            left = _claimed(raw)
+            if left and left == (Layout.of(view, left[0].generation), table_id):
+                return Build(left[0], raw.decode())
+            layout = Layout.of(view, _next_generation(recorded, view.name))
+            claim = json.dumps({"layout": layout.dump(), "table_id": table_id})
+            if self._replace_claim(view.name, raw, claim):
+                return Build(layout, claim)
+
+    def abandon(self, build: Build) -> None:
+        """Give a claimed build up: what it wrote is retired, and the next run builds another generation."""
+        self._replace_claim(build.layout.view, build.claim.encode(), "")
+
+    def _replace_claim(self, view: str, raw: bytes, claim: str) -> bool:
+        left = _claimed(raw)
+        gone = _at(view, left[0].state_hash, left[0].generation) if left else ""
+        return bool(self._client.eval(_CLAIM, 1, self.key, view, raw, claim, gone))
 
     def switch(self, build: Build, position: Position) -> None:
         """Let readers use a built state: position, pointer and the end of the build at once.
@@ -207,13 +232,17 @@ class Positions:
             raise _overtaken(layout.view)
 
     def retired(self, view: str) -> list[bytes]:
-        """Fields of states that are no longer served nor being built."""
-        serving = self.serving(view)
-        building = self._client.hget(self.key, f"build:{view}")
-        kept = {serving.field} if serving else set()
+        """Fields of states that are no longer served nor being built.
+
+        All is read at once: a build that began and ended between two reads would be taken for retired.
+        """
+        recorded = self._recorded()
+        serving = recorded.get(f"serve:{view}".encode())
+        building = _claimed(recorded.get(f"build:{view}".encode(), b""))
+        kept = {Layout.load(serving).field} if serving else set()
         if building:
-            kept.add(Layout.load(json.loads(building)["layout"]).field)
-        return [field for field in self._fields(view) if field not in kept]
+            kept.add(building[0].field)
+        return [field for field in _fields(recorded, view) if field not in kept]
 
     def forget(self, field: bytes) -> None:
         """Drop the position of a retired state whose fields are gone."""
@@ -221,16 +250,12 @@ class Positions:
 
     def forget_view(self, view: str) -> None:
         """Drop everything recorded of a view."""
-        names = [b"at:" + field.removeprefix(b"_t:") for field in self._fields(view)]
+        names = [b"at:" + field.removeprefix(b"_t:") for field in _fields(self._recorded(), view)]
         self._client.hdel(self.key, f"serve:{view}".encode(), f"build:{view}".encode(), *names)
 
-    def _fields(self, view: str) -> list[bytes]:
-        prefix = f"at:{view}:".encode()
-        names = [name for name in self._client.hkeys(self.key) if name.startswith(prefix)]
-        return [b"_t:" + name.removeprefix(b"at:") for name in names]
-
-    def _next_generation(self, view: str) -> int:
-        return max((int(field.rsplit(b":", 1)[1]) for field in self._fields(view)), default=-1) + 1
+    def _recorded(self) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = self._client.hgetall(self.key)
+        return found
 
 
 def state_key(project: str) -> bytes:
@@ -254,6 +279,23 @@ def rows_hash(view: FeatureView) -> str:
 
 def _at(view: str, state_hash: str, generation: int) -> str:
     return f"at:{view}:{state_hash}:{generation}"
+
+
+def _fields(recorded: Iterable[bytes], view: str) -> list[bytes]:
+    prefix = f"at:{view}:".encode()
+    return [b"_t:" + name.removeprefix(b"at:") for name in recorded if name.startswith(prefix)]
+
+
+def _next_generation(recorded: Iterable[bytes], view: str) -> int:
+    return max((int(field.rsplit(b":", 1)[1]) for field in _fields(recorded, view)), default=-1) + 1
+
+
+def _claimed(raw: bytes) -> tuple[Layout, str] | None:
+    """Layout and table of a claim; None if there is none."""
+    if not raw:
+        return None
+    facts = json.loads(raw)
+    return Layout.load(facts["layout"]), facts["table_id"]
 
 
 def _overtaken(view: str) -> StoreUnavailableError:

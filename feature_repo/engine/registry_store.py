@@ -43,8 +43,21 @@ class HomeRegistryStore(FileRegistryStore):
         return registry
 
     def _write_registry(self, registry_proto: RegistryProto) -> None:
+        """Write what has changed; Feast writes after every apply, and those who watch the file would read it again."""
+        if self._filepath.exists() and _content(self.get_registry_proto()) == _content(registry_proto):
+            return
         now = SystemClock().now_us()
         ensure_home(load_settings())
         registry_proto.version_id = str(now)
         registry_proto.last_updated.FromDatetime(from_us(now))
         atomic_write(self._filepath, registry_proto.SerializeToString())
+
+
+def _content(registry: RegistryProto) -> bytes:
+    """Return a registry without the number and the time of its last writing."""
+    copy = RegistryProto()
+    copy.CopyFrom(registry)
+    copy.ClearField("version_id")
+    copy.ClearField("last_updated")
+    text: bytes = copy.SerializeToString(deterministic=True)
+    return text

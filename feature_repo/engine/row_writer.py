@@ -11,7 +11,17 @@ import duckdb
 import pyarrow as pa
 from feast import FeatureView
 
-from feature_repo.engine.builder import EVERYTHING, Action, Materialized, refuse_backwards, refuse_emptied
+from feature_repo.engine.builder import (
+    CHANGED,
+    EVERYTHING,
+    FIRST,
+    FULL,
+    RECREATED,
+    Action,
+    Materialized,
+    is_recreated,
+    refuse_backwards,
+)
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.engine.entity_keys import entity_key_array, entity_keys, entity_of, entity_pattern
 from feature_repo.engine.folds import Progress
@@ -20,6 +30,7 @@ from feature_repo.engine.redis_writer import Batch, RedisWriter, drop_fields, ke
 from feature_repo.engine.row_encoder import RowEncoder
 from feature_repo.engine.row_sql import RowQueries
 from feature_repo.engine.sources import is_delta, located, snapshot_of
+from feature_repo.engine.verification import RowSample
 
 ROWS_PER_BATCH = 2_048
 KEYS_PER_PAGE = 50_000
@@ -43,6 +54,7 @@ class _Plan:
     head: Position
     queries: RowQueries
     anew: bool = False
+    why: str = ""
 
 
 class RowMaterializer:
@@ -79,7 +91,7 @@ class RowMaterializer:
         if plan.anew:
             self._remove_others(plan.queries)
         self._positions.record_rows(view, plan.head)
-        return Materialized(view.name, plan.action.done, plan.head.version, written)
+        return Materialized(view.name, plan.action.done, plan.head.version, written, plan.why)
 
     def plan(self, view: FeatureView, *, full: bool = False) -> Materialized:
         """Say what :meth:`bring_to_head` would do, and to how many entities; write nothing.
@@ -92,20 +104,20 @@ class RowMaterializer:
         plan = self._planned(view, full=full)
         query = f"SELECT count(*) FROM ({plan.queries.latest()})"
         entities = 0 if plan.action is Action.NOTHING else self._connection.execute(query).fetchall()[0][0]
-        return Materialized(view.name, plan.action.planned, plan.head.version, entities)
+        return Materialized(view.name, plan.action.planned, plan.head.version, entities, plan.why)
 
     def _planned(self, view: FeatureView, *, full: bool) -> _Plan:
-        head = _head(view)
+        head = head_of(view)
         held = self._positions.held(view)
         if not full and held == head:
             return _Plan(Action.NOTHING, head, RowQueries(view, head.version, head.version))
         seen = [held] if held else self._earlier(view)
+        other = next((position for position in seen if position.table_id != head.table_id), None)
         if not full and is_delta(view.batch_source):
-            for position in seen:
-                refuse_emptied(self._connection, view.name, position, snapshot_of(view.batch_source))
-        anew = full or any(position.table_id != head.table_id for position in seen)
-        if held is None or anew:
-            return _Plan(Action.BUILD, head, RowQueries(view, EVERYTHING, head.version), anew)
+            is_recreated(self._connection, view.name, other, snapshot_of(view.batch_source))
+        if held is None or other or full:
+            why = FULL if full else (RECREATED if other else (CHANGED if seen else FIRST))
+            return _Plan(Action.BUILD, head, RowQueries(view, EVERYTHING, head.version), full or other is not None, why)
         refuse_backwards(held, head, view.batch_source.path)
         return _Plan(Action.APPLY, head, RowQueries(view, held.version, head.version))
 
@@ -117,21 +129,24 @@ class RowMaterializer:
 
     def _write(self, queries: RowQueries, progress: Progress, *, anew: bool) -> int:
         encoder, done = RowEncoder.of(queries.view), 0
+        sample = RowSample(encoder)
         [(rows,)] = self._connection.execute(queries.count()).fetchall()
         parts = max(1, min(-(-rows // ROWS_PER_PART), MAX_PARTS))
         for part in range(parts):
             self._connection.execute(f"CREATE OR REPLACE TEMP TABLE latest AS {queries.latest(part=(part, parts))}")
             [(total,)] = self._connection.execute("SELECT count(*) FROM latest").fetchall()
             start = done
-            for taken in self._writer.rows(encoder.names, self._batches(queries.keys, encoder), anew=anew):
+            for taken in self._writer.rows(encoder.names, self._batches(queries.keys, encoder, sample), anew=anew):
                 done += len(taken)
                 progress((part + (done - start) / total) / parts)
+            sample.verify(self._client)
         self._connection.execute("DROP TABLE latest")
         return done
 
-    def _batches(self, keys: list[str], encoder: RowEncoder) -> Iterator[Batch]:
+    def _batches(self, keys: list[str], encoder: RowEncoder, sample: RowSample) -> Iterator[Batch]:
         for batch in self._connection.sql("FROM latest").to_arrow_reader(ROWS_PER_BATCH):
             entities = entity_key_array(self._project, keys, [batch.column(key) for key in keys])
+            sample.remember(entities, batch)
             yield Batch(entities, encoder.arguments(batch))
 
     def _remove_others(self, queries: RowQueries) -> None:
@@ -162,7 +177,8 @@ class RowMaterializer:
         return [key for key in keys if key not in kept]
 
 
-def _head(view: FeatureView) -> Position:
+def head_of(view: FeatureView) -> Position:
+    """Where a run that sees all of a view's source now ends; a file that was written again is another table."""
     if is_delta(view.batch_source):
         snapshot = snapshot_of(view.batch_source)
         return Position(snapshot.table_id, snapshot.version)

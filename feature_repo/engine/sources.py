@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,19 +106,10 @@ class MappedSource:
         DataError
             The source is no file, the file is missing, or it lacks a column that the mapping names.
         """
-        relation, schema = relation_of(source), schema_of(source)
+        schema = schema_of(source)
         names = {column: name for column, name in source.field_mapping.items() if column != name}
-        missing = [column for column in names if column not in schema.names]
-        if missing:
-            raise DataError(
-                f"Source '{source.name}' maps column '{missing[0]}', which it lacks",
-                hint=did_you_mean(missing[0], schema.names),
-            )
-        if names:
-            renamed = ", ".join(f"{quote(column)} AS {quote(name)}" for column, name in names.items())
-            relation = f"(SELECT * RENAME ({renamed}) FROM {relation})"
         return cls(
-            relation,
+            _renamed(relation_of(source), schema, names, source.name),
             pa.schema([field.with_name(names.get(field.name, field.name)) for field in schema]),
             names.get(source.timestamp_field, source.timestamp_field),
             names.get(source.created_timestamp_column or "", source.created_timestamp_column or ""),
@@ -127,6 +118,30 @@ class MappedSource:
     def read_by(self, view: WindowedView) -> WindowedView:
         """Return a view of this source with its time columns by their mapped names."""
         return replace(view, timestamp_field=self.timestamp_field, created_field=self.created_field)
+
+
+def events_of(view: WindowedView, snapshot: Snapshot) -> str:
+    """Return a DuckDB table expression of the events in a snapshot, by the names the view reads their columns by.
+
+    Raises
+    ------
+    DataError
+        The table lacks a column that the mapping names.
+    """
+    return _renamed(snapshot.sql(), snapshot.schema, dict(view.mapping), view.source_name)
+
+
+def _renamed(relation: str, schema: pa.Schema, names: Mapping[str, str], source: str) -> str:
+    missing = [column for column in names if column not in schema.names]
+    if missing:
+        raise DataError(
+            f"Source '{source}' maps column '{missing[0]}', which it lacks",
+            hint=did_you_mean(missing[0], schema.names),
+        )
+    if not names:
+        return relation
+    renamed = ", ".join(f"{quote(column)} AS {quote(name)}" for column, name in names.items())
+    return f"(SELECT * RENAME ({renamed}) FROM {relation})"
 
 
 def ensure_log_table(source: DataSource) -> None:

@@ -86,11 +86,13 @@ class WindowedView:
     source_name, source_path
         Event type, and directory of its Delta table, relative to the home or absolute.
     timestamp_field, created_field
-        Columns of the event's instant and of when the log learned of it.
+        Columns of the event's instant and of when the log learned of it, by their mapped names.
     hop
         Tile width in microseconds.
     features
         In declaration order.
+    mapping
+        Column of the table -> name the view reads it by, where they differ (Feast's ``field_mapping``), sorted.
     """
 
     name: str
@@ -101,6 +103,7 @@ class WindowedView:
     created_field: str
     hop: int
     features: tuple[WindowedFeature, ...]
+    mapping: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def monoids(self) -> tuple[Monoid, ...]:
@@ -134,6 +137,7 @@ class WindowedView:
             "retention": self.retention,
             "codec": CODEC_VERSION,
             "state": [monoid.key for monoid in self.monoids],
+            **({"mapping": self.mapping} if self.mapping else {}),
         }
         canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
@@ -142,7 +146,8 @@ class WindowedView:
         """Canonical text of what one feature means; a model pins it, and a registry that says otherwise is refused."""
         feature = self.feature(name)
         facts = [self.source_name, self.join_keys, self.hop, feature.column, feature.function, feature.window]
-        return json.dumps(facts, separators=(",", ":"))
+        # Which columns those names mean is part of it; a view without a mapping keeps the text it always had.
+        return json.dumps([*facts, *([self.mapping] if self.mapping else [])], separators=(",", ":"))
 
     def feature(self, name: str) -> WindowedFeature:
         """Look a feature up by its name.
@@ -179,15 +184,18 @@ def windowed_view_of(view: FeatureView) -> WindowedView:
     kinds = {field.name: _kind_of(field, view.name) for field in view.schema if field.name not in view.join_keys}
     features = tuple(_feature(view.name, aggregation, kinds) for aggregation in view.aggregations)
     source = view.batch_source
+    names = {column: name for column, name in source.field_mapping.items() if column != name}
+    created = source.created_timestamp_column or ""
     spec = WindowedView(
         name=view.name,
         join_keys=tuple(sorted(view.join_keys)),
         source_name=source.name,
         source_path=source.path,
-        timestamp_field=source.timestamp_field,
-        created_field=source.created_timestamp_column or "",
+        timestamp_field=names.get(source.timestamp_field, source.timestamp_field),
+        created_field=names.get(created, created),
         hop=delta_us(view.tiling_hop_size) if view.tiling_hop_size else 0,
         features=features,
+        mapping=tuple(sorted(names.items())),
     )
     _check(spec, ttl=view.ttl, outputs=kinds)
     return spec

@@ -71,8 +71,8 @@ class Counts(StoredField):
 
 
 @dataclass(frozen=True)
-class Whole(StoredField):
-    """Integers in four bytes.
+class _Narrow(StoredField):
+    """Numbers in four bytes.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Whole(StoredField):
         What is stored for it: an integer that merges as it does.
     """
 
-    identity: int
+    identity: Any
     nothing: int
     stored: np.dtype[Any] = np.dtype("<i4")  # noqa: RUF009 - a dtype is immutable
 
@@ -90,6 +90,13 @@ class Whole(StoredField):
     def domain(self) -> np.dtype[Any]:
         """Sums outgrow four bytes, extremes do not."""
         return self.stored if self.nothing else _SUMMED
+
+    def _written(self, states: Array, integers: Array) -> Array:
+        return np.where(states == self.identity, self.nothing, integers).astype(self.stored)
+
+
+class Whole(_Narrow):
+    """Integers in four bytes."""
 
     def fits(self, states: Array) -> npt.NDArray[np.bool_]:
         """Whether each is small enough, or is the identity."""
@@ -98,7 +105,7 @@ class Whole(StoredField):
 
     def narrowed(self, states: Array) -> Array:
         """Return four bytes of each."""
-        return np.where(states == self.identity, self.nothing, states).astype(self.stored)
+        return self._written(states, states)
 
     def widened(self, merged: Array) -> Array:
         """Return integers of eight bytes."""
@@ -106,18 +113,8 @@ class Whole(StoredField):
         return np.where(merged == self.nothing, self.identity, wide) if self.nothing else wide
 
 
-@dataclass(frozen=True)
-class Hundredths(StoredField):
-    """Floats that are whole hundredths, as integers of four bytes; see :class:`Whole`."""
-
-    identity: float
-    nothing: int
-    stored: np.dtype[Any] = np.dtype("<i4")  # noqa: RUF009 - a dtype is immutable
-
-    @property
-    def domain(self) -> np.dtype[Any]:
-        """Sums outgrow four bytes, extremes do not."""
-        return self.stored if self.nothing else _SUMMED
+class Hundredths(_Narrow):
+    """Floats that are whole hundredths, as integers of four bytes."""
 
     def fits(self, states: Array) -> npt.NDArray[np.bool_]:
         """Whether each is a small number of hundredths, but for its last digits, or is the identity."""
@@ -130,8 +127,7 @@ class Hundredths(StoredField):
     def narrowed(self, states: Array) -> Array:
         """Return hundredths of each."""
         scaled = np.rint(np.where(np.isfinite(states), states, 0.0) * 100.0)
-        clipped = np.clip(scaled, -_LARGEST, _LARGEST)
-        return np.where(states == self.identity, self.nothing, clipped).astype(self.stored)
+        return self._written(states, np.clip(scaled, -_LARGEST, _LARGEST))
 
     def widened(self, merged: Array) -> Array:
         """Return floats: of so many hundredths the nearest there is."""

@@ -8,6 +8,7 @@ they name only what is imported here.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -158,11 +159,16 @@ def jobs_materialize(
 ) -> object:
     """Bring Redis to the head of the event log; a second run finds nothing to do."""
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.errors import ViewsRefusedError  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.jobs.materialize import materialize  # noqa: PLC0415
 
-    with progress("Materializing") as step:
-        report = materialize(load_settings(), SystemClock(), views=views, full=full, dry_run=dry_run, progress=step)
+    try:
+        with progress("Materializing") as step:
+            report = materialize(load_settings(), SystemClock(), views=views, full=full, dry_run=dry_run, progress=step)
+    except ViewsRefusedError as error:
+        emit(error.report, as_json, _render_materialize)
+        raise
     emit(report, as_json, _render_materialize)
     return report
 
@@ -173,15 +179,17 @@ def jobs_parity(*, users: Users = 200, views: Views = None, as_json: Json = Fals
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
     from feature_repo.core.errors import CheckFailedError  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from feature_repo.jobs.causes import Cause  # noqa: PLC0415
     from feature_repo.jobs.parity import parity  # noqa: PLC0415
 
     with progress("Comparing") as step:
         report = parity(load_settings(), SystemClock(), users=users, views=views, progress=step)
     emit(report, as_json, _render_parity)
     if report.mismatches:
+        [(commonest, _)] = Counter(report.by_cause).most_common(1)
         raise CheckFailedError(
             f"{report.mismatches} of {report.checked} values differ between Redis and the log.",
-            hint="rebuild with `portrait jobs materialize --full`; if they differ again, report it with this output.",
+            hint=f"{Cause.of(commonest).remedy}.",
         )
     return report
 
@@ -253,8 +261,9 @@ def _render_description(found: Description) -> None:
 
 def _render_materialize(report: MaterializeReport) -> None:
     table(
-        ["view", "action", "log version", "entities"],
-        [(each.view, each.action, each.version, f"{each.entities:,}") for each in report.views],
+        ["view", "action", "log version", "entities", "why"],
+        [(each.view, each.action, each.version, f"{each.entities:,}", each.why) for each in report.views]
+        + [(name, "refused", "", "", "") for name in report.refused],
     )
     sys.stdout.write(f"\n{report.seconds:.1f} s\n")
 
@@ -263,6 +272,11 @@ def _render_parity(report: ParityReport) -> None:
     sys.stdout.write(
         f"{report.checked:,} values of {len(report.sampled)} shoppers compared, {report.mismatches:,} differ\n"
     )
-    for title, counts in (("view", report.by_view), ("feature", report.by_feature), ("cause", report.by_cause)):
+    for title, counts in (("view", report.by_view), ("feature", report.by_feature)):
         if counts:
             table([title, "differ"], list(counts.items()))
+    if report.by_cause:
+        from feature_repo.jobs.causes import Cause  # noqa: PLC0415
+
+        rows = [(words, count, Cause.of(words).remedy) for words, count in report.by_cause.items()]
+        table(["cause", "differ", "what to do"], rows)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from feature_repo.core.clock import Clock
+from feature_repo.core.errors import PortraitError, StoreUnavailableError, ViewsRefusedError
 from feature_repo.core.settings import Settings
 from feature_repo.engine.batch_engine import materialize_view
 from feature_repo.engine.builder import Materialized
@@ -15,10 +16,11 @@ from feature_repo.engine.feature_store import open_store, stored_views
 
 @dataclass(frozen=True)
 class MaterializeReport:
-    """What each view's turn did, in order, and how long all took."""
+    """What each view's turn did, in order, and how long all took; of a view that was refused, why."""
 
     views: tuple[Materialized, ...]
     seconds: float
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def materialize(
@@ -30,7 +32,7 @@ def materialize(
     dry_run: bool = False,
     progress: Callable[[str, float], None] = lambda _step, _done: None,
 ) -> MaterializeReport:
-    """Bring views to the log's head.
+    """Bring views to the log's head; one that is refused does not keep the others from it.
 
     Parameters
     ----------
@@ -47,24 +49,26 @@ def materialize(
     ------
     DeclarationError
         A view is unknown, or nothing was applied yet.
-    LogError, StoreUnavailableError
-        A table or Redis cannot be used; views done before stay done, and running again goes on.
+    ViewsRefusedError
+        Tables of some views are missing, damaged, emptied or behind Redis; all other views were brought to the head.
+    StoreUnavailableError
+        Redis cannot be used; views done before stay done, and running again goes on.
     """
     started = clock.now_us()
     store = open_store()
-    done = []
+    run = partial(materialize_view, project=store.project, settings=settings, clock=clock, full=full, dry_run=dry_run)
+    done, refusals = [], {}
     for view in stored_views(store, views):
         progress(view.name, 0.0)
-        done.append(
-            materialize_view(
-                view,
-                project=store.project,
-                settings=settings,
-                clock=clock,
-                full=full,
-                dry_run=dry_run,
-                progress=partial(progress, view.name),
-            )
-        )
+        try:
+            done.append(run(view, progress=partial(progress, view.name)))
+        except StoreUnavailableError:  # of all views alike
+            raise
+        except PortraitError as error:
+            refusals[view.name] = error
         progress(view.name, 1.0)
-    return MaterializeReport(tuple(done), (clock.now_us() - started) / 1e6)
+    reasons = {name: error.what for name, error in refusals.items()}
+    report = MaterializeReport(tuple(done), (clock.now_us() - started) / 1e6, reasons)
+    if refusals:
+        raise ViewsRefusedError(refusals, report)
+    return report

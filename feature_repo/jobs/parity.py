@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import duckdb
-import numpy as np
-import pyarrow as pa
-from feast import FeatureStore, FeatureView
+from feast import FeatureView
 
-from feature_repo.core.clock import Clock, from_us
+from feature_repo.core.clock import Clock
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb, connect_redis, redis_answers
-from feature_repo.engine.duckdb_sql import quote
-from feature_repo.engine.entity_keys import entity_keys
 from feature_repo.engine.feature_store import open_store, stored_views
-from feature_repo.engine.kernels import Values
-from feature_repo.engine.point_in_time import EVENT_TIMESTAMP, PointInTimeQuery, Request, write_spine
-from feature_repo.engine.positions import Positions
-from feature_repo.engine.sources import is_delta, reading_from, relation_of
-from feature_repo.engine.spec import is_windowed, windowed_view_of
-from feature_repo.engine.window_reader import ViewRead, WindowReader
+from feature_repo.engine.positions import Position, Positions
+from feature_repo.engine.row_writer import head_of
+from feature_repo.engine.sources import is_delta, reading_from
+from feature_repo.engine.spec import is_windowed
+from feature_repo.jobs.both_sides import BothSides
+from feature_repo.jobs.causes import Cause, Held
+from feature_repo.jobs.log_side import LogSide, sample
+from feature_repo.jobs.redis_side import RedisSide
 
-USER = "user_id"
-RELATIVE = 1e-9
 ATTEMPTS = 3
-PAIRS_PER_USER = 20
 
 
 @dataclass(frozen=True)
@@ -42,8 +34,8 @@ class ParityReport:
     checked, mismatches
         Values compared, values that differ.
     by_view, by_feature, by_cause
-        Mismatches; a cause is ``"value"`` (both known, different), ``"online null"``, ``"offline null"`` or
-        ``"not materialized"`` (counted once per view).
+        Mismatches; causes by the words of :class:`feature_repo.jobs.causes.Cause`. A view whose state is
+        missing, or none of the log that is there, is counted once, and under no feature.
     sampled
         Pseudonyms of the shoppers compared.
     at
@@ -59,77 +51,61 @@ class ParityReport:
     at: int
 
 
+@dataclass(frozen=True)
+class Mismatch:
+    """A value that differs; ``feature`` is empty where the whole view is unfit."""
+
+    view: str
+    feature: str
+    cause: Cause
+
+
 class _Comparison:
     def __init__(self, settings: Settings, at: int) -> None:
         self.at = at
-        self.store: FeatureStore = open_store()
+        self.store = open_store()
         self.checked = 0
-        self.found: list[tuple[str, str, str]] = []
+        self.found: list[Mismatch] = []
         self.connection = connect_duckdb(settings)
         self.client = connect_redis(settings)
         self.positions = Positions(self.client, self.store.project)
 
     def view(self, view: FeatureView, users: Sequence[str]) -> None:
+        position = self.positions.held(view)
+        unfit = _unfit(view, position) if position else Cause.NOT_MATERIALIZED
+        if position is None or unfit:
+            self.found += [Mismatch(view.name, "", unfit)] if unfit else []
+            return
         for _ in range(ATTEMPTS):
-            before = self.positions.held(view)
-            if before is None:
-                self.found.append((view.name, "", "not materialized"))
-                return
-            entities = self._entities(view, users)
-            offline = self._offline(view, entities, before.version)
-            online = self._online(view, entities)
-            if self.positions.held(view) == before:
+            pair, after = self._read(view, users, position)
+            if pair.stable or after is None:
                 break
-        self._compare(view.name, offline, online)
+            position = after
+        # A file has no versions: what it held when it was written to Redis cannot be read any more.
+        self._compare(pair, None if head_of(view).table_id == position.table_id else Cause.BEHIND)
 
-    def _entities(self, view: FeatureView, users: Sequence[str]) -> pa.Table:
-        """Keys of the users' rows, and one key nobody has."""
-        keys = sorted(view.join_keys)
-        relation = relation_of(view.batch_source)
-        table = pa.table({USER: pa.array(users, pa.string())})
-        if keys == [USER]:
-            return pa.concat_tables([table, pa.table({USER: ["u_" + "0" * 32]})])
-        self.connection.register("sampled", table)
-        columns = ", ".join(map(quote, keys))
-        present = " AND ".join(f"{quote(key)} IS NOT NULL" for key in keys)
-        shoppers = f"SEMI JOIN sampled USING ({USER})" if self._has_users(relation) else ""
-        query = f"SELECT DISTINCT {columns} FROM {relation} {shoppers} WHERE {present} ORDER BY {columns}"
-        found = self.connection.sql(f"{query} LIMIT {PAIRS_PER_USER * len(users)}").to_arrow_table()
-        return pa.concat_tables([found, pa.table({key: ["never seen"] for key in keys}).cast(found.schema)])
-
-    def _has_users(self, relation: str) -> bool:
-        return USER in self.connection.sql(f"FROM {relation} LIMIT 0").columns
-
-    def _offline(self, view: FeatureView, entities: pa.Table, version: int) -> dict[str, list[Any]]:
-        refs = [f"{view.name}:{name}" for name in _feature_names(view)]
-        versions = {view.name: version} if is_delta(view.batch_source) else {}
-        request = Request.of([view], refs, full_feature_names=False, versions=versions)
-        times = pa.array([from_us(self.at)] * entities.num_rows, pa.timestamp("us", "UTC"))
-        spine = write_spine(self.connection, entities.append_column(EVENT_TIMESTAMP, times), EVENT_TIMESTAMP)
-        answer = PointInTimeQuery(request).run(self.connection, spine)
-        self.connection.execute("DROP TABLE answer_0")
-        return {name: _plain(answer[name]) for name in _feature_names(view)}
-
-    def _online(self, view: FeatureView, entities: pa.Table) -> dict[str, list[Any]]:
-        keys = sorted(view.join_keys)
+    def _versions(self, view: FeatureView, position: Position, held: Sequence[Held]) -> list[int | None]:
+        """Versions up to which the log is compared with each entity: appliers write their position last."""
+        if not is_delta(view.batch_source):
+            return [None] * len(held)
         if not is_windowed(view):
-            response = self.store.get_online_features(
-                features=[f"{view.name}:{name}" for name in _feature_names(view)],
-                entity_rows=entities.select(keys).to_pylist(),
-            ).to_dict()
-            return {name: response[name] for name in _feature_names(view)}
-        spec = windowed_view_of(view)
-        read = ViewRead(spec, spec.features, entity_keys(self.store.project, keys, [entities[key] for key in keys]))
-        [columns] = WindowReader(self.store.project).read(self.client, [read], self.at)
-        return {feature.name: _listed(column) for feature, column in zip(spec.features, columns, strict=True)}
+            return [position.version] * len(held)
+        return [max(position.version, -1 if each.upto is None else each.upto) for each in held]
 
-    def _compare(self, view: str, offline: dict[str, list[Any]], online: dict[str, list[Any]]) -> None:
-        for name, expected in offline.items():
-            for right, found in zip(expected, online[name], strict=True):
-                self.checked += 1
-                cause = difference(right, found)
-                if cause:
-                    self.found.append((view, name, cause))
+    def _read(self, view: FeatureView, users: Sequence[str], position: Position) -> tuple[BothSides, Position | None]:
+        log = LogSide(self.connection, view, self.at)
+        redis = RedisSide(self.store, self.client, view, log.entities(users), self.at)
+        held = redis.held()
+        versions = self._versions(view, position, held)
+        offline, online = log.values(redis.entities, versions), redis.values(held)
+        after = self.positions.held(view)
+        stable = after == position and redis.held() == held
+        return BothSides(log, redis, held, versions, offline, online, stable), after
+
+    def _compare(self, pair: BothSides, known: Cause | None) -> None:
+        self.checked += sum(map(len, pair.offline.values()))
+        for name, causes in pair.differences().items():
+            self.found += [Mismatch(pair.log.view.name, name, known or cause) for cause in causes]
 
     def close(self) -> None:
         self.connection.close()
@@ -148,8 +124,9 @@ def parity(
     """Compare what Redis serves with what the offline store computes, for a sample of shoppers and now.
 
     Views of other entities are compared for what the sampled shoppers touched: their items, their categories, and a key
-    that was never seen. The log is read at the version each view's state holds, so events that are committed but not
-    applied yet are no mismatch.
+    that was never seen. The log is read up to the version each state holds, so events that are committed but not
+    applied yet are no mismatch. Integers, texts and times have to be equal, floats of windows within 1e-9 of the sum of
+    what the window holds (of the largest, for a standard deviation). Every difference is counted under its cause.
 
     Raises
     ------
@@ -159,7 +136,7 @@ def parity(
     with contextlib.closing(_Comparison(settings, clock.now_us())) as comparison, redis_answers():
         chosen = stored_views(comparison.store, views)
         with reading_from(*[view.batch_source for view in chosen]):
-            sampled = _sample(comparison.connection, chosen, users, seed)
+            sampled = sample(comparison.connection, chosen, users, seed)
             for i, view in enumerate(chosen):
                 progress(view.name, i / len(chosen))
                 comparison.view(view, sampled)
@@ -167,51 +144,17 @@ def parity(
     return ParityReport(
         checked=comparison.checked,
         mismatches=len(found),
-        by_view=dict(Counter(view for view, _, _ in found)),
-        by_feature=dict(Counter(f"{view}:{name}" for view, name, _ in found if name)),
-        by_cause=dict(Counter(cause for _, _, cause in found)),
-        sampled=tuple(sampled),
+        by_view=dict(Counter(each.view for each in found)),
+        by_feature=dict(Counter(f"{each.view}:{each.feature}" for each in found if each.feature)),
+        by_cause=dict(Counter(each.cause.words for each in found)),
+        sampled=sampled,
         at=comparison.at,
     )
 
 
-def difference(offline: Any, online: Any) -> str:
-    """Name the cause by which two values differ; empty if they agree.
-
-    >>> difference(1.0, 1.0 + 1e-12), difference(None, None), difference(1, 2), difference(1, None)
-    ('', '', 'value', 'online null')
-    """
-    if offline is None or online is None:
-        return "" if offline is online else ("offline null" if offline is None else "online null")
-    if isinstance(offline, float):
-        return "" if math.isclose(offline, online, rel_tol=RELATIVE, abs_tol=RELATIVE) else "value"
-    return "" if offline == online else "value"
-
-
-def _sample(connection: duckdb.DuckDBPyConnection, views: Sequence[FeatureView], users: int, seed: int) -> list[str]:
-    """Shoppers of the log, the same ones for the same seed."""
-    tables = {view.batch_source.path: relation_of(view.batch_source) for view in views if USER in view.join_keys}
-    arms = " UNION ".join(f"SELECT {USER} FROM {relation} WHERE {USER} IS NOT NULL" for relation in tables.values())
-    if not arms:
-        return []
-    known = connection.sql(f"SELECT DISTINCT {USER} FROM ({arms}) ORDER BY {USER}").to_arrow_table()[USER].to_pylist()
-    picked = np.random.default_rng(seed).permutation(len(known))[:users]
-    return [known[i] for i in sorted(picked.tolist())]
-
-
-def _feature_names(view: FeatureView) -> list[str]:
-    if is_windowed(view):
-        return [feature.name for feature in windowed_view_of(view).features]
-    return [feature.name for feature in view.features if feature.name not in view.join_keys]
-
-
-def _plain(column: pa.ChunkedArray) -> list[Any]:
-    values: list[Any] = (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
-    return values
-
-
-def _listed(values: Values) -> list[Any]:
-    data = values.data.tolist()
-    if values.valid is None:
-        return list(data)
-    return [value if known else None for value, known in zip(data, values.valid.tolist(), strict=True)]
+def _unfit(view: FeatureView, position: Position) -> Cause | None:
+    """Why a view's state is none of the log that is there, so that there is nothing to compare it with."""
+    head = head_of(view)
+    if is_delta(view.batch_source) and head.table_id != position.table_id:
+        return Cause.RECREATED
+    return Cause.LOST_COMMITS if head.version < position.version else None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,11 +23,11 @@ from feature_repo.core.errors import NotMaterializedError, StoreUnavailableError
 from feature_repo.engine.oracle import oracle_value
 from feature_repo.engine.positions import Positions
 from feature_repo.engine.spec import WindowedView, windowed_view_of
-from histories import Event, agrees, events, every_kernel_view, log_of, oracle_rows
+from histories import BASE, Event, agrees, events, every_kernel_view, log_of, oracle_rows
 from test_online_equals_oracle import NOW, PROJECT, KilledError, builder, commit, online
 
 USERS = ["u0", "u1", "u2"]
-COMMANDS = {"hset", "hget", "hdel", "hkeys", "scan", "eval", "pipeline", "connection_pool"}
+COMMANDS = {"hset", "hget", "hdel", "hgetall", "scan", "eval", "pipeline", "connection_pool"}
 
 
 class MeddledClient:
@@ -122,6 +123,16 @@ class History:
             agrees(found[each.name], oracle_value(spec, each, mine, NOW), mine, each, NOW, spec.hop)
             for each in features
         )
+
+
+@pytest.mark.parametrize("command", range(14))
+def test_a_build_that_ran_within_another_of_the_view_keeps_its_state(tmp_path: Path, redis: Any, command: int) -> None:
+    history = History(tmp_path / "history", redis)
+    history.commit([Event("u0", "a", BASE, 0, 3, 1.5)])
+    history.run(Run(1, command=command, other=Run(0)))
+    history.assert_never_wrong(history.specs[0])
+    history.run(Run(0))
+    history.assert_at_head(history.specs[0])
 
 
 @settings(max_examples=160, suppress_health_check=list(HealthCheck))

@@ -108,7 +108,7 @@ class DyingClient:
         self._left = commands
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"hset", "pipeline", "hdel", "hget", "scan", "eval", "connection_pool"}:
+        if name in {"hset", "pipeline", "hdel", "hget", "hgetall", "scan", "eval", "connection_pool"}:
             self._left -= 1
             if self._left < 0:
                 raise KilledError

@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feature_repo.core.clock import SystemClock
+from feature_repo.core.clock import HOUR, SystemClock
 from feature_repo.core.errors import LogError, NotMaterializedError, StoreUnavailableError
 from feature_repo.core.settings import Settings
-from feature_repo.core.stores import connect_redis, read_embedded
+from feature_repo.core.stores import connect_redis, read_embedded, redis_answers
+from feature_repo.engine import folds
 from feature_repo.engine.entity_keys import entity_keys
 from feature_repo.engine.positions import Layout, Position, Positions
 from feature_repo.engine.spec import WindowedView, windowed_view_of
@@ -132,24 +133,51 @@ def test_a_state_of_other_keys_or_another_source_does_not_answer(
     assert not any(values.valid.any() for values in found)
 
 
-def test_a_run_that_finds_redis_restarted_stops_and_the_next_goes_on(
-    tmp_path: Path, connection: Any, history: LogTable, spec: WindowedView
+def restarted(settings: Settings) -> None:
+    """Kill the embedded server and start it again, where it was."""
+    server = read_embedded(settings)
+    os.kill(server.pid, signal.SIGKILL)
+    services.up(settings, SystemClock())
+    assert read_embedded(settings).port == server.port
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("within", [False, True])
+def test_a_run_whose_redis_is_killed_stops_and_the_next_ends_as_one_that_was_not_disturbed(
+    tmp_path: Path,
+    redis: Any,
+    connection: Any,
+    history: LogTable,
+    spec: WindowedView,
+    monkeypatch: pytest.MonkeyPatch,
+    within: bool,
+    full: bool,
 ) -> None:
+    monkeypatch.setattr(folds, "ENTITIES_PER_CHUNK", 2)
+    later = [Event(f"u{i % 9}", "ab"[i % 2], BASE + i * HOUR // 2, 0, i, i / 2) for i in range(12)]
     settings = Settings(home=tmp_path / "own", redis_url="")
     services.up(settings, SystemClock())
+
+    def killed_midway(share: float) -> None:
+        if 0.3 < share < 0.7 and within and not killed:
+            killed.append(share)
+            restarted(settings)
+
     try:
         with connect_redis(settings, same_server=True) as client:
+            killed: list[float] = []
             builder(connection, client).bring_to_head(spec)
-            commit(history, 1, [EVENT])
-            server = read_embedded(settings)
-            os.kill(server.pid, signal.SIGKILL)
-            services.up(settings, SystemClock())
-            assert read_embedded(settings).port == server.port
-            with pytest.raises(StoreUnavailableError, match="restarted while a job wrote"):
-                builder(connection, client).bring_to_head(spec)
+            commit(history, 1, later)
+            if not within:
+                restarted(settings)
+            with pytest.raises(StoreUnavailableError, match="restarted while a job wrote"), redis_answers():
+                builder(connection, client).bring_to_head(spec, full=full, progress=killed_midway)
+            assert bool(killed) is within
         with connect_redis(settings, same_server=True) as client:
-            builder(connection, client).bring_to_head(spec)
-            assert counted(client, spec) == 2
+            builder(connection, client).bring_to_head(spec, full=full)
+            builder(connection, redis).bring_to_head(spec)
+            assert online(client, spec, NOW) == online(redis, spec, NOW)
+            assert builder(connection, client).bring_to_head(spec).action == "at head"
     finally:
         services.down(settings)
 

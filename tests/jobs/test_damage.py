@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo.core.clock import SystemClock
-from feature_repo.core.errors import LogError, StoreUnavailableError
+from feature_repo.core.errors import LogError, StoreUnavailableError, ViewsRefusedError
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.jobs import services
 from feature_repo.jobs.materialize import materialize
@@ -34,7 +34,7 @@ def test_a_damaged_file_of_the_log_is_named_and_heals_when_it_is_put_back(broken
     [file, *_] = sorted((broken.log_root / "campaign_exposure").glob("*.parquet"))
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(LogError, match="campaign_exposure") as caught:
+    with pytest.raises(ViewsRefusedError, match="campaign_exposure") as caught:
         materialize(broken, SystemClock(), views=["user_campaigns"], full=True)
     assert caught.value.hint
     with pytest.raises(LogError, match="campaign_exposure"):
@@ -47,7 +47,7 @@ def test_a_damaged_file_of_the_log_is_named_and_heals_when_it_is_put_back(broken
 
 def test_a_missing_table_is_named(broken: Settings) -> None:
     (broken.log_root / "purchase").rename(broken.home / "elsewhere")
-    with pytest.raises(LogError, match="no table 'purchase'"):
+    with pytest.raises(ViewsRefusedError, match="no table 'purchase'"):
         materialize(broken, SystemClock(), views=["user_purchases"], full=True)
     (broken.home / "elsewhere").rename(broken.log_root / "purchase")
     assert materialize(broken, SystemClock(), views=["user_purchases"]).views[0].action == "at head"

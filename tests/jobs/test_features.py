@@ -8,12 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from feature_repo.core.errors import DeclarationError
+from feature_repo.definitions.purchases import user_payments
 from feature_repo.engine.contract import service_contract
 from feature_repo.engine.feature_store import open_store, stored_views
 from feature_repo.jobs.features import apply, catalogue, describe
@@ -96,3 +99,33 @@ def test_a_name_that_is_not_there_is_told_in_whole_sentences(applied: Path) -> N
     with pytest.raises(DeclarationError) as caught:
         stored_views(open_store(), ["x"])
     assert caught.value.what == "There is no stored view 'x'."
+
+
+def test_a_plan_after_an_apply_finds_nothing_and_a_second_apply_writes_nothing(applied: Path) -> None:
+    written = (applied / "registry.db").stat()
+    assert apply().changes == ()
+    after = (applied / "registry.db").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("feast"), "plan"],
+        cwd=ROOT / "feature_repo",
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PORTRAIT_HOME": str(applied)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "No changes to registry" in done.stdout
+    assert "Updated" not in done.stdout
+
+
+def test_a_stream_view_equals_its_registered_self_and_no_changed_one(applied: Path) -> None:
+    [registered] = [view for view in stored_views(open_store()) if view.name == "user_payments"]
+    declared = deepcopy(user_payments)
+    declared.entity_columns = registered.entity_columns  # as Feast completes it
+    assert declared == registered
+    assert registered == declared
+    for name, value in {"tiling_hop_size": timedelta(hours=2), "owner": "x", "aggregations": [], "tags": {}}.items():
+        changed = deepcopy(declared)
+        setattr(changed, name, value)
+        assert changed != registered, name
+    assert declared != "user_payments"

@@ -12,7 +12,7 @@ import pytest
 
 from feature_repo import cli
 from feature_repo.core.clock import SystemClock
-from feature_repo.core.errors import LogError
+from feature_repo.core.errors import LogError, ViewsRefusedError
 from feature_repo.core.settings import Settings
 from feature_repo.events.door import admit
 from feature_repo.events.schema import log_table
@@ -64,8 +64,9 @@ def test_apply_names_the_tables_it_created(home: Any, settings: Settings, capsys
 @pytest.mark.parametrize(("table", "view"), [("payment", "user_payments"), ("users", "user_demographics")])
 def test_a_state_is_not_replaced_by_that_of_a_recreated_empty_table(filled: Settings, table: str, view: str) -> None:
     lose(filled, table)
-    with pytest.raises(LogError, match=f"'{table}'.*no rows.*'{view}'") as caught:
+    with pytest.raises(ViewsRefusedError, match=f"'{table}'.*no rows.*'{view}'") as caught:
         materialize(filled, SystemClock(), views=[view])
+    assert isinstance(caught.value.refusals[view], LogError)
     assert str(filled.log_root / table) in caught.value.what
     assert f"portrait jobs materialize --full --views {view}" in caught.value.hint
     assert materialize(filled, SystemClock(), views=[view], full=True).views[0].action == "built"
@@ -73,11 +74,44 @@ def test_a_state_is_not_replaced_by_that_of_a_recreated_empty_table(filled: Sett
 
 
 @pytest.mark.parametrize(("table", "view"), [("payment", "user_payments"), ("users", "user_demographics")])
-def test_a_table_that_is_imported_again_is_built_from(filled: Settings, table: str, view: str) -> None:
+def test_a_table_that_is_imported_again_is_built_from_and_a_warning_says_so(
+    filled: Settings, table: str, view: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert materialize(filled, SystemClock(), views=[view], dry_run=True).views[0].why == ""
     lose(filled, table)
     add(filled, table)
-    assert materialize(filled, SystemClock(), views=[view]).views[0].action == "built"
+    for dry_run in (True, False):
+        caplog.clear()
+        done = materialize(filled, SystemClock(), views=[view], dry_run=dry_run).views[0]
+        assert (done.action, done.why) == ("build" if dry_run else "built", "recreated table")
+        [said] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert f"'{table}' was made anew" in said
+        assert f"'{view}'" in said
+        assert "from the 1 rows" in said
     assert parity(filled, SystemClock(), views=[view]).mismatches == 0
+    caplog.clear()
+    assert materialize(filled, SystemClock(), views=[view]).views[0].action == "at head"
+    assert not caplog.records
+
+
+def test_a_view_that_is_refused_keeps_no_other_from_the_head(
+    filled: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lose(filled, "payment")
+    lose(filled, "users")
+    add(filled, "coupon_redeem")
+    report = command("jobs materialize", capsys, expect=2)
+    assert set(report["refused"]) == {"user_payments", "user_demographics"}
+    assert "no rows" in report["refused"]["user_payments"]
+    done = {each["view"]: each["action"] for each in report["views"]}
+    assert done["user_redemptions"] == "applied"
+    assert set(done.values()) == {"applied", "at head"}
+    assert cli.main(["jobs", "materialize"]) == 2
+    told = capsys.readouterr()
+    assert "2 views were refused" in told.err
+    assert "user_payments" in told.err
+    assert "user_demographics" in told.err
+    assert "refused" in told.out
 
 
 def test_a_definition_that_changed_with_the_table_does_not_open_the_way(
@@ -88,7 +122,7 @@ def test_a_definition_that_changed_with_the_table_does_not_open_the_way(
     from feature_repo.engine import spec  # noqa: PLC0415
 
     monkeypatch.setattr(spec, "CODEC_VERSION", spec.CODEC_VERSION + 1)
-    with pytest.raises(LogError, match="'payment'"):
+    with pytest.raises(ViewsRefusedError, match="'payment'"):
         materialize(filled, SystemClock(), views=["user_payments"])
 
 

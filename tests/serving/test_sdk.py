@@ -22,6 +22,9 @@ from feature_repo.core.errors import (
     StoreUnavailableError,
 )
 from feature_repo.core.settings import Settings, load_settings
+from feature_repo.core.stores import connect_redis
+from feature_repo.engine.feature_store import open_store
+from feature_repo.engine.positions import Positions
 from feature_repo.privacy.pseudonyms import is_pseudonym
 from serving import ProfileClient
 
@@ -115,6 +118,27 @@ def test_an_unknown_shopper_is_no_error(portrait: ProfileClient) -> None:
     assert not score.known
     assert 0 <= score.value <= 1
     assert "user_payments__days_since" in score.missing
+
+
+def test_a_view_that_is_not_built_is_named_in_every_answer(portrait: ProfileClient, shop: Settings) -> None:
+    whole = portrait.features([RAW, "1364"], service="redemption_v1")
+    with connect_redis(shop) as client:
+        key = Positions(client, open_store().project).key
+        served = client.hget(key, "serve:user_payments")
+        client.hdel(key, "serve:user_payments")
+        try:
+            found = portrait.features([RAW, "1364"], service="redemption_v1")
+            scores = portrait.predict("redemption", [RAW, "1364"])
+        finally:
+            client.hset(key, "serve:user_payments", served)
+    features = [name for name in found.reading.plan.contract if name.startswith("user_payments__")]
+    counts = {name for name in features if "__count" in name}
+    assert counts
+    for before, missing, score in zip(whole.missing, found.missing, scores, strict=True):
+        assert not counts & set(before)
+        assert set(missing) >= set(features)
+        assert set(score.missing) == set(missing)
+        assert 0 <= score.value <= 1
 
 
 def test_a_prediction_is_the_registered_models_own(portrait: ProfileClient, shop: Settings) -> None:
