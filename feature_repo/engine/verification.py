@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.core.errors import StoreUnavailableError
 from feature_repo.engine.byte_columns import Column, joined
-from feature_repo.engine.hash_reader import HashRead, Row, read_hashes
+from feature_repo.engine.hash_reader import Field, HashRead, read_hashes
 from feature_repo.engine.row_encoder import RowEncoder
 from feature_repo.engine.tile_codec import TileCodec
 
@@ -46,8 +46,7 @@ def verify_states(
     StoreUnavailableError
         A state cannot be read.
     """
-    [rows] = read_hashes(client, [HashRead(keys, (layout_field,))])
-    held = [state for [state] in rows]
+    [[held]] = read_hashes(client, [HashRead(keys, (layout_field,))])
     versions = codec.stored(held).versions.tolist()
     for key, state, version in zip(keys, held, versions, strict=True):
         if version < upto or (version == upto and state != written.get(key, state)):
@@ -99,17 +98,17 @@ class RowSample:
         rows, self._rows = self._rows, {}
         if not rows:
             return
-        [held] = read_hashes(client, [HashRead(list(rows), tuple(self.encoder.names))])
-        if not all(_holds(client, *pair) for pair in zip(held, rows.values(), strict=True)):
+        [fields] = read_hashes(client, [HashRead(list(rows), tuple(self.encoder.names))])
+        if not all(_holds(client, *pair) for pair in zip(zip(*fields, strict=True), rows.values(), strict=True)):
             raise not_held(self.encoder.view, f"run `portrait jobs materialize --full --views {self.encoder.view}`.")
 
 
-def _holds(client: Any, held: Row, written: _Written) -> bool:
+def _holds(client: Any, held: Field, written: _Written) -> bool:
     stamp = held[0]
     if stamp is None:
         seconds, microseconds = client.time()
         return 0 < written.expiry_ms <= int(seconds) * 1_000 + int(microseconds) // 1_000
-    return bool(held == written.fields or _instant(stamp) > _instant(written.fields[0]))
+    return bool([*held] == written.fields or _instant(stamp) > _instant(written.fields[0]))
 
 
 def _instant(stamp: bytes) -> int:

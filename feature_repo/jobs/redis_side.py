@@ -85,9 +85,9 @@ class RedisSide:
         ).to_dict()
         return {name: [to_us(each) if isinstance(each, datetime) else each for each in found[name]] for name in names}
 
-    def _read(self, fields: tuple[bytes, ...]) -> list[list[bytes | None]]:
-        [rows] = read_hashes(self.client, [HashRead(self._keys, fields)])
-        return rows
+    def _read(self, fields: tuple[bytes, ...]) -> list[tuple[bytes | None, ...]]:
+        [columns] = read_hashes(self.client, [HashRead(self._keys, fields)])
+        return list(zip(*columns, strict=True))
 
     @cached_property
     def _keys(self) -> list[bytes]:
