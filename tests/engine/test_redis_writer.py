@@ -246,3 +246,30 @@ def test_a_row_that_has_expired_is_not_kept_and_one_about_to_is(redis: Any) -> N
     writer = RedisWriter(redis)
     list(writer.rows(NAMES, [batch([b"dead", b"alive"], [now - 2 * DAY, now - DAY // 2], [b"x", b"x"], DAY)]))
     assert (redis.exists("dead"), redis.exists("alive")) == (0, 1)
+
+
+def test_a_row_that_expired_before_the_epoch_is_not_kept_and_puts_no_other_off(redis: Any) -> None:
+    writer = RedisWriter(redis)
+    at = -2 * DAY
+    list(writer.rows(NAMES, [batch([b"dead"], [at], [b"x"], DAY)]))
+    list(writer.rows([b"_ts:w", b"g"], [batch([b"alive"], [YEAR_2100], [b"x"], DAY)]))
+    list(writer.rows(NAMES, [batch([b"alive"], [at], [b"x"], DAY)]))
+    assert (redis.exists("dead"), redis.pexpiretime("alive")) == (0, (YEAR_2100 + DAY) // 1_000)
+
+
+def test_a_row_whose_key_is_due_late_enough_is_one_write(redis: Any) -> None:
+    writer = RedisWriter(redis)
+    keys = [b"%d" % i for i in range(10)]
+    for name, ttl in ((b"week", 7 * DAY), (b"day", DAY), (b"week", 7 * DAY)):
+        rows = batch(keys, [YEAR_2100] * 10, keys, ttl)
+        redis.config_resetstat()
+        list(writer.rows([b"_ts:" + name, name], [rows]))
+    stats = redis.info("commandstats")
+    assert stats["cmdstat_hset"]["calls"] == 10
+    assert not {"cmdstat_pexpireat", "cmdstat_persist"} & set(stats)
+
+
+def test_keys_of_one_batch_that_come_twice_are_decided_in_order(redis: Any) -> None:
+    times, values = [1, 3, 2, 3], [b"a", b"b", b"c", b"d"]
+    assert wrote(RedisWriter(redis), [b"k"] * 4, times, values) == [True, True, False, True]
+    assert redis.hget("k", "f") == b"d"

@@ -254,6 +254,20 @@ def test_the_server_is_set_up_to_hold_state(own: Settings):
         assert Path(client.config_get("dir")["dir"]) == own.home / "redis"
 
 
+@pytest.mark.parametrize(
+    ("users", "taken"), [(None, "tcache_count=20000"), ("glibc.malloc.tcache_count=9", "tcache_count=9")]
+)
+def test_the_server_keeps_small_strings_at_hand_unless_the_user_says_otherwise(
+    own: Settings, monkeypatch: pytest.MonkeyPatch, users: str | None, taken: str
+):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if users:
+        monkeypatch.setenv("GLIBC_TUNABLES", users)
+    pid = services.up(own, CLOCK).pid
+    found = Path(f"/proc/{pid}/environ").read_text().split("GLIBC_TUNABLES=")[1]
+    assert found.startswith(f"glibc.malloc.{taken}")
+
+
 def test_an_external_server_is_described_and_left_alone(settings: Settings, redis: redis_py.Redis):
     redis.set("x", 1)
     report = services.up(settings, CLOCK)
