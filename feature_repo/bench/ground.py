@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -46,6 +47,15 @@ class Ground:
         """Remove everything from the bench's own server."""
         with self.redis() as client:
             client.flushall()
+
+    def new_redis(self) -> None:
+        """Replace the bench's server by a new one, which holds nothing; clients of the old one lead nowhere.
+
+        A server that was emptied hands out the scattered memory of what it held, and is slower than one that was not.
+        """
+        services.down(self.settings)
+        shutil.rmtree(self.settings.home / "redis")
+        services.up(self.settings, self.clock)
 
     @contextmanager
     def redis(self) -> Iterator[Any]:

@@ -31,7 +31,7 @@ class Scale:
 
 
 def measure(ground: Ground, scale: Scale) -> Findings:
-    """Write the same rows into an empty Redis, ours and the peer in turn; both must hold equal bytes in the end."""
+    """Write the same rows into a new Redis, ours and the peer in turn; both must hold equal bytes in the end."""
     now = ground.clock.now_us()
     names = [f"facts_{i}" for i in range(scale.views)]
     paths = {
@@ -47,11 +47,11 @@ def measure(ground: Ground, scale: Scale) -> Findings:
 
     ours, peer = applied(our_store()), applied(stock_store(ground.settings))
     taken = in_turns(
-        lambda: _written(ours, now),
-        lambda: _written(peer, now),
+        lambda: _written(our_store(), now),
+        lambda: _written(stock_store(ground.settings), now),
         rounds=scale.rounds,
         told=lambda share: ground.step("ours and stock in turn", share),
-        before=ground.empty_redis,
+        before=ground.new_redis,
     )
     _check_equal(ground, ours.project, peer.project)
     rows = scale.entities * scale.views
