@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,9 @@ from feature_repo.engine.past import Ints
 
 ROWS_PER_CHUNK = 250_000
 ROWS_PER_BATCH = 122_880
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _ALL = np.iinfo(np.int64).max
 
@@ -58,6 +64,18 @@ def chunks(rows: pa.RecordBatchReader, facts: pa.RecordBatchReader, *, entities:
         if sum(side.held for side in sides) >= ROWS_PER_CHUNK:
             yield from _cut(*sides, min(side.complete for side in sides), entities)
     yield from _cut(*sides, _ALL, entities)
+
+
+def in_threads(work: Callable[[T], R], items: Iterable[T], *, threads: int) -> Iterator[R]:
+    """Yield the results of items in their order, some worked on at once; only as many are taken as that needs."""
+    with ThreadPoolExecutor(threads) as pool:
+        pending: deque[Future[R]] = deque()
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def _cut(rows: _Side, facts: _Side, complete: int, entities: int) -> Iterator[Chunk]:

@@ -146,9 +146,9 @@ def below(values: Ints, start: Ints, stop: Ints, limit: Ints) -> Ints:
     for bit in reversed(range(int(max(values.max(initial=0), limit.max(initial=0))).bit_length())):
         ones = (values >> bit) & 1 == 1
         zeros = np.concatenate([np.zeros(1, np.int64), np.cumsum(~ones)])
-        starts, stops = zeros[start], zeros[stop]
+        starts, stops = zeros.take(start), zeros.take(stop)
         up = (limit >> bit) & 1 == 1
-        count += np.where(up, stops - starts, 0)
+        count += (stops - starts) * up
         start = np.where(up, zeros[-1] + start - starts, starts)
         stop = np.where(up, zeros[-1] + stop - stops, stops)
         values = np.concatenate([values[~ones], values[ones]])

@@ -116,21 +116,27 @@ class PastWindows:
     def _answer(
         self, rows: Ints, entity: Ints, at: Ints, events: Ints, ts: Ints, columns: dict[str, pa.Array]
     ) -> pa.Table:
-        past = self._past(entity, at, events, ts)
-        names = {expression: name for name, expression in self.units.items()}
-        merged: dict[tuple[str, int], Array] = {}
-        for monoid in self.monoids:
-            asked = sorted({f.reach for f in self.features if monoid in f.monoids}, reverse=True)
-            name = names.get(monoid.unit_sql(input_column(monoid)))
-            states = monoid.of_past(
-                columns[name] if name else _NOTHING, past.only([self.reaches.index(us) for us in asked])
-            )
-            merged.update({(monoid.key, us): states[:, i] for i, us in enumerate(asked)})
-        found = [
-            _arrow(each.kernel.value([merged[monoid.key, each.reach] for monoid in each.monoids], at), each.kind)
-            for each in self.features
-        ]
+        # A sum that overflows is infinite; who needs finite numbers looks for those.
+        with np.errstate(over="ignore", invalid="ignore"):
+            states = self._states(self._past(entity, at, events, ts), columns)
+            values = [
+                each.kernel.value([states[monoid.key, each.reach] for monoid in each.monoids], at)
+                for each in self.features
+            ]
+        found = [_arrow(column, each.kind) for column, each in zip(values, self.features, strict=True)]
         return pa.table([pa.array(rows), *found], [ROW, *self.outputs])
+
+    def _states(self, past: Past, columns: dict[str, pa.Array]) -> dict[tuple[str, int], Array]:
+        """States of each row, by the monoid's key and how far back the window looks."""
+        names = {expression: name for name, expression in self.units.items()}
+        found: dict[tuple[str, int], Array] = {}
+        for monoid in self.monoids:
+            asked = sorted({each.reach for each in self.features if monoid in each.monoids}, reverse=True)
+            name = names.get(monoid.unit_sql(input_column(monoid)))
+            windows = past.only([self.reaches.index(reach) for reach in asked])
+            states = monoid.of_past(columns[name] if name else _NOTHING, windows)
+            found.update({(monoid.key, reach): states[:, i] for i, reach in enumerate(asked)})
+        return found
 
 
 def _arrow(values: Values, kind: str) -> pa.Array:

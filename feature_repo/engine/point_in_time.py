@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 from feast import FeatureView
 
 from feature_repo.core.clock import delta_us, to_us
 from feature_repo.core.errors import DataError
 from feature_repo.engine.chunks import ROWS_PER_BATCH as STREAMED
-from feature_repo.engine.chunks import chunks
+from feature_repo.engine.chunks import chunks, in_threads, ints
 from feature_repo.engine.duckdb_sql import ROW, Source, quote
 from feature_repo.engine.past_rows import PastRows
-from feature_repo.engine.past_sql import entities_sql, facts_sql, history_sql, rows_sql
+from feature_repo.engine.past_sql import NOBODY, entities_sql, facts_sql, history_sql, rows_sql
 from feature_repo.engine.past_windows import PastWindows
 from feature_repo.engine.sources import MappedSource, reading_from
 from feature_repo.engine.spec import is_windowed, windowed_view_of
@@ -157,13 +158,16 @@ class PointInTimeQuery:
 
     def _rows(self, connection: duckdb.DuckDBPyConnection, spine: Spine, start: int) -> pa.Table:
         within = f"{ROW} >= {start} AND {ROW} < {start + _batch_rows(spine)}"
-        kept = [f"s.{quote(column)}" for column in spine.columns]
-        joins = []
-        for i, view in enumerate(self.request.views):
-            kept += [f"a{i}.{quote(output)}" for output in view.outputs.values()]
-            joins.append(f"LEFT JOIN (FROM answer_{i} WHERE {within}) a{i} ON a{i}.{ROW} = s.{ROW}")
-        query = f"SELECT {', '.join(kept)} FROM (FROM {SPINE} WHERE {within}) s {' '.join(joins)} ORDER BY s.{ROW}"
-        return connection.sql(query).to_arrow_table()
+        kept = ", ".join(map(quote, spine.columns))
+        table = connection.sql(f"SELECT {kept} FROM {SPINE} WHERE {within} ORDER BY {ROW}").to_arrow_table()
+        for i in range(len(self.request.views)):
+            answer = connection.sql(f"FROM answer_{i} WHERE {within}").to_arrow_table()
+            place = np.full(table.num_rows, NOBODY)
+            place[ints(answer, ROW) - start] = np.arange(answer.num_rows)
+            answer = answer.drop_columns(ROW).combine_chunks().take(pa.array(place, mask=place == NOBODY))
+            for name, column in zip(answer.column_names, answer.columns, strict=True):
+                table = table.append_column(name, column)
+        return table
 
     def _write_answer(
         self, connection: duckdb.DuckDBPyConnection, name: str, requested: ViewRequest, spine: Spine
@@ -266,10 +270,12 @@ class _Answered:
 
     def parts(self, connection: duckdb.DuckDBPyConnection) -> Iterator[pa.Table]:
         """Yield the answers of some entities after the other, at least one."""
+        [(threads,)] = connection.execute("SELECT current_setting('threads')").fetchall()
         with closing(connection.cursor()) as rows, closing(connection.cursor()) as facts:
             streams = _streamed(rows, rows_sql(SPINE, ENTITIES, self.keys)), _streamed(facts, self.facts)
-            for chunk in chunks(*streams, entities=self.past.line.capacity):
-                yield from self.past.answer(chunk)
+            cut = chunks(*streams, entities=self.past.line.capacity)
+            for parts in in_threads(lambda chunk: [*self.past.answer(chunk)], cut, threads=threads):
+                yield from parts
 
 
 def _streamed(cursor: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:
