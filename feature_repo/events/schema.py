@@ -272,7 +272,8 @@ class Review(PersonEvent):
     category: Text | None = Field(default=None, description="Category of the item.")
     order_id: Text | None = Field(default=None, description="Order it was bought in.")
     rating: float | None = Field(default=None, description="Stars, as the platform counts them.")
-    length: Count | None = Field(default=None, description="Characters written; the text itself is not kept.")
+    length: Count | None = Field(default=None, description="Characters written.")
+    text: Text | None = Field(default=None, description="Words written; NULL where the platform keeps none.")
 
 
 class Complaint(PersonEvent):

@@ -18,6 +18,7 @@ from feature_repo.core.console import Json, command_group, emit, example, progre
 
 if TYPE_CHECKING:
     from feature_repo.events.demo import LoadReport
+    from feature_repo.events.simulation import SimulationReport
     from feature_repo.events.stats import TableStats
     from feature_repo.jobs.features import ApplyReport, Description, FeatureLine
     from feature_repo.jobs.materialize import MaterializeReport
@@ -30,6 +31,13 @@ Full = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
 Users = Annotated[int, typer.Option("--users", min=1, help="How many shoppers to sample.")]
+Shoppers = Annotated[int, typer.Option("--users", help="How many shoppers.")]
+Events = Annotated[int, typer.Option("--events", help="About how many events.")]
+Seed = Annotated[int, typer.Option("--seed", help="Which shop: the same seed is the same shop.")]
+Days = Annotated[int, typer.Option("--days", help="Days of history, up to now.")]
+Late = Annotated[float, typer.Option("--late", help="Share that arrives an hour to two days late.")]
+Duplicates = Annotated[float, typer.Option("--duplicates", help="Share that is sent twice.")]
+Malformed = Annotated[float, typer.Option("--malformed", help="Share of which a broken copy is sent too.")]
 
 services = command_group()
 
@@ -98,6 +106,32 @@ def events_demo(*, as_json: Json = False) -> object:
     with progress("Loading events") as step:
         report = load_demo(load_settings(), SystemClock(), progress=step)
     emit(report, as_json, _render_load)
+    return report
+
+
+@events.command("simulate", epilog=example("portrait events simulate --users 1000 --events 100000 --seed 7"))
+def events_simulate(
+    *,
+    users: Shoppers = 1000,
+    count: Events = 100_000,
+    seed: Seed = 0,
+    days: Days = 180,
+    late: Late = 0.02,
+    duplicates: Duplicates = 0.01,
+    malformed: Malformed = 0.002,
+    as_json: Json = False,
+) -> object:
+    """Write the clickstream of a simulated shop that ends now; a second run adds nothing."""
+    from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from feature_repo.events.simulation import simulate  # noqa: PLC0415
+    from feature_repo.events.simulation_plan import Plan  # noqa: PLC0415
+
+    now = SystemClock().now_us()
+    plan = Plan(seed, users, count, now, days=days, late=late, duplicates=duplicates, malformed=malformed)
+    with progress("Simulating") as step:
+        report = simulate(load_settings(), plan, progress=step)
+    emit(report, as_json, _render_simulation)
     return report
 
 
@@ -203,6 +237,16 @@ def _render_load(report: LoadReport) -> None:
     sys.stdout.write(f"refused (in the table 'quarantine'): {refused}\n")
     sys.stdout.write(f"moved by {report.shift_weeks} weeks of local time, so that the year ends now\n\n")
     table(["cleaning rule", "rows"], [(rule, f"{rows:,}") for rule, rows in report.rules.items()])
+
+
+def _render_simulation(report: SimulationReport) -> None:
+    table(["table", "rows"], [(name, f"{rows:,}") for name, rows in report.published.items()])
+    refused = ", ".join(f"{reason} {rows:,}" for reason, rows in report.quarantined.items()) or "none"
+    sys.stdout.write(
+        f"\n{report.read:,} rows sent, {report.late:,} of them late; {report.duplicates:,} known already\n"
+        f"refused (in the table 'quarantine'): {refused}\n"
+        f"{report.events:,} events in {report.seconds:.1f} s, {report.events_per_s:,.0f} a second\n"
+    )
 
 
 def _render_stats(tables: Sequence[TableStats], missing: Sequence[str]) -> None:

@@ -215,12 +215,21 @@ def damage(file: Path, how: str) -> None:
         file.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "other": b"not parquet" * 9}[how])
 
 
+def test_ids_at_both_ends_of_a_batch_are_known_whatever_lies_between(table: LogTable) -> None:
+    table.commit(rows("b"))
+    table.commit(rows("d", "é", "B"))
+    assert table.commit(rows("d", "c", "b")).rows == 1
+    assert table.commit(rows("é", "B", "z" * 200)).rows == 1
+    assert table.commit(rows("z" * 200)).rows == 0
+    assert table.commit(rows("z" * 200 + "!")).rows == 1
+
+
 @pytest.mark.parametrize("how", ["missing", "empty", "cut", "other", "header"])
 def test_a_damaged_file_is_said_by_its_table_and_with_what_to_do(table: LogTable, how: str) -> None:
     table.commit(rows("a"))
     damage(next(table.path.glob("*.parquet")), how)
     with pytest.raises(LogError, match=r"Table 'follow' of the event log cannot be read(.|\n)*Hint: restore .*follow"):
-        table.commit(rows("b"))
+        table.commit(rows("a", "b"))  # files whose ids are all elsewhere are not read
     assert read_snapshot(table.path).version == 1
 
 
