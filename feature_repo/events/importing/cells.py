@@ -47,7 +47,9 @@ def texts(column: pa.Array, source: Source, rule: Column) -> pa.Array:
         column = pc.if_else(pc.is_valid(found), pa.array(rule.values.values(), pa.string()).take(found), column)
     if rule.kind == "integer":
         column = pc.replace_substring_regex(column, r"^\+?(-?)0*([0-9]+?)(\.0*)?$", r"\1\2")
-    return pc.utf8_lpad(column, rule.pad, "0") if rule.pad else column
+    if rule.pad:
+        column = pc.utf8_lpad(column, rule.pad, "0")
+    return pc.binary_join_element_wise(rule.prefix, column, "") if rule.prefix else column
 
 
 def strings(column: pa.Array) -> Cells:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,9 +15,9 @@ from feature_repo.events.cleaning import USER_ID, complete, faults, normalise
 from feature_repo.events.importing import cells
 from feature_repo.events.importing.instants import INSTANT, read_instants
 from feature_repo.events.importing.mapping import Column, EventTypes, Mapping
-from feature_repo.events.importing.rows import Piece, Refusal
+from feature_repo.events.importing.refusals import Reasons, Refusals
+from feature_repo.events.importing.rows import Piece, part_of
 from feature_repo.events.log import EVENT_ID, EVENT_TIMESTAMP, INGESTED_AT
-from feature_repo.events.quarantine import QUARANTINE_SCHEMA
 from feature_repo.events.schema import arrow_schema
 from feature_repo.privacy.pseudonyms import Pseudonymiser
 
@@ -30,8 +28,6 @@ AHEAD_US = DAY
 
 _IGNORED = "-"
 _ID = "'i-' || left(sha256(to_json(r)::VARCHAR), 32)"
-
-Reasons = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -77,23 +73,24 @@ class Converter:
         self._pseudonymiser = pseudonymiser
         self._connection = connection
         self._now_us = now_us
+        self._refusals = Refusals(mapping, pseudonymiser)
 
     def convert(self, piece: Piece, source: str) -> Converted:
         """Convert a piece of the file ``source``."""
         rules = piece.rules.copy()
         kinds, unknown = self._kinds(piece)
-        refused = [self._unread(piece.refused, source), self._refused(piece, unknown, source, "", None)]
+        refused = [self._refusals.unread(piece.refused, source), self._refusals.rows(piece, unknown, source)]
         tables: dict[str, pa.Table] = {}
         for kind in self._mapping.types:
             chosen = np.flatnonzero(kinds == kind)
             if not len(chosen):
                 continue
-            part = piece if len(chosen) == len(kinds) else _part(piece, chosen)
+            part = piece if len(chosen) == len(kinds) else part_of(piece, chosen)
             rows, reasons, wrong, found = self._rows(part, kind)
             rules += found
             bad = np.array([reason is not None for reason in reasons], bool)
             if bad.any():
-                refused.append(self._refused(part, reasons, source, kind, rows, wrong))
+                refused.append(self._refusals.rows(part, reasons, source, kind=kind, table=rows, wrong=wrong))
                 rows = rows.filter(pa.array(~bad))
             tables[kind] = rows
         return Converted(tables, pa.concat_tables(refused), int((kinds == _IGNORED).sum()), rules)
@@ -103,7 +100,8 @@ class Converter:
         rule, rows = self._mapping.event_type, len(piece.lines)
         if isinstance(rule, str):
             return np.full(rows, rule, object), np.full(rows, None, object)
-        words = cells.texts(piece.columns[rule.column], self._mapping.source, Column(column=rule.column))
+        told = piece.columns.get(rule.column, pa.nulls(rows, pa.string()))
+        words = cells.texts(told, self._mapping.source, Column(column=rule.column))
         kinds = [_kind(rule, word) for word in words.to_pylist()]
         reasons = [None if kind is not None else "unknown_event_type" for kind in kinds]
         return np.array(kinds, object), np.array(reasons, object)
@@ -183,60 +181,11 @@ class Converter:
         happened = table[EVENT_TIMESTAMP]
         return table.append_column(INGESTED_AT, pc.if_else(pc.greater(happened, now), now, happened))
 
-    def _unread(self, refusals: tuple[Refusal, ...], source: str) -> pa.Table:
-        rows = [self._refusal(each.line, each.reason, each.text, each.facts, source) for each in refusals]
-        return pa.Table.from_pylist(rows, QUARANTINE_SCHEMA)
-
-    def _refused(
-        self,
-        piece: Piece,
-        reasons: Reasons,
-        source: str,
-        kind: str,
-        table: pa.Table | None,
-        wrong: list[list[str]] | None = None,
-    ) -> pa.Table:
-        chosen = np.array([n for n, reason in enumerate(reasons) if reason is not None], np.int64)
-        part = _part(piece, chosen)
-        texts = zip(*(column.cast(pa.string()).to_pylist() for column in part.columns.values()), strict=True)
-        known = table.take(chosen) if table is not None else None
-        people = _values(known, USER_ID, len(chosen))
-        times = _values(known, EVENT_TIMESTAMP, len(chosen))
-        rows = []
-        for n, (at, text) in enumerate(zip(chosen, texts, strict=True)):
-            facts: dict[str, object] = {"columns": wrong[at]} if wrong and wrong[at] else {}
-            row = self._refusal(part.lines[n].as_py(), reasons[at], repr(text), facts, source)
-            rows.append({**row, "event_type": kind or row["event_type"], USER_ID: people[n], EVENT_TIMESTAMP: times[n]})
-        return pa.Table.from_pylist(rows, QUARANTINE_SCHEMA)
-
-    def _refusal(self, line: int, reason: str, text: str, facts: dict[str, object], source: str) -> dict[str, object]:
-        # The row itself may name a person in any of its cells, as shifted columns show: only its keyed hash is kept.
-        keyed = self._pseudonymiser.pseudonym(f"{source}|{line}|{reason}|{text}")
-        return {
-            EVENT_ID: "refused-" + keyed[2:],
-            "source": source,
-            "line": line,
-            "event_type": self._mapping.types[0] if len(self._mapping.types) == 1 else "unknown",
-            "reason": reason,
-            "payload": json.dumps(facts, ensure_ascii=False),
-        }
-
 
 def _kind(rule: EventTypes, word: str | None) -> str | None:
     if word in rule.values:
         return rule.values[word] or _IGNORED
     return _IGNORED if rule.others == "ignore" else None
-
-
-def _part(piece: Piece, chosen: npt.NDArray[np.int64]) -> Piece:
-    return Piece(piece.lines.take(chosen), {name: column.take(chosen) for name, column in piece.columns.items()})
-
-
-def _values(table: pa.Table | None, name: str, rows: int) -> list[object]:
-    if table is None or name not in table.column_names:
-        return [None] * rows
-    values: list[object] = table[name].to_pylist()
-    return values
 
 
 def _reasons(bad: pa.Array, reason: str) -> pa.Array:

@@ -45,8 +45,15 @@ def read_delimited(path: Path, stream: BinaryIO, source: Source, wanted: Mapping
         yield rows.piece(places)
 
 
-def column_places(path: Path, header: Sequence[str], wanted: Mapping[str, bool]) -> dict[str, int]:
+def column_places(
+    path: Path, header: Sequence[str], wanted: Mapping[str, bool], *, listed: bool = False
+) -> dict[str, int]:
     """Return the places of the wanted columns in a header.
+
+    Parameters
+    ----------
+    listed
+        Whether the header may be shown: that of a text file may be a row, which names a person.
 
     Raises
     ------
@@ -56,10 +63,17 @@ def column_places(path: Path, header: Sequence[str], wanted: Mapping[str, bool])
     names = [name.strip() for name in header]
     for name, optional in wanted.items():
         if name not in names and not optional:
-            raise DataError(f"'{path}' has no column '{name}'.", hint=did_you_mean(name, names))
+            raise DataError(f"'{path}' has no column '{name}'.", hint=_missing_hint(name, names, listed))
         if names.count(name) > 1:
             raise DataError(f"'{path}' has {names.count(name)} columns '{name}'.", hint="give each its own name.")
     return {name: names.index(name) for name in wanted if name in names}
+
+
+def _missing_hint(name: str, names: list[str], listed: bool) -> str:
+    meant = did_you_mean(name, names)
+    if listed or meant.startswith("did you mean"):
+        return meant
+    return "look at its first line (`head -1`); for a file without a header write `header: false` and `names: [a, b]`."
 
 
 class _Rows:
@@ -74,7 +88,7 @@ class _Rows:
 
     def header(self) -> list[str] | None:
         """First row, None of an empty file."""
-        return next(self._rows, (0, None))[1]
+        return next((cells for _, cells in self._rows if cells), None)
 
     def piece(self, places: Mapping[str, int]) -> Piece:
         """Read the next rows, as columns."""
@@ -90,7 +104,7 @@ class _Rows:
         for number, cells in self._rows:
             if len(cells) == self.width:
                 taken.append((number, cells))
-            else:
+            elif cells:
                 self._refused.append(_ragged(number, cells, self.width))
             if len(taken) + len(self._refused) >= PIECE_ROWS or self._lines.large():
                 return taken
@@ -133,6 +147,7 @@ class _Record:
     def __next__(self) -> str:
         if len(self._fed) >= MAX_ROW_LINES:
             raise _TooLongError
+        self._lines.inside = bool(self._fed)
         text = next(self._lines)
         self._fed.append((self._lines.number, text))
         return text
@@ -161,6 +176,8 @@ class _Record:
 def _csv_reason(message: str) -> str:
     if "field larger" in message:
         return "cell_too_large"
+    if "new-line character" in message:
+        return "carriage_return_in_a_cell"
     return "unclosed_quote" if "unexpected end" in message else "text_behind_a_quote"
 
 

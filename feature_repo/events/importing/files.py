@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -69,10 +70,12 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
 
 def _matches(pattern: str) -> list[Path]:
     path = Path(pattern)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - false, not an error, for a name that no file can have
         raise DataError(f"'{pattern}' is a directory.", hint=f"name its files: '{pattern.rstrip('/')}/*.csv'.")
-    if path.exists():
+    if os.path.isfile(path):  # noqa: PTH113
         return [path]
+    if os.path.exists(path):  # noqa: PTH110
+        raise DataError(f"'{pattern}' is a pipe or a device.", hint="write it to a file and import that.")
     files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if Path(name).is_file()]  # noqa: PTH207
     if not files:
         raise DataError(f"There is no file '{pattern}'.", hint="check the path; quote a pattern: 'data/*.csv.gz'.")

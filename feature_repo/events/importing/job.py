@@ -13,10 +13,10 @@ import duckdb
 import pyarrow as pa
 
 from feature_repo.core.clock import Clock
-from feature_repo.core.errors import CheckFailedError, DataError
+from feature_repo.core.errors import CheckFailedError, CommitConflictError, DataError
 from feature_repo.core.settings import Settings, ensure_home
 from feature_repo.core.stores import connect_duckdb
-from feature_repo.events.door import admit
+from feature_repo.events.door import Admitted, admit
 from feature_repo.events.importing.convert import LINE, Converter
 from feature_repo.events.importing.delimited import read_delimited
 from feature_repo.events.importing.files import Opened, find_files, open_file
@@ -29,6 +29,8 @@ from feature_repo.events.quarantine import QUARANTINE, quarantine_rows
 from feature_repo.privacy.pseudonyms import load_pseudonymiser
 
 Progress = Callable[[str, float], None]
+
+SMALL_COMMIT_ROWS = 5_000
 
 _READING = 0.7
 
@@ -126,19 +128,7 @@ def import_events(
         if not dry_run:
             tables, duplicates = _publish(settings, mapping, staged, connection, tell)
     tell("done", 1.0)
-    return ImportReport(
-        read=staged.read,
-        published=tables.total(),
-        duplicates=duplicates,
-        ignored=staged.ignored,
-        quarantined=dict(sorted(staged.refused.items())),
-        places=staged.places,
-        tables={name: tables[name] for name in mapping.types if not dry_run},
-        rules=dict(sorted(staged.rules.items())),
-        files=len(files),
-        dry_run=dry_run,
-        seconds=time.monotonic() - started,
-    )
+    return _report(mapping, staged, tables, duplicates, files=len(files), dry_run=dry_run, started=started)
 
 
 def read_pieces(opened: Opened, mapping: Mapping) -> Iterator[Piece]:
@@ -187,6 +177,18 @@ def _check_share(staged: Staged, max_bad: float) -> None:
     )
 
 
+def _admit(log_root: Path, name: str, rows: pa.Table) -> Iterator[Admitted]:
+    """Let rows in, in halves where a stream that writes to the table is always quicker than so many."""
+    try:
+        yield admit(log_root, name, rows, source="import")
+    except CommitConflictError:
+        if len(rows) <= SMALL_COMMIT_ROWS:
+            raise
+        half = len(rows) // 2
+        yield from _admit(log_root, name, rows.slice(0, half))
+        yield from _admit(log_root, name, rows.slice(half))
+
+
 def _publish(
     settings: Settings, mapping: Mapping, staged: Staged, connection: duckdb.DuckDBPyConnection, tell: Progress
 ) -> tuple[Counter[str], int]:
@@ -198,10 +200,35 @@ def _publish(
         for batch in staged.batches(name):
             tell(f"publishing {name}", _READING + (1 - _READING) * done / whole)
             rows = renamed(batch, connection) if mapping.duplicates == "keep" else batch
-            admitted = admit(settings.log_root, name, rows.drop_columns([FILE, LINE]), source="import")
-            tables[name] += admitted.published
-            duplicates += admitted.duplicates
+            for admitted in _admit(settings.log_root, name, rows.drop_columns([FILE, LINE])):
+                tables[name] += admitted.published
+                duplicates += admitted.duplicates
             done += len(batch)
     for refused in staged.batches(QUARANTINE):
         quarantine_rows(settings.log_root, pa.table(refused))
     return tables, duplicates
+
+
+def _report(
+    mapping: Mapping,
+    staged: Staged,
+    tables: Counter[str],
+    duplicates: int,
+    *,
+    files: int,
+    dry_run: bool,
+    started: float,
+) -> ImportReport:
+    return ImportReport(
+        read=staged.read,
+        published=tables.total(),
+        duplicates=duplicates,
+        ignored=staged.ignored,
+        quarantined=dict(sorted(staged.refused.items())),
+        places=staged.places,
+        tables={name: tables[name] for name in mapping.types if not dry_run},
+        rules=dict(sorted(staged.rules.items())),
+        files=files,
+        dry_run=dry_run,
+        seconds=time.monotonic() - started,
+    )

@@ -58,6 +58,8 @@ class _Reader:
         refused: list[Refusal] = []
         for text in self._lines:
             try:
+                if not text:
+                    break
                 rows.append((self._lines.number, self._row(text)))
             except _BadRowError as error:
                 refused.append(Refusal(self._lines.number, str(error), text[:TEXT_CHARACTERS]))
@@ -74,7 +76,10 @@ class _Reader:
         """Refuse a file in which a wanted key never comes: it is misspelt in the mapping."""
         if self._keys and self._missing:
             name = min(self._missing)
-            hint = did_you_mean(name, self._keys) + " A key that may be absent is written with `optional: true`."
+            meant = did_you_mean(name, self._keys)
+            # What is like the name is one; the others may be anything, as in an object whose keys are ids.
+            near = f"{meant} " if meant.startswith("did you mean") else ""
+            hint = f"{near}A key that may be absent is written with `optional: true`."
             raise DataError(f"No object of '{path}' has a key '{name}'.", hint=hint)
 
     def _row(self, text: str) -> list[str | None]:

@@ -16,6 +16,7 @@ EVENT_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us")
 
 
 def _encoding(name: str) -> str:
+    name = {"utf-8-sig": "utf-8"}.get(name.lower(), name)  # a byte order mark is left out anyway
     try:
         if "\n,a".encode(name) != b"\n,a":
             raise ValueError(f"the bytes of '{name}' are not those of ASCII; convert the file to UTF-8 by iconv")
@@ -27,7 +28,7 @@ def _encoding(name: str) -> str:
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise ValueError(f"there is no time zone '{name}'; write an IANA name such as Europe/Berlin or UTC") from None
     return name
 
@@ -110,6 +111,7 @@ class Column(_Part):
     pad: int | None = Field(
         default=None, ge=1, le=64, description="Fill a text with zeros from the left to this length."
     )
+    prefix: str = Field(default="", description="Put before a text, so that ids of two sources do not meet.")
     values: dict[str, str | None] = Field(default={}, description="Words to replace; null is not known.")
     format: TimeFormat | None = Field(default=None, description="Format of this time, where it has one of its own.")
     optional: bool = Field(default=False, description="Whether a file may lack the column.")

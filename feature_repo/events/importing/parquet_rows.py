@@ -30,7 +30,7 @@ def read_parquet(path: Path, stream: BinaryIO, wanted: Mapping[str, bool]) -> It
         )
     try:
         with pq.ParquetFile(stream) as file:
-            names = list(column_places(path, file.schema_arrow.names, wanted))
+            names = list(column_places(path, file.schema_arrow.names, wanted, listed=True))
             start = 0
             for batch in file.iter_batches(PIECE_ROWS, columns=names):
                 yield _piece(path, batch, start)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 # Rows of one piece: enough to work on whole columns, few enough to hold several.
@@ -57,3 +59,8 @@ class Piece:
     columns: dict[str, pa.Array]
     refused: tuple[Refusal, ...] = ()
     rules: Counter[str] = field(default_factory=Counter)
+
+
+def part_of(piece: Piece, chosen: npt.NDArray[np.int64]) -> Piece:
+    """Return some rows of a piece, by their number in it."""
+    return Piece(piece.lines.take(chosen), {name: column.take(chosen) for name, column in piece.columns.items()})

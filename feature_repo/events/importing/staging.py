@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feature_repo.core.errors import SettingsError
 from feature_repo.core.settings import Settings
 from feature_repo.events.importing.convert import LINE, Converted
 from feature_repo.events.log import EVENT_ID
@@ -98,7 +99,13 @@ class Staged:
             return
         files = self._files.setdefault(name, [])
         path = self.folder / f"{name}-{len(files):06}.parquet"
-        pq.write_table(table, path, compression="zstd", compression_level=1)
+        try:
+            pq.write_table(table, path, compression="zstd", compression_level=1)
+        except OSError as error:
+            raise SettingsError(
+                f"What was read cannot be kept below {self.folder.parent}: {error}",
+                hint="make room there, or set PORTRAIT_HOME; nothing was imported.",
+            ) from None
         files.append(path)
         self.rows[name] += len(table)
 

@@ -11,11 +11,14 @@ import pyarrow as pa
 from feature_repo.events.importing.files import MAX_LINE_BYTES
 from feature_repo.events.importing.rows import PIECE_CHARACTERS, TEXT_CHARACTERS, Piece, Refusal
 
+_MAX_REFUSED = 10_000
 _BOM = b"\xef\xbb\xbf"
 
 
 class TextLines:
     """An iterator over the lines of a stream, their ends kept; lines that are no text are refused and left out.
+
+    An empty text asks to hand on what was refused (`piece`), before it takes too much memory.
 
     Parameters
     ----------
@@ -28,6 +31,8 @@ class TextLines:
     ----------
     number
         Line given last, the first is 1.
+    inside
+        Set by a reader in the midst of a cell: then a blank line is text.
     refused
         Lines that are too long or not in the encoding.
     rules
@@ -36,6 +41,7 @@ class TextLines:
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
         self.number = 0
+        self.inside = False
         self._characters = 0
         self.refused: list[Refusal] = []
         self.rules: Counter[str] = Counter()
@@ -48,23 +54,18 @@ class TextLines:
 
     def __next__(self) -> str:
         if self._again:
-            self.number, text = self._again.popleft()
-            return text
+            self.number, again = self._again.popleft()
+            return again
         for number, line in self._raw:
-            if line.isspace():
+            if line.isspace() and not self.inside:
                 self.rules["blank_lines"] += 1
             elif len(line) > MAX_LINE_BYTES:
                 # The head of a line stands for it: lines that long are not told apart further.
                 self._refuse(number, "line_too_long", line, {"more_than_bytes": MAX_LINE_BYTES})
-            else:
-                try:
-                    text = line.decode(self._encoding)
-                except UnicodeDecodeError:
-                    self._refuse(number, "not_in_the_encoding", line, {"encoding": self._encoding})
-                    continue
-                self.number = number
-                self._characters += len(text)
+            elif (text := self._decoded(number, line)) is not None:
                 return text
+            if len(self.refused) >= _MAX_REFUSED:
+                return ""
         raise StopIteration
 
     def give_again(self, lines: list[tuple[int, str]]) -> None:
@@ -73,7 +74,7 @@ class TextLines:
 
     def large(self) -> bool:
         """Whether the lines since the last piece are enough for one, however few they are."""
-        return self._characters >= PIECE_CHARACTERS
+        return self._characters >= PIECE_CHARACTERS or len(self.refused) >= _MAX_REFUSED
 
     def piece(self, lines: list[int], columns: dict[str, pa.Array], refused: list[Refusal]) -> Piece:
         """Hand on rows with what was refused since the last piece, here and by the reader."""
@@ -87,6 +88,16 @@ class TextLines:
         """Leave out lines, whatever they hold."""
         for _ in range(lines):
             next(self._raw, None)
+
+    def _decoded(self, number: int, line: bytes) -> str | None:
+        try:
+            text = line.decode(self._encoding)
+        except UnicodeDecodeError:
+            self._refuse(number, "not_in_the_encoding", line, {"encoding": self._encoding})
+            return None
+        self.number = number
+        self._characters += len(text)
+        return text
 
     def _refuse(self, number: int, reason: str, line: bytes, facts: dict[str, object]) -> None:
         self.refused.append(Refusal(number, reason, line[:TEXT_CHARACTERS].decode("latin-1"), facts))

@@ -41,6 +41,7 @@ BROKEN_LINES = {
     "an open quote": (b'secret-eve,"2024-05-01,buy,9,1,1,\n', "unclosed_quote"),
     "an open quote behind a quoted cell": (b'"secret-eve","2024-05-01,buy,9,1,1,\n', "unclosed_quote"),
     "text behind a quote": (b'"secret"-eve,2024-05-01,buy,9,1,1,\n', "text_behind_a_quote"),
+    "a carriage return in a cell": (row(item="a\rb"), "carriage_return_in_a_cell"),
     "a huge cell": (row(item="x" * 200_000), "cell_too_large"),
     "a huge line": (row(item="x" * 3_000_000), "line_too_long"),
     "no user": (row(who=""), "missing_user_id"),
