@@ -74,6 +74,13 @@ def test_rows_alike_are_numbered_within_their_file_so_that_overlapping_exports_a
     assert Counter(row["item_id"] for row in rows_of(own_settings, "purchase")) == {"7": 3, "8": 1}
 
 
+def test_files_of_one_import_are_numbered_as_if_they_came_one_by_one(own_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "monday.csv").write_text(HEADER + LINE * 3)
+    (tmp_path / "week.csv").write_text(HEADER + LINE * 2 + LINE.replace("7", "8"))
+    report = bring(own_settings, [f"{tmp_path}/*.csv"], ORDERS)
+    assert (report.read, report.published, report.duplicates) == (6, 4, 2)
+
+
 def test_rows_alike_are_one_where_the_mapping_says_so(own_settings: Settings, tmp_path: Path) -> None:
     report = import_text(own_settings, tmp_path / "a.csv", (HEADER + LINE * 3).encode(), DROP)
     assert (report.published, report.duplicates) == (1, 2)
