@@ -152,7 +152,7 @@ def dataset(task: Task | str, settings: Settings | None = None, *, versions: Ver
     found = label_rows(task, settings, versions=pinned, key=key)
     frame = features_at(views, found.rows, versions=pinned, settings=settings)
     _check_inputs(task, frame, views.names)
-    split = _split(task, frame, found.log_end)
+    split = split_rows(task, frame, found.log_end)
     content = _content_hash(frame, split, [*views.names, *task.context_names], found.log_end)
     order = _order(frame, key, content)
     frame = frame.iloc[order].reset_index(drop=True)
@@ -163,7 +163,7 @@ def dataset(task: Task | str, settings: Settings | None = None, *, versions: Ver
         features=views.names,
         contract=contract,
         log_versions=pinned,
-        split=_split(task, frame, found.log_end),
+        split=split_rows(task, frame, found.log_end),
         fingerprint=_fingerprint(content[order], frame[key]),
     )
 
@@ -190,7 +190,14 @@ def _check_inputs(task: Task, frame: pd.DataFrame, features: tuple[str, ...]) ->
         )
 
 
-def _split(task: Task, frame: pd.DataFrame, log_end: int) -> Split:
+def split_rows(task: Task, frame: pd.DataFrame, log_end: int) -> Split:
+    """Split a task's rows by time, up to the log's end (microseconds).
+
+    Raises
+    ------
+    TaskUnavailableError
+        A part of them has not both answers.
+    """
     split = split_by_time(
         _instants(frame, AT),
         _instants(frame, KNOWN_AT),

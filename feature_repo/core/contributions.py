@@ -1,4 +1,7 @@
-"""What packages contribute by entry points: commands (``portrait.commands``) and benches (``portrait.benches``)."""
+"""What packages contribute by entry points.
+
+Commands (``portrait.commands``), benches (``portrait.benches``), and which tasks a log supports (``portrait.support``).
+"""
 
 from __future__ import annotations
 

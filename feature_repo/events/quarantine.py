@@ -21,7 +21,7 @@ QUARANTINE_SCHEMA = pa.schema(
         pa.field("ingested_at", _INSTANT),  # NULL if the row named none
         pa.field("user_id", pa.string()),  # pseudonym, so that erasure finds the row; NULL if the row named nobody
         pa.field("source", pa.string(), nullable=False),  # file or stream
-        pa.field("line", pa.int64()),  # row of the file, the first is 0; NULL for streams
+        pa.field("line", pa.int64()),  # line of a text file from 1, row of a Parquet file from 0; NULL for streams
         pa.field("event_type", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),  # short and countable, such as no_money
         pa.field("payload", pa.string()),  # the row as JSON, never with a raw user id

@@ -65,20 +65,21 @@ def wall_clock(zone: str, *, first_us: int, last_us: int) -> WallClock:
     """
     region = ZoneInfo(zone)
     first = first_us - DAY
-    start = (first, first + _offset(region, first), 1, 1)
-    pieces = [start, *(piece for change in _changes(region, first, last_us + DAY) for piece in _pieces(*change))]
+    start = (first, first + offset_at(region, first), 1, 1)
+    pieces = [start, *(piece for change in offset_changes(region, first, last_us + DAY) for piece in _pieces(*change))]
     utc, wall, utc_share, wall_share = (np.array(column, np.int64) for column in zip(*pieces, strict=True))
     return WallClock(utc=utc, wall=wall, utc_share=utc_share, wall_share=wall_share)
 
 
-def _offset(region: ZoneInfo, at: int) -> int:
+def offset_at(region: ZoneInfo, at: int) -> int:
+    """Offset from UTC of a zone's wall at an instant, both in microseconds."""
     return delta_us(from_us(at).astimezone(region).utcoffset() or timedelta(0))
 
 
-def _changes(region: ZoneInfo, first: int, last: int) -> list[tuple[int, int, int]]:
-    """Each change of the offset: its first instant, the offset before, the offset after."""
+def offset_changes(region: ZoneInfo, first: int, last: int) -> list[tuple[int, int, int]]:
+    """Each change of the offset between two instants: its first instant, the offset before, the offset after."""
     days = range(first, last, DAY)
-    offsets = [_offset(region, day) for day in days]
+    offsets = [offset_at(region, day) for day in days]
     return [
         (_change_within(region, days[n], days[n + 1]), offsets[n], offsets[n + 1])
         for n in range(len(days) - 1)
@@ -87,12 +88,12 @@ def _changes(region: ZoneInfo, first: int, last: int) -> list[tuple[int, int, in
 
 
 def _change_within(region: ZoneInfo, low: int, high: int) -> int:
-    before = _offset(region, low)
+    before = offset_at(region, low)
     whole = range(low - low % SECOND, high + SECOND, SECOND)
     left, right = 0, len(whole) - 1
     while right - left > 1:
         middle = (left + right) // 2
-        left, right = (middle, right) if _offset(region, whole[middle]) == before else (left, middle)
+        left, right = (middle, right) if offset_at(region, whole[middle]) == before else (left, middle)
     return whole[right]
 
 

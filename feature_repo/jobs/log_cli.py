@@ -1,0 +1,118 @@
+"""Commands that bring a log of your own in, and say what it can be used for.
+
+They join the groups ``events`` and ``features`` of :mod:`feature_repo.jobs.cli`; the entry points name this module.
+What a command needs is imported in its body, as there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from feature_repo.core.console import Json, emit, example, note, progress, table
+from feature_repo.jobs.cli import events, features
+
+if TYPE_CHECKING:
+    from feature_repo.events.importing.draft import Draft
+    from feature_repo.events.importing.job import ImportReport
+    from feature_repo.jobs.support import SupportReport
+
+__all__ = ["events", "features"]
+
+Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files; a pattern in quotes, gzip too.")]
+OnePath = Annotated[str, typer.Argument(metavar="PATH", help="A file, or a pattern in quotes; its first file is read.")]
+MappingFile = Annotated[
+    Path, typer.Option("--mapping", help="YAML that says what its columns mean; `portrait events map` drafts it.")
+]
+MaxBad = Annotated[
+    float, typer.Option("--max-bad", min=0.0, max=1.0, help="Share of bad rows above which nothing is imported.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check everything, and write nothing.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Write the draft here, unless there is such a file.")]
+
+
+@events.command(
+    "import",
+    epilog=example(
+        "portrait events import 'orders/*.csv.gz' --mapping orders.yaml",
+        "portrait events import clicks.jsonl --mapping clicks.yaml --max-bad 0.01 --json",
+    ),
+)
+def events_import(
+    paths: Paths, *, mapping: MappingFile, max_bad: MaxBad = 1.0, dry_run: DryRun = False, as_json: Json = False
+) -> object:
+    """Import a log of your own: CSV, TSV, tables with spaces, JSON lines, Parquet. Twice is once."""
+    from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from feature_repo.events.importing.job import import_events  # noqa: PLC0415
+    from feature_repo.events.importing.mapping_file import load_mapping  # noqa: PLC0415
+
+    rules = load_mapping(mapping)
+    with progress("Importing") as step:
+        report = import_events(
+            load_settings(), SystemClock(), paths, rules, max_bad=max_bad, dry_run=dry_run, progress=step
+        )
+    emit(report, as_json, _render_import)
+    return report
+
+
+@events.command(
+    "map", epilog=example("portrait events map orders.csv", "portrait events map clicks.jsonl --out m.yaml")
+)
+def events_map(path: OnePath, *, out: Out = None, as_json: Json = False) -> object:
+    """Draft the mapping of a file from its first rows, to read and correct before importing."""
+    from feature_repo.events.importing.draft import draft_mapping, write_draft  # noqa: PLC0415
+
+    found = draft_mapping(path)
+    if out is not None:
+        write_draft(found, out)
+        note(f"Written to {out}. Read it, correct it, then: portrait events import {path} --mapping {out} --dry-run")
+    emit(found, as_json, lambda draft: _render_draft(draft, shown=out is None))
+    return found
+
+
+@features.command("check", epilog=example("portrait features check", "portrait features check --json"))
+def features_check(*, as_json: Json = False) -> object:
+    """Say which views and tasks the log supports, and what the others lack."""
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from feature_repo.jobs.support import check_support  # noqa: PLC0415
+
+    report = check_support(load_settings())
+    emit(report, as_json, _render_support)
+    return report
+
+
+def _render_import(report: ImportReport) -> None:
+    if report.dry_run:
+        sys.stdout.write("A rehearsal: nothing was written.\n\n")
+    else:
+        table(["table", "rows"], [(name, f"{rows:,}") for name, rows in report.tables.items()])
+        sys.stdout.write("\n")
+    left_out = f", {report.ignored:,} left out by their event type" if report.ignored else ""
+    sys.stdout.write(
+        f"{report.read:,} rows of {report.files} files read, {report.published:,} published, "
+        f"{report.duplicates:,} known already{left_out}, {sum(report.quarantined.values()):,} refused, "
+        f"{report.seconds:.1f} s\n"
+    )
+    if report.quarantined:
+        sys.stdout.write("\n")
+        rows = [(reason, f"{rows:,}", report.places.get(reason, "")) for reason, rows in report.quarantined.items()]
+        table(["refused because of", "rows", "first"], rows)
+    if report.rules:
+        sys.stdout.write("\n")
+        table(["rule of reading", "rows"], [(rule, f"{rows:,}") for rule, rows in report.rules.items()])
+
+
+def _render_draft(draft: Draft, *, shown: bool) -> None:
+    if shown:
+        sys.stdout.write(draft.mapping)
+
+
+def _render_support(report: SupportReport) -> None:
+    for kind, answers in (("view", report.views), ("task", report.tasks)):
+        rows = [(each.name, "yes" if each.supported else "no", " ".join(each.reasons)) for each in answers]
+        table([kind, "supported", "why not, or what is missing in it"], rows)
+        sys.stdout.write("\n")

@@ -1,0 +1,70 @@
+"""Whatever bytes a file has, it is imported, refused row by row, or told about: never a traceback."""
+
+import gzip
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from feature_repo.core.clock import FixedClock, to_us
+from feature_repo.core.errors import PortraitError
+from feature_repo.core.settings import Settings
+from feature_repo.events.importing.draft import draft_mapping
+from feature_repo.events.importing.job import import_events
+from feature_repo.events.importing.mapping_file import read_mapping
+from importing_homes import NOW
+
+pieces = st.sampled_from(
+    [
+        b"user",
+        b"ts",
+        b"amount",
+        b",",
+        b";",
+        b"\t",
+        b"\n",
+        b"\r\n",
+        b"\r",
+        b'"',
+        b"7",
+        b"2024-05-01",
+        b"1,5",
+        b"\x00",
+        b"\xff",
+        b'{"user": 7, "ts": 1714557600}',
+        b"{",
+        b"[",
+        b"}",
+        b"PAR1",
+        b"\x1f\x8b",
+        b"\xef\xbb\xbf",
+        "茶".encode(),
+        b" ",
+        b"null",
+    ]
+)
+contents = st.one_of(st.lists(pieces, max_size=30).map(b"".join), st.binary(max_size=60))
+
+
+@settings(max_examples=150)
+@given(content=contents, packed=st.booleans())
+@example(content=b'user,ts\n"', packed=False)
+@example(content=b"\n\n", packed=True)
+@example(content=b"PAR1PAR1", packed=False)
+@example(content=b'{"user": {"user": {"user": 1}}}', packed=False)
+@example(content=b",\n,\n", packed=False)
+def test_any_file_makes_a_draft_and_an_import_or_an_error_that_says_what_to_do(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, packed: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    path = folder / "any"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    try:
+        mapping = read_mapping(draft_mapping(str(path)).mapping, "draft")
+        home = Settings(home=folder / "home", threads=1, memory="1GB")
+        report = import_events(home, FixedClock(to_us(NOW)), [str(path)], mapping, dry_run=True)
+    except PortraitError as error:
+        told = error.what
+    else:
+        told = f"{report.read} rows" if report.read >= sum(report.quarantined.values()) + report.ignored else ""
+    assert told

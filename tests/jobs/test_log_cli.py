@@ -1,0 +1,87 @@
+"""The commands around a log of one's own, as a user types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support_commands import portrait, run_portrait
+
+FIXTURES = Path(__file__).parents[1] / "events" / "fixtures"
+
+
+def test_import_tells_in_json_what_became_of_every_row(tmp_path: Path) -> None:
+    data = tmp_path / "orders.csv"
+    data.write_bytes((FIXTURES / "order_lines.csv").read_bytes() + b"000042;never;0009;00123;1;1,00\n")
+    words = f"events import {data} --mapping {FIXTURES / 'order_lines.yaml'}"
+    report = run_portrait(words, tmp_path / "home")
+    assert {name: report[name] for name in ("read", "published", "duplicates", "quarantined")} == {
+        "read": 6,
+        "published": 5,
+        "duplicates": 0,
+        "quarantined": {"not_a_time_event_timestamp": 1},
+    }
+    again = run_portrait(words, tmp_path / "home")
+    assert (again["published"], again["duplicates"], again["quarantined"]) == (0, 5, report["quarantined"])
+
+
+def test_import_tells_a_reader_where_a_reason_was_met_first(tmp_path: Path) -> None:
+    data = tmp_path / "orders.csv"
+    data.write_bytes((FIXTURES / "order_lines.csv").read_bytes() + b"000042;never;0009;00123;1;1,00\n")
+    told = portrait(f"events import {data} --mapping {FIXTURES / 'order_lines.yaml'}", tmp_path / "home")
+    assert "6 rows of 1 files read, 5 published, 0 known already, 1 refused" in told
+    assert f"{data}, line 7" in told
+
+
+def test_too_many_bad_rows_exit_with_1_and_a_wrong_mapping_with_2(tmp_path: Path) -> None:
+    data = tmp_path / "orders.csv"
+    data.write_bytes((FIXTURES / "order_lines.csv").read_bytes() + b"x\n")
+    words = f"events import {data} --mapping {FIXTURES / 'order_lines.yaml'} --max-bad 0.1"
+    assert "CheckFailedError" in run_portrait(words, tmp_path / "home", expect=1)["error"]["type"]
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text((FIXTURES / "order_lines.yaml").read_text().replace("item_id", "item_ids"))
+    error = run_portrait(f"events import {data} --mapping {wrong}", tmp_path / "home", expect=2)["error"]
+    assert "line 9, `columns.item_ids`" in error["what"]
+    assert error["hint"] == "did you mean 'item_id'?"
+
+
+def test_map_writes_a_draft_once(tmp_path: Path) -> None:
+    out = tmp_path / "draft.yaml"
+    report = run_portrait(f"events map {FIXTURES / 'order_lines.csv'} --out {out}", tmp_path / "home")
+    assert report["mapping"] == out.read_text()
+    assert "In which time zone are the times?" in report["open_questions"]
+    assert portrait(f"events map {FIXTURES / 'order_lines.csv'}", tmp_path / "home") == out.read_text()
+    assert "exists already" in json.dumps(
+        run_portrait(f"events map {FIXTURES / 'order_lines.csv'} --out {out}", tmp_path / "home", expect=2)
+    )
+
+
+@pytest.mark.parametrize("mapping", ["", "order_lines"])
+def test_check_says_what_a_log_supports_and_why_not(tmp_path: Path, mapping: str) -> None:
+    if mapping:
+        words = f"events import {FIXTURES / 'order_lines.csv'} --mapping {FIXTURES / 'order_lines.yaml'}"
+        portrait(words, tmp_path / "home")
+    report = run_portrait("features check", tmp_path / "home")
+    views = {each["name"]: each for each in report["views"]}
+    assert views["user_payments"] == {
+        "name": "user_payments",
+        "supported": False,
+        "reasons": ["The log has no 'payment' events."],
+    }
+    assert views["user_trends"]["reasons"] == ["It reads 'user_payments', which is not supported."]
+    assert views["user_purchases"]["supported"] is bool(mapping)
+    assert views["item_purchases"]["supported"] is bool(mapping)
+    assert not views["user_category_purchases"]["supported"]
+    if mapping:
+        assert views["user_purchases"]["reasons"] == [
+            "Never known: coupon_discount, coupon_match_discount, retail_discount."
+        ]
+        assert views["user_category_purchases"]["reasons"] == ["No 'purchase' event has a 'category'."]
+    [task] = report["tasks"]
+    assert (task["name"], task["supported"]) == ("redemption", False)
+    assert "'campaign_exposure'" in task["reasons"][0]
+
+
+def test_check_finds_that_the_demo_supports_everything(shop_home: Path) -> None:
+    report = run_portrait("features check", shop_home)
+    assert [each["name"] for each in (*report["views"], *report["tasks"]) if not each["supported"]] == []
