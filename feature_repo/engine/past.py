@@ -124,13 +124,14 @@ def spread(lo: Ints, hi: Ints) -> tuple[Ints, Ints]:
     return positions, starts
 
 
-def portions(lengths: Ints) -> Iterator[slice]:
-    """Slices of consecutive ranges whose lengths add up to what is handled at once."""
+def portions(lengths: Ints, *, most: int | None = None) -> Iterator[slice]:
+    """Slices of consecutive ranges, at most so many, whose lengths add up to what is handled at once."""
     ends = np.cumsum(lengths)
     start = 0
     while start < len(lengths):
         before = ends[start] - lengths[start]
         stop = max(start + 1, int(np.searchsorted(ends, before + PIECES, side="right")))
+        stop = stop if most is None else min(stop, start + most)
         yield slice(start, stop)
         start = stop
 

@@ -87,7 +87,7 @@ class PastWindows:
         yield self._answer(rows[told], entity[told], at[told], events, ts, columns)
         rows, entity, at = rows[~told], entity[~told], at[~told]
         past = self._past(entity, at, events, ts)
-        for portion in portions(past.hi - past.lo[:, 0]):
+        for portion in portions(past.hi - past.lo[:, 0], most=self.line.capacity):
             # Each of these rows is given a history of its own: the events it was told of.
             lo, hi = past.lo[portion, 0], past.hi[portion]
             positions, _ = spread(lo, hi)

@@ -116,6 +116,20 @@ def test_a_busy_entity_equals_the_oracle(tmp_path: Path) -> None:
     assert assert_equal(windowed_view_of(view), offline(view, spine), oracle_rows(history)) > 0
 
 
+def test_many_rows_that_were_told_late_have_places_of_their_own(tmp_path: Path) -> None:
+    # Forty half-lives of a year leave room for few entities on one line; each of these rows is one.
+    log_of(tmp_path / "h", [Event("u0", "a", BASE, 30 * HOUR, 1, 1.0), Event("u0", "a", BASE - 1, 0, 4, 2.0)])
+    view = every_kernel_view(tmp_path / "h")
+    for aggregation in view.aggregations:
+        if aggregation.function == "decayed_sum":
+            aggregation.time_window = timedelta(days=365)
+    rows = 20_000
+    spine = pd.DataFrame({"user_id": ["u0"] * rows, "event_timestamp": [from_us(BASE + 1 + i) for i in range(rows)]})
+    found = offline(view, spine, known_by_at=True)
+    assert {row["sum_units_2h"] for row in found} == {4}
+    assert {row["count_all_24h"] for row in found} == {1}
+
+
 def test_a_count_of_more_distinct_values_than_are_kept_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,8 +25,10 @@ def test_ranges_are_spread_into_their_positions(ranges: list[tuple[int, int]]) -
     positions, starts = spread(lo, hi)
     assert positions.tolist() == [i for a, b in ranges for i in range(min(a, b), max(a, b))]
     assert starts.tolist() == [sum((hi - lo).tolist()[:i]) for i in range(len(ranges))]
-    slices = list(portions(hi - lo))
-    assert [i for each in slices for i in range(len(ranges))[each]] == list(range(len(ranges)))
+    for most in (None, 1, 3):
+        slices = list(portions(hi - lo, most=most))
+        assert [i for each in slices for i in range(len(ranges))[each]] == list(range(len(ranges)))
+        assert all(each.stop - each.start <= (most or len(ranges)) for each in slices)
 
 
 def test_entities_never_share_a_place_and_none_is_lost_at_the_ends_of_a_span() -> None:
