@@ -10,6 +10,7 @@
     ├── LogError                  the event log: missing table, other schema
     │   └── CommitConflictError   another writer committed first, again and again
     ├── StoreUnavailableError     Redis does not answer (exit 3 when it was ours and running)
+    │   └── BufferFullError       the stream of events is at its bound; try again later
     ├── NotMaterializedError      a view has no state in Redis yet
     ├── ViewsRefusedError         (jobs) some views could not be brought to the head; the others were
     ├── ModelUnavailableError     no champion, or one that was trained on other definitions
@@ -66,6 +67,23 @@ class CommitConflictError(LogError):
 
 class StoreUnavailableError(PortraitError):
     """Redis does not answer, or is not set up to hold state safely."""
+
+
+class BufferFullError(StoreUnavailableError):
+    """The stream of events holds as many as it may; those who read it are behind.
+
+    Parameters
+    ----------
+    accepted
+        How many events, from the first on, were taken.
+    retry_after_s
+        When to try again.
+    """
+
+    def __init__(self, what: str, *, accepted: int, retry_after_s: float, hint: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.accepted = accepted
+        self.retry_after_s = retry_after_s
 
 
 class NotMaterializedError(PortraitError):

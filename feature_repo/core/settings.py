@@ -33,13 +33,19 @@ class Settings(BaseSettings):
     """What an operator may set, each from ``PORTRAIT_<NAME>``.
 
     ``home`` holds the event log, the Feast registry, MLflow's database and artifacts, embedded Redis data and reports.
-    ``redis_url`` empty means the embedded server. ``threads`` and ``memory`` bound DuckDB and XGBoost.
+    ``redis_url`` empty means the embedded server. ``threads`` and ``memory`` bound DuckDB and XGBoost. Events go
+    through Redis Streams, or through Kafka where ``kafka_bootstrap`` names its servers; ``partitions`` of the stream
+    are fixed at its first use, ``stream_limit`` bounds how many entries wait in all of them.
     """
 
     model_config = SettingsConfigDict(env_prefix="PORTRAIT_", extra="ignore", frozen=True)
 
     home: Path = Field(default_factory=default_home)
     redis_url: str = ""
+    kafka_bootstrap: str = ""
+    kafka_topic: str = "portrait.events"
+    partitions: int = Field(default=4, ge=1, le=256)
+    stream_limit: int = Field(default=1_000_000, ge=1)
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, le=256)
     memory: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB|MiB|GiB|TiB)$")
