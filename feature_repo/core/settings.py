@@ -35,7 +35,8 @@ class Settings(BaseSettings):
     ``home`` holds the event log, the Feast registry, MLflow's database and artifacts, embedded Redis data and reports.
     ``redis_url`` empty means the embedded server. ``threads`` and ``memory`` bound DuckDB and XGBoost. Events go
     through Redis Streams, or through Kafka where ``kafka_bootstrap`` names its servers; ``partitions`` of the stream
-    are fixed at its first use, ``stream_limit`` bounds how many entries wait in all of them.
+    are fixed at its first use, ``stream_limit`` bounds how many entries wait in all of them;
+    an event that comes again within ``known_days`` of its arrival is a duplicate, told by its id.
     """
 
     model_config = SettingsConfigDict(env_prefix="PORTRAIT_", extra="ignore", frozen=True)
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     kafka_topic: str = "portrait.events"
     partitions: int = Field(default=4, ge=1, le=256)
     stream_limit: int = Field(default=1_000_000, ge=1)
+    known_days: int = Field(default=7, ge=0)
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, le=256)
     memory: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB|MiB|GiB|TiB)$")

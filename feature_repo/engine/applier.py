@@ -49,22 +49,6 @@ class Head:
     landed: pa.Table | None = None
 
 
-@dataclass(frozen=True)
-class Applied:
-    """What bringing a view's shards to a head did.
-
-    Attributes
-    ----------
-    entities
-        States written.
-    fed
-        Whether the view has a state that can be fed: else ``portrait jobs materialize`` has to build it.
-    """
-
-    entities: int
-    fed: bool = True
-
-
 class Applier:
     """Feeds the states of windowed views.
 
@@ -98,13 +82,14 @@ class Applier:
         self._merger = Merger(client)
         self.positions = Positions(client, project)
 
-    def apply(self, view: WindowedView, head: Head, owned: Collection[int], recorded: Recorded) -> Applied:
-        """Fold what the owned shards of a view's state lack of its table.
+    def is_behind(self, view: WindowedView, head: Head, owned: Collection[int], recorded: Recorded) -> bool:
+        """Whether a view has a state that can be fed, and whose owned shards lack rows of the table."""
+        return self._lacking(view, head, owned, recorded) is not None
 
-        Parameters
-        ----------
-        recorded
-            Read from Redis after the head's table was: positions only rise.
+    def apply(self, view: WindowedView, head: Head, owned: Collection[int], recorded: Recorded) -> int:
+        """Fold what the owned shards of a view's state lack of its table; return how many states were written.
+
+        A view without a state, or whose state is of another table or source, is left to ``portrait jobs materialize``.
 
         Raises
         ------
@@ -113,13 +98,10 @@ class Applier:
         redis.RedisError
             Redis went away. Start again from what it holds then.
         """
-        layout = recorded.serving(view.name)
-        fed = recorded.fed(layout, owned) if layout else None
-        stored = stored_view(view, layout) if layout else None
-        if layout is None or fed is None or stored is None or fed.table_id != head.position.table_id:
-            return Applied(0, fed=False)
-        if fed.version >= head.position.version:
-            return Applied(0)
+        lacking = self._lacking(view, head, owned, recorded)
+        if lacking is None:
+            return 0
+        layout, stored, above = lacking
         target = Target(
             view.name,
             TileCodec(stored.monoids),
@@ -129,10 +111,21 @@ class Applier:
         )
         entities = 0
         with self._connection.cursor() as cursor:
-            for fold in self._folds(cursor, stored, head, fed.version, owned):
+            for fold in self._folds(cursor, stored, head, above, owned):
                 entities += len(self._merger.merge(target, fold, head.position.version))
         self.positions.advance_shards(layout, head.position, sorted(owned), of=self._shards)
-        return Applied(entities)
+        return entities
+
+    def _lacking(
+        self, view: WindowedView, head: Head, owned: Collection[int], recorded: Recorded
+    ) -> tuple[Layout, WindowedView, int] | None:
+        """Return the state to feed, the view as it was built by, and how far it is; None if there is nothing to do."""
+        layout = recorded.serving(view.name)
+        fed = recorded.fed(layout, owned) if layout else None
+        if layout is None or fed is None or fed.table_id != head.position.table_id:
+            return None
+        stored = stored_view(view, layout) if fed.version < head.position.version else None
+        return (layout, stored, fed.version) if stored is not None else None
 
     def _folds(
         self, cursor: duckdb.DuckDBPyConnection, view: WindowedView, head: Head, above: int, owned: Collection[int]
