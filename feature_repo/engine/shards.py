@@ -27,6 +27,8 @@ def owned_sql(join_keys: Sequence[str], shards: Collection[int], *, of: int) -> 
 
 def _shard_sql(join_keys: Sequence[str]) -> str:
     if SHOPPER in join_keys:
-        return f"CAST('0x' || substr({quote(SHOPPER)}, 3, 8) AS UBIGINT)"  # as partition_of
+        user = quote(SHOPPER)
+        # As partition_of; what is no pseudonym has no partition, and any shard will do.
+        return f"coalesce(TRY_CAST('0x' || substr({user}, 3, 8) AS UBIGINT), md5_number_lower({user}))"
     key = ", ".join(f"CAST({quote(name)} AS VARCHAR)" for name in join_keys)
     return f"md5_number_lower(concat_ws('|', {key}))"
