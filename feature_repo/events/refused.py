@@ -40,7 +40,7 @@ def refused_rows(event_type: str, rows: pa.Table, reasons: pa.ChunkedArray, sour
         "reason": reasons,
         "payload": pa.array(payloads, pa.string()),
     }
-    return pa.table([columns[name] for name in QUARANTINE_SCHEMA.names], QUARANTINE_SCHEMA.names)
+    return pa.table(columns, schema=QUARANTINE_SCHEMA)
 
 
 def _unnamed(rows: pa.Table) -> pa.Table:
