@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +86,22 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Commit:
-    """What a commit did: the version it made (the head when nothing was new), rows written, rows known already."""
+    """What a commit did: the version it made (the head when nothing was new), and what became of each row.
+
+    Attributes
+    ----------
+    version
+        Delta version.
+    rows, duplicates
+        Rows written, and rows known already.
+    erased
+        New rows that did not stand.
+    """
 
     version: int
     rows: int
     duplicates: int
+    erased: int = 0
 
 
 def read_snapshot(path: str | Path, *, version: int | None = None) -> Snapshot:
@@ -154,7 +165,14 @@ class LogTable:
         self._reconcile(snapshot)
         return read_snapshot(self.path)
 
-    def commit(self, rows: pa.Table, *, app_id: str = "", position: int = 0) -> Commit:
+    def commit(
+        self,
+        rows: pa.Table,
+        *,
+        app_id: str = "",
+        position: int = 0,
+        standing: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+    ) -> Commit:
         """Append the rows whose ``event_id`` the table does not hold, as one atomic version.
 
         Parameters
@@ -164,6 +182,9 @@ class LogTable:
         app_id, position
             A stream's incarnation and how far it has read. A position at or below the one the table holds for the
             ``app_id`` was committed before: nothing is written.
+        standing
+            Says which of some rows may be written. It is asked after the table was read that the commit goes to:
+            whoever forbids rows, commits anything after that, and then looks for them, finds all there will ever be.
 
         Raises
         ------
@@ -177,9 +198,11 @@ class LogTable:
             table = _load(self.path, None)
             held = table.transaction_version(app_id) if app_id else None
             committed = held is not None and held >= position
-            fresh = rows.slice(0, 0) if committed else _unknown(rows, _snapshot(self.path, table))
+            new = rows.slice(0, 0) if committed else _unknown(rows, _snapshot(self.path, table))
+            fresh = standing(new)
+            duplicates, erased = rows.num_rows - new.num_rows, new.num_rows - fresh.num_rows
             if not fresh.num_rows:
-                return Commit(version=table.version(), rows=0, duplicates=rows.num_rows)
+                return Commit(table.version(), 0, duplicates, erased)
             stamped = fresh.append_column(LOG_VERSION, pa.array([table.version() + 1] * fresh.num_rows, pa.int64()))
             transactions = [Transaction(app_id, position, None)] if app_id else None
             try:
@@ -192,7 +215,7 @@ class LogTable:
                 )
             except CommitFailedError:
                 continue
-            return Commit(version=table.version(), rows=fresh.num_rows, duplicates=rows.num_rows - fresh.num_rows)
+            return Commit(table.version(), fresh.num_rows, duplicates, erased)
         raise CommitConflictError(
             f"Table '{self.path.name}' of the event log was committed to by others {MAX_ATTEMPTS} times in a row.",
             hint="nothing was written; run the command again when the other writers are done.",
