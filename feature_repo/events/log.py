@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,11 +89,22 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Commit:
-    """What a commit did: the version it made (the head when nothing was new), rows written, rows known already."""
+    """What a commit did: the version it made (the head when nothing was new), and what became of each row.
+
+    Attributes
+    ----------
+    version
+        Delta version.
+    rows, duplicates
+        Rows written, and rows known already.
+    erased
+        New rows that did not stand.
+    """
 
     version: int
     rows: int
     duplicates: int
+    erased: int = 0
 
 
 def read_snapshot(path: str | Path, *, version: int | None = None) -> Snapshot:
@@ -157,7 +168,14 @@ class LogTable:
         self._reconcile(snapshot)
         return read_snapshot(self.path)
 
-    def commit(self, rows: pa.Table, *, app_id: str = "", position: int = 0) -> Commit:
+    def commit(
+        self,
+        rows: pa.Table,
+        *,
+        app_id: str = "",
+        position: int = 0,
+        standing: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+    ) -> Commit:
         """Append the rows whose ``event_id`` the table does not hold, as one atomic version.
 
         Parameters
@@ -167,6 +185,9 @@ class LogTable:
         app_id, position
             A stream's incarnation and how far it has read. A position at or below the one the table holds for the
             ``app_id`` was committed before: nothing is written.
+        standing
+            Says which of some rows may be written. It is asked after the table was read that the commit goes to:
+            whoever forbids rows, commits anything after that, and then looks for them, finds all there will ever be.
 
         Raises
         ------
@@ -180,14 +201,16 @@ class LogTable:
             table = load_table(self.path)
             held = table.transaction_version(app_id) if app_id else None
             committed = held is not None and held >= position
-            fresh = rows.slice(0, 0) if committed else unknown_rows(rows, snapshot_of(self.path, table))
+            new = rows.slice(0, 0) if committed else unknown_rows(rows, snapshot_of(self.path, table))
+            fresh = standing(new)
+            duplicates, erased = rows.num_rows - new.num_rows, new.num_rows - fresh.num_rows
             if not fresh.num_rows:
-                return Commit(version=table.version(), rows=0, duplicates=rows.num_rows)
+                return Commit(table.version(), 0, duplicates, erased)
             try:
                 append(table, stamped(fresh, table.version() + 1), {app_id: position} if app_id else {})
             except CommitFailedError:
                 continue
-            return Commit(version=table.version(), rows=fresh.num_rows, duplicates=rows.num_rows - fresh.num_rows)
+            return Commit(table.version(), fresh.num_rows, duplicates, erased)
         raise outrun(self.path)
 
     def conform(self, rows: pa.Table) -> pa.Table:

@@ -102,6 +102,11 @@ class StreamTable:
         self._seen = -1
         self._look()
 
+    @property
+    def table_id(self) -> str:
+        """Delta's id of the table; a recreated table has another."""
+        return str(self._table.metadata().id)
+
     def close(self) -> None:
         """Give memory back."""
         self._duckdb.close()
