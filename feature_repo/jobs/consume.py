@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from threading import Event
@@ -27,14 +28,14 @@ from feature_repo.events.stream.channel import Reader
 from feature_repo.events.stream.open import open_reader
 from feature_repo.events.stream_table import StreamTable
 from feature_repo.jobs.consuming.meter import Meter, Reading
-from feature_repo.jobs.consuming.pipeline import Pipeline
+from feature_repo.jobs.consuming.pipeline import Intake, Pipeline
 from feature_repo.jobs.consuming.views import Views
 
 CONSUMERS = "portrait:consumers"
 
 # At most so many entries are one micro-batch. A batch begins at least so long after the one before, unless that was
 # full: about ten commits a second keep what is read fresh, and the log's files few.
-ENTRIES = 10_000
+ENTRIES = 20_000
 PACE_US = 80_000
 _WAIT_S = 0.05
 _HEARTBEAT_US = SECOND
@@ -73,6 +74,7 @@ class Consumer:
         self._tables: dict[str, StreamTable] = {}
         self._meter = Meter(self.clock.now_us())
         self._beaten = 0
+        self._due = 0
         self._worked = False
         self._lag = 0
 
@@ -118,27 +120,37 @@ class Consumer:
             )
             stack.enter_context(closing(pipeline))
             stack.callback(client.hdel, CONSUMERS, self.name)
-            while not self.stop.is_set():
-                if self._step(client, reader, pipeline) and self.until_empty:
+            # What comes next is read while this is folded. The pool ends first: then nobody reads any more.
+            intake = stack.enter_context(ThreadPoolExecutor(1))
+            coming = intake.submit(self._read, reader)
+            while True:
+                batch = coming.result()
+                if self.stop.is_set():
                     return True
-        return True
+                coming = intake.submit(self._read, reader)
+                if self._take(client, reader, pipeline, batch) and self.until_empty:
+                    self._lag = 0
+                    return True
 
-    def _step(self, client: Any, reader: Reader, pipeline: Pipeline) -> bool:
-        """Take what has arrived, if anything; return whether nothing was left to do."""
-        began = self.clock.now_us()
-        owned = reader.owned()
-        entries = reader.read(ENTRIES, wait_s=_WAIT_S) if owned else []
-        count = sum(len(each.positions) for each in entries)
-        if count:
-            reader.acknowledge(pipeline.take(entries, owned))
-        else:
-            pipeline.follow(owned)
-        self._worked = True
-        self._beat(client, reader, pipeline, owned)
-        left = PACE_US - (self.clock.now_us() - began)
-        if count < ENTRIES and left > 0:
+    def _read(self, reader: Reader) -> Intake:
+        """Wait until the next batch is due, and read it."""
+        left = self._due - self.clock.now_us()
+        if left > 0:
             self.stop.wait(left / SECOND)
-        return not count and reader.lag() == 0
+        began = self.clock.now_us()
+        batch = Intake.of(reader, most=ENTRIES, wait_s=_WAIT_S)
+        self._due = began + (PACE_US if batch.count < ENTRIES // 2 else 0)
+        return batch
+
+    def _take(self, client: Any, reader: Reader, pipeline: Pipeline, batch: Intake) -> bool:
+        """Commit and fold a batch, and what others have committed; return whether there was nothing."""
+        if batch.count:
+            reader.acknowledge(pipeline.take(batch))
+        else:
+            pipeline.follow(batch.owned)
+        self._worked = True
+        self._beat(client, reader, pipeline, batch.owned)
+        return not batch.count and reader.lag() == 0
 
     def _beat(self, client: Any, reader: Reader, pipeline: Pipeline, owned: frozenset[int]) -> None:
         """Say once a second what is known: to whoever watches, and to who waits for erased shoppers to be kept out."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from feature_repo.core.console import Json, emit, example, live, table
+from feature_repo.core.console import Json, emit, example, live
 from feature_repo.jobs.cli import jobs
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="Stop when nothi
 
 @jobs.command("consume", epilog=example("portrait jobs consume", "portrait jobs consume --until-empty --json"))
 def jobs_consume(*, until_empty: UntilEmpty = False, as_json: Json = False) -> object:
-    """Follow the stream: events to the log, from there into Redis, each once. Run as many as you like; Ctrl-C ends it."""
+    """Follow the stream: events to the log, from there into Redis, each once. Ctrl-C ends it."""
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.jobs.consume import Consumer  # noqa: PLC0415
@@ -32,11 +32,19 @@ def jobs_consume(*, until_empty: UntilEmpty = False, as_json: Json = False) -> o
     stop = Event()
     with live("Consuming") as say, _stopped_by_signals(stop):
         consumer = Consumer(
-            load_settings(), SystemClock(), stop=stop, until_empty=until_empty, progress=lambda reading: say(_line(reading))
+            load_settings(),
+            SystemClock(),
+            stop=stop,
+            until_empty=until_empty,
+            progress=lambda reading: say(_line(reading)),
         )
         report = consumer.run()
-    emit(report, as_json, lambda found: sys.stdout.write(_line(found) + "\n"))
+    emit(report, as_json, _render)
     return report
+
+
+def _render(reading: Reading) -> None:
+    sys.stdout.write(_line(reading) + "\n")
 
 
 def _line(reading: Reading) -> str:
@@ -53,7 +61,7 @@ def _line(reading: Reading) -> str:
 def _stopped_by_signals(stop: Event) -> Iterator[None]:
     """Let SIGINT and SIGTERM ask for the end; a second one ends at once, which loses nothing either."""
 
-    def ask(number: int, _frame: object) -> None:
+    def ask(_number: int, _frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()

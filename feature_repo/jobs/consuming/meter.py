@@ -59,7 +59,6 @@ class Reading:
 @dataclass
 class _Batch:
     at: int
-    seconds: float
     events: int
     waited: Ints
 
@@ -77,11 +76,11 @@ class Meter:
     quarantined: Counter[str] = field(default_factory=Counter)
     _batches: deque[_Batch] = field(default_factory=deque)
 
-    def visible(self, at: int, began: int, events: int, arrived: Ints) -> None:
+    def visible(self, at: int, events: int, arrived: Ints) -> None:
         """Note a micro-batch that can be read since ``at``, and when its entries had arrived."""
         self.events += events
         # Clocks of broker and consumer may differ by some milliseconds.
-        self._batches.append(_Batch(at, (at - began) / SECOND, events, np.maximum(at - arrived, 0)))
+        self._batches.append(_Batch(at, events, np.maximum(at - arrived, 0)))
         while self._batches and self._batches[0].at < at - _RECENT_US:
             self._batches.popleft()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from feature_repo.events.log import EVENT_TIMESTAMP, INGESTED_AT
 from feature_repo.events.quarantine import quarantine_rows
 from feature_repo.events.schema import arrow_schema, table_path
 from feature_repo.events.stream.arrivals import Arrivals
-from feature_repo.events.stream.channel import Entries
+from feature_repo.events.stream.channel import Entries, Reader
 from feature_repo.events.stream.decode import Decoded, decode
 from feature_repo.events.stream_table import Committed, StreamTable
 from feature_repo.jobs.consuming.meter import LATE_US, Meter
@@ -39,6 +40,33 @@ THREADS = 2
 _REFUSED_US = 10 * SECOND
 
 _log = logging.getLogger("portrait")
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Entries as they were read, by whom they were owned then, and what they say."""
+
+    owned: frozenset[int]
+    entries: Sequence[Entries]
+    decoded: Decoded
+
+    @classmethod
+    def of(cls, reader: Reader, *, most: int, wait_s: float) -> Intake:
+        """Read what has arrived in the partitions a reader owns.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The broker does not answer.
+        """
+        owned = reader.owned()
+        entries = reader.read(most, wait_s=wait_s) if owned else []
+        return cls(owned, entries, decode(entries, source="stream"))
+
+    @property
+    def count(self) -> int:
+        """How many entries there are."""
+        return sum(len(each.positions) for each in self.entries)
 
 
 class Pipeline:
@@ -88,8 +116,8 @@ class Pipeline:
         """Erased shoppers whose events this pipeline keeps out by now."""
         return self._tombstones.count
 
-    def take(self, entries: Sequence[Entries], owned: Collection[int]) -> Mapping[int, int]:
-        """Commit entries and fold them; return how far each partition may be acknowledged.
+    def take(self, batch: Intake) -> Mapping[int, int]:
+        """Commit a batch and fold it; return how far each partition may be acknowledged.
 
         Raises
         ------
@@ -98,17 +126,15 @@ class Pipeline:
         StoreUnavailableError, redis.RedisError
             Redis went away: what is in the log is folded by whoever goes on.
         """
-        began = self._clock.now_us()
-        decoded = decode(entries, source="stream")
+        decoded = batch.decoded
         if len(decoded.refused):
             quarantine_rows(self._settings.log_root, decoded.refused)
             self._meter.quarantined.update(decoded.refused["reason"].to_pylist())
         committed = self._commit(decoded)
-        self._fold(committed, owned)
+        self._fold(committed, batch.owned)
         events = sum(each.rows.num_rows for each in committed.values())
-        arrived = np.concatenate([each.arrived for each in entries])
-        self._meter.visible(self._clock.now_us(), began, events, arrived)
-        return {each.partition: int(each.positions[-1]) for each in entries}
+        self._meter.visible(self._clock.now_us(), events, np.concatenate([each.arrived for each in batch.entries]))
+        return {each.partition: int(each.positions[-1]) for each in batch.entries}
 
     def follow(self, owned: Collection[int]) -> None:
         """Fold what others committed: imports, other consumers.
