@@ -70,12 +70,14 @@ def folds(
     above: int,
     since: int,
     progress: Progress,
+    source: str = "",
 ) -> Iterator[Fold]:
     """Yield the entities that have rows with ``above < log_version`` and ``since <= event_timestamp`` (us), in chunks.
 
-    Memory is DuckDB's bound and one chunk, however many entities there are.
+    Memory is DuckDB's bound and one chunk, however many entities there are. ``source`` is a table expression of some of
+    the snapshot's events, by the names the view reads them by; without it all are folded.
     """
-    query = tiles_sql(view, source=events_of(view, snapshot), since=since, versions=(above, snapshot.version))
+    query = tiles_sql(view, source=source or events_of(view, snapshot), since=since, versions=(above, snapshot.version))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE folds AS {query}")
     [(total,)] = connection.execute("SELECT count(*) FROM folds").fetchall()
     keys = [f"k{i}" for i in range(len(view.join_keys))]
