@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -17,7 +18,8 @@ from feature_repo.events.stream.unreadable import Unread
 from feature_repo.events.stream.values import OutOfRangeError, WrongTypeError, readers
 from feature_repo.privacy.pseudonyms import is_pseudonym
 
-_NUMBER = "_n"
+# Random, so that no body can hold the number of another.
+_NUMBER = f"_{secrets.token_hex(4)}"
 
 
 def read_together(bodies: Sequence[bytes], event_type: str) -> pa.Table | None:
@@ -26,7 +28,8 @@ def read_together(bodies: Sequence[bytes], event_type: str) -> pa.Table | None:
     None if any of them is not one object in the form `Message` promises: then :func:`read_each` finds out which.
     """
     try:
-        numbered = b"\n".join([b'{"_n":%d,' % n + _inside(body) for n, body in enumerate(bodies)])
+        key = _NUMBER.encode()
+        numbered = b"\n".join([b'{"%b":%d,' % (key, n) + _inside(body) for n, body in enumerate(bodies)])
         numbered.decode()  # Arrow does not look
         table = arrow_json.read_json(
             pa.BufferReader(numbered),
@@ -37,7 +40,7 @@ def read_together(bodies: Sequence[bytes], event_type: str) -> pa.Table | None:
         )
     except (pa.ArrowException, ValueError, OverflowError):
         return None
-    # One body may hold two objects, and a row too many would move its neighbours.
+    # One body may hold two objects, and others one together: their rows would be taken for each other's.
     numbers = table[_NUMBER]
     if numbers.null_count or not np.array_equal(numbers.to_numpy(), np.arange(len(bodies))):
         return None
