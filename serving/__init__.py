@@ -9,13 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from feature_repo.privacy.consent import Consent
     from serving.models import Score, Scores
     from serving.profile import Fact, Freshness, Profile
     from serving.sdk import Features, ProfileClient
 
-__all__ = ["Fact", "Features", "Freshness", "Profile", "ProfileClient", "Score", "Scores"]
+__all__ = ["Consent", "Fact", "Features", "Freshness", "Profile", "ProfileClient", "Score", "Scores"]
 
 _HOMES = {
+    "Consent": "sdk",
     "Fact": "profile",
     "Features": "sdk",
     "Freshness": "profile",

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from feature_repo.core.errors import DataError
 from feature_repo.events.log import CLIENT_TIMESTAMP, EVENT_TIMESTAMP, INGESTED_AT
-from feature_repo.events.schema import INT_MAX, INT_MIN, arrow_schema
+from feature_repo.events.schema import INT_MAX, INT_MIN, arrow_schema, choices
 from feature_repo.privacy.pseudonyms import PSEUDONYM_PATTERN
 
 USER_ID = "user_id"
@@ -67,7 +67,7 @@ def faults(table: pa.Table, event_type: str) -> pa.ChunkedArray:
     -------
     pa.ChunkedArray
         ``missing_<column>`` for NULL in a column that must not be, ``integer_out_of_range_<column>`` outside
-        ``-2^53 .. 2^53``, ``user_id_not_a_pseudonym``.
+        ``-2^53 .. 2^53``, ``unknown_<column>`` for a word the column does not know, ``user_id_not_a_pseudonym``.
 
     >>> row = {"event_id": ["a"], "event_timestamp": [0], "ingested_at": [0], "user_id": ["2375"]}
     >>> faults(complete(pa.table(row), "purchase"), "purchase").to_pylist()
@@ -106,9 +106,13 @@ def _checks(table: pa.Table, event_type: str) -> list[tuple[str, pa.ChunkedArray
     missing = [(f"missing_{field.name}", pc.is_null(table[field.name])) for field in schema if not field.nullable]
     integers = [field.name for field in schema if field.type == pa.int64()]
     ranges = [(f"integer_out_of_range_{name}", _out_of_range(table[name])) for name in integers]
+    words = [
+        (f"unknown_{name}", pc.invert(pc.is_in(table[name], pa.array(known))))
+        for name, known in choices(event_type).items()
+    ]
     if USER_ID not in schema.names:
-        return missing + ranges
-    return [*missing, *ranges, ("user_id_not_a_pseudonym", pc.invert(named(table[USER_ID])))]
+        return missing + ranges + words
+    return [*missing, *ranges, *words, ("user_id_not_a_pseudonym", pc.invert(named(table[USER_ID])))]
 
 
 def _out_of_range(column: pa.ChunkedArray) -> pa.ChunkedArray:
