@@ -215,8 +215,15 @@ class StateBuilder:
             self._positions.forget(field)
 
     def _folds(self, view: WindowedView, snapshot: Snapshot, above: int, progress: Progress) -> Iterator[Fold]:
-        since, project = self._since(view), self._project
-        return folds(self._connection, view, snapshot, project=project, above=above, since=since, progress=progress)
+        return folds(
+            self._connection,
+            view,
+            events_of(view, snapshot),
+            project=self._project,
+            since=self._since(view),
+            versions=(above, snapshot.version),
+            progress=progress,
+        )
 
     def _since(self, view: WindowedView) -> int:
         return floor(self._clock.now_us() - view.lookback, view.hop)

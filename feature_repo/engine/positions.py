@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import redis
@@ -157,12 +158,13 @@ class Layout:
         facts = {name: fact for name, fact in asdict(self).items() if fact or name != "mapping"}
         return json.dumps(facts, separators=(",", ":"), sort_keys=True)
 
-    @classmethod
-    def load(cls, text: bytes | str) -> Layout:
+    @staticmethod
+    @lru_cache
+    def load(text: bytes | str) -> Layout:
         """Read what :meth:`dump` wrote."""
         facts = json.loads(text)
         facts |= {name: tuple(facts[name]) for name in ("join_keys", "state")}
-        return cls(**{**facts, "mapping": tuple((column, name) for column, name in facts.get("mapping", ()))})
+        return Layout(**{**facts, "mapping": tuple((column, name) for column, name in facts.get("mapping", ()))})
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,10 @@ class Recorded:
         serving, building = self.serving(view), _claimed(self.fields.get(f"build:{view}".encode(), b""))
         kept = {layout.field for layout in (serving, building[0] if building else None) if layout}
         return [field for field in _fields(self.fields, view) if field not in kept]
+
+    def rows(self, view: FeatureView) -> Position | None:
+        """How far an ordinary view is written by its present features and ttl."""
+        return _position(self.fields.get(_at(view.name, rows_hash(view), 0).encode()))
 
     def fed(self, layout: Layout, shards: Iterable[int]) -> Position | None:
         """How far some shards of a state are fed, the one least far; None if the state is not fed."""

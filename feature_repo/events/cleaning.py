@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +14,10 @@ from feature_repo.events.schema import INT_MAX, INT_MIN, arrow_schema, choices
 from feature_repo.privacy.pseudonyms import PSEUDONYM_PATTERN
 
 USER_ID = "user_id"
+
+# What Python's calendar has; an instant outside it is a unit taken for another, and whoever prints it fails.
+_FIRST_INSTANT = pa.scalar(datetime(1, 1, 1, tzinfo=UTC), pa.timestamp("us", "UTC"))
+_LAST_INSTANT = pa.scalar(datetime.max.replace(tzinfo=UTC), pa.timestamp("us", "UTC"))
 
 
 def normalise(table: pa.Table) -> pa.Table:
@@ -67,7 +72,8 @@ def faults(table: pa.Table, event_type: str) -> pa.ChunkedArray:
     -------
     pa.ChunkedArray
         ``missing_<column>`` for NULL in a column that must not be, ``integer_out_of_range_<column>`` outside
-        ``-2^53 .. 2^53``, ``unknown_<column>`` for a word the column does not know, ``user_id_not_a_pseudonym``.
+        ``-2^53 .. 2^53``, ``unknown_<column>`` for a word the column does not know, ``user_id_not_a_pseudonym``,
+        ``instant_out_of_range_<column>`` outside the years 1 to 9999.
 
     >>> row = {"event_id": ["a"], "event_timestamp": [0], "ingested_at": [0], "user_id": ["2375"]}
     >>> faults(complete(pa.table(row), "purchase"), "purchase").to_pylist()
@@ -110,13 +116,18 @@ def _checks(table: pa.Table, event_type: str) -> list[tuple[str, pa.ChunkedArray
         (f"unknown_{name}", pc.invert(pc.is_in(table[name], pa.array(known))))
         for name, known in choices(event_type).items()
     ]
-    if USER_ID not in schema.names:
-        return missing + ranges + words
-    return [*missing, *ranges, *words, ("user_id_not_a_pseudonym", pc.invert(named(table[USER_ID])))]
+    users = [("user_id_not_a_pseudonym", pc.invert(named(table[USER_ID])))] if USER_ID in schema.names else []
+    instants = [field.name for field in schema if pa.types.is_timestamp(field.type)]
+    calendar = [(f"instant_out_of_range_{name}", _out_of_calendar(table[name])) for name in instants]
+    return [*missing, *ranges, *words, *users, *calendar]
 
 
 def _out_of_range(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.or_(pc.less(column, INT_MIN), pc.greater(column, INT_MAX))
+
+
+def _out_of_calendar(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.or_(pc.less(column, _FIRST_INSTANT), pc.greater(column, _LAST_INSTANT))
 
 
 def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.events.cleaning import USER_ID, complete, faults, named, normalise
-from feature_repo.events.log import EVENT_ID, EVENT_TIMESTAMP, INGESTED_AT
-from feature_repo.events.quarantine import QUARANTINE_SCHEMA, quarantine_rows
+from feature_repo.events.cleaning import complete, faults, normalise
+from feature_repo.events.quarantine import quarantine_rows
+from feature_repo.events.refused import refused_rows
 from feature_repo.events.schema import log_table
 from feature_repo.privacy.tombstones import Tombstones
 
@@ -78,52 +75,10 @@ def admit(log_root: Path, event_type: str, rows: pa.Table, *, source: str) -> Ad
     refused: dict[str, int] = {}
     if reasons.null_count < len(reasons):
         bad = pc.is_valid(reasons)
-        refused = _refuse(log_root, event_type, cleaned.filter(bad), reasons.filter(bad), source)
+        quarantine_rows(log_root, refused_rows(event_type, cleaned.filter(bad), reasons.filter(bad), source))
+        refused = dict(sorted(Counter(reasons.filter(bad).to_pylist()).items()))
         cleaned = cleaned.filter(pc.invert(bad))
     table = log_table(log_root, event_type)
     table.ensure()
     commit = table.commit(cleaned, standing=tombstones.standing_rows)
     return Admitted(commit.rows, commit.duplicates, refused, erased + commit.erased)
-
-
-def _refuse(log_root: Path, event_type: str, rows: pa.Table, reasons: pa.ChunkedArray, source: str) -> dict[str, int]:
-    rows = _unnamed(rows)
-    payloads = [_payload(row) for row in _texts(rows).to_pylist()]
-    derived = [_derived_id(event_type, payload) for payload in payloads]
-    columns = {
-        "event_id": pc.coalesce(rows[EVENT_ID], pa.chunked_array([pa.array(derived, pa.string())])),
-        "event_timestamp": rows[EVENT_TIMESTAMP],
-        "ingested_at": rows[INGESTED_AT],
-        "user_id": rows[USER_ID] if USER_ID in rows.column_names else pa.nulls(len(rows), pa.string()),
-        "source": [source] * len(rows),
-        "line": pa.nulls(len(rows), pa.int64()),
-        "event_type": [event_type] * len(rows),
-        "reason": reasons,
-        "payload": payloads,
-    }
-    quarantine_rows(log_root, pa.table([columns[name] for name in QUARANTINE_SCHEMA.names], QUARANTINE_SCHEMA.names))
-    return dict(sorted(Counter(reasons.to_pylist()).items()))
-
-
-def _unnamed(rows: pa.Table) -> pa.Table:
-    """Rows without what stands for a user and is no pseudonym: it may be a raw id, which must not reach the disk."""
-    if USER_ID not in rows.column_names:
-        return rows
-    users = rows[USER_ID]
-    kept = pc.if_else(named(users), users, pa.scalar(None, pa.string()))
-    return rows.set_column(rows.column_names.index(USER_ID), USER_ID, kept)
-
-
-def _texts(rows: pa.Table) -> pa.Table:
-    # Python has no instants before year 1 or after 9999; a row may be refused that has one.
-    columns = [column.cast(pa.string()) if pa.types.is_timestamp(column.type) else column for column in rows.columns]
-    return pa.table(columns, names=rows.column_names)
-
-
-def _payload(row: dict[str, Any]) -> str:
-    said = {name: value for name, value in row.items() if value is not None}
-    return json.dumps(said, ensure_ascii=False)
-
-
-def _derived_id(event_type: str, payload: str) -> str:
-    return "refused-" + hashlib.sha256(f"{event_type}|{payload}".encode()).hexdigest()[:32]
