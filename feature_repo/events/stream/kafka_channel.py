@@ -223,6 +223,11 @@ class KafkaReader:
         self._failure = ""
         self._consumer: Consumer = self._join(name)
 
+    @property
+    def partitions(self) -> int:
+        """How many the topic has."""
+        return self._topic.partitions
+
     def owned(self) -> frozenset[int]:
         """Partitions the group gives to this reader now.
 
