@@ -18,6 +18,7 @@ from feature_repo.core.stores import connect_redis, redis_url
 from feature_repo.jobs import services
 from redis_process import REDIS_SERVER, debian_redis
 from support_commands import portrait
+from tansu_process import Broker, tansu
 
 # A model file the tests log to MLflow, not a module of tests: importing it for doctests makes MLflow read it.
 collect_ignore = ["serving/tiny_scorer.py"]
@@ -35,7 +36,7 @@ hypothesis.settings.load_profile("portrait")
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home that PORTRAIT_HOME names; no service of the machine is inherited."""
-    for name in ("PORTRAIT_REDIS_URL", "MLFLOW_TRACKING_URI"):
+    for name in ("PORTRAIT_REDIS_URL", "PORTRAIT_KAFKA_BOOTSTRAP", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     path = tmp_path / "home"
     monkeypatch.setenv("PORTRAIT_HOME", str(path))
@@ -72,6 +73,13 @@ def installed_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of Debian's redis-server."""
     with debian_redis(tmp_path_factory.mktemp("redis-server")) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker of Kafka's protocol that lives as long as the worker; a test deletes the topic it starts with."""
+    with tansu(tmp_path_factory.mktemp("tansu")) as broker:
+        yield broker
 
 
 @pytest.fixture

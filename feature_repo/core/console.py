@@ -213,3 +213,19 @@ def progress(title: str) -> Iterator[Step]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda what, fraction: bar.update(task, description=f"{title}: {what}", completed=fraction)
+
+
+@contextmanager
+def live(title: str) -> Iterator[Callable[[str], None]]:
+    """Keep one line on stderr that says how work without an end goes; nothing when stderr is not a terminal.
+
+    >>> with live("Consuming") as say:
+    ...     say("10 events")
+    """
+    if not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+
+    with Console(stderr=True).status(title) as status:
+        yield lambda text: status.update(f"{title}: {text}")

@@ -35,7 +35,9 @@ class Settings(BaseSettings):
     ``home`` holds the event log, the Feast registry, MLflow's database and artifacts, embedded Redis data and reports.
     ``redis_url`` empty means the embedded server. ``threads`` and ``memory`` bound DuckDB and XGBoost. Events go
     through Redis Streams, or through Kafka where ``kafka_bootstrap`` names its servers; ``partitions`` of the stream
-    are fixed at its first use, ``stream_limit`` bounds how many entries wait in all of them.
+    are fixed at its first use, ``stream_limit`` bounds how many entries wait in all of them; ids of the last
+    ``known_days`` of events are held in memory to tell which come again. ``country`` (ISO 3166, two
+    letters) and ``zone`` (IANA) say whose holidays and whose midnight the calendar features follow.
     """
 
     model_config = SettingsConfigDict(env_prefix="PORTRAIT_", extra="ignore", frozen=True)
@@ -46,6 +48,9 @@ class Settings(BaseSettings):
     kafka_topic: str = "portrait.events"
     partitions: int = Field(default=4, ge=1, le=256)
     stream_limit: int = Field(default=1_000_000, ge=1)
+    known_days: int = Field(default=7, ge=0)
+    country: str = "US"
+    zone: str = "America/New_York"
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, le=256)
     memory: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB|MiB|GiB|TiB)$")
@@ -88,6 +93,13 @@ def load_settings(**overrides: Any) -> Settings:
     if blocking.exists() and not blocking.is_dir():
         raise SettingsError(f"The home {home} cannot be a directory: {blocking} is a file.", hint="set PORTRAIT_HOME.")
     return settings.model_copy(update={"home": home})
+
+
+def shop_place() -> tuple[str, str]:
+    """Return the shop's country and time zone, alone: all settings take milliseconds, and every read asks for these."""
+    fields = Settings.model_fields
+    country, zone = (os.environ.get(f"PORTRAIT_{name.upper()}", fields[name].default) for name in ("country", "zone"))
+    return country, zone
 
 
 # delta-rs takes a path for an address: it decodes it, or panics. It opens '*' and '?', but other readers see a pattern.

@@ -2,10 +2,35 @@
 
 from feast import FeatureService
 
+from feature_repo.definitions.affinity import user_category_carts, user_category_views
+from feature_repo.definitions.browsing import (
+    user_carts,
+    user_carts_live,
+    user_clicks,
+    user_clicks_live,
+    user_searches,
+    user_searches_live,
+    user_views,
+    user_views_live,
+)
+from feature_repo.definitions.context import shop_calendar
 from feature_repo.definitions.derived import user_price_sensitivity, user_trends
 from feature_repo.definitions.engagement import user_campaigns, user_redemptions
 from feature_repo.definitions.facts import item_catalogue, user_demographics
+from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
 from feature_repo.definitions.purchases import item_purchases, user_category_purchases, user_payments, user_purchases
+
+# The instant of reading is there for the calendar; a portrait says it once, as its freshness.
+LIVE = [
+    user_views_live[[feature.name for feature in user_views_live.aggregations if feature.name != "read_at"]],
+    user_searches_live,
+    user_clicks_live,
+    user_carts_live,
+    user_views,
+    user_searches,
+    user_clicks,
+    user_carts,
+]
 
 profile_v1 = FeatureService(
     name="profile_v1",
@@ -17,6 +42,7 @@ profile_v1 = FeatureService(
         user_redemptions,
         user_trends,
         user_price_sensitivity,
+        *LIVE,
     ],
     description="Everything known about one shopper.",
     tags={"zh": "单个顾客的完整画像"},
@@ -76,4 +102,28 @@ item_v1 = FeatureService(
     description="What an item is and how it sells.",
     tags={"zh": "商品及其销售"},
     owner="merchandising",
+)
+
+live_v1 = FeatureService(
+    name="live_v1",
+    features=[*LIVE, shop_calendar],
+    description="What a shopper does now, and what day it is in the shop.",
+    tags={"zh": "顾客的实时行为与当地日历"},
+    owner="growth",
+)
+
+item_live_v1 = FeatureService(
+    name="item_live_v1",
+    features=[item_views_live, item_carts_live, item_purchases_live],
+    description="How much an item is wanted now.",
+    tags={"zh": "商品的实时热度"},
+    owner="merchandising",
+)
+
+user_category_live_v1 = FeatureService(
+    name="user_category_live_v1",
+    features=[user_category_views, user_category_carts],
+    description="One shopper's interest in one category, as it fades.",
+    tags={"zh": "顾客对某一品类随时间衰减的兴趣"},
+    owner="growth",
 )

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 COLUMNS = {
+    "session_id": ("visit", "访问"),
+    "item_id": ("item", "商品"),
+    "dwell_s": ("seconds on the page", "停留秒数"),
     "amount": ("spend", "消费金额"),
     "quantity": ("units", "件数"),
     "items": ("units", "件数"),
@@ -97,8 +100,15 @@ def _value_of_last(noun: Noun, column: Text, window: Text) -> Text:
 
 
 def _decayed(noun: Noun, column: Text, window: Text) -> Text:
+    if not column[0]:
+        said = f"Number of {noun.many}, each counting half as much after every {window[0]}."
+        return said, f"{noun.zh}的衰减次数（半衰期{window[1]}）"
     said = f"Total {column[0]} of {noun.many}, each counting half as much after every {window[0]}."
     return said, f"{noun.zh}{column[1]}的衰减合计（半衰期{window[1]}）"
+
+
+def _read_at(noun: Noun, column: Text, window: Text) -> Text:  # noqa: ARG001
+    return "Instant the features are read at.", "读取特征的时刻"
 
 
 _SENTENCES: dict[str, Sentence] = {
@@ -109,6 +119,7 @@ _SENTENCES: dict[str, Sentence] = {
     "count_distinct": _distinct,
     "last": _value_of_last,
     "decayed_sum": _decayed,
+    "read_at": _read_at,
     "min": _of_each("Smallest", "最小"),
     "max": _of_each("Largest", "最大"),
     "last_event_at": _last("Time of", "的时间"),

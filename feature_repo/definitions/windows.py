@@ -24,6 +24,7 @@ from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
 from feature_repo.engine.spec import RESULT_TYPES, WindowedView, windowed_view_of
 from feature_repo.events.schema import arrow_schema
 
+five_minutes = timedelta(minutes=5)
 hour = timedelta(hours=1)
 day = timedelta(days=1)
 
@@ -85,6 +86,21 @@ def decayed_sum(
 ) -> list[Aggregation]:
     """Sum of a column in which a value halves per half-life: ``amount_decayed_sum_7d``."""
     return windowed("decayed_sum", column, lengths(half_life_days, half_life_hours))
+
+
+def decayed_count(*, half_life_days: Sequence[int] = (), half_life_hours: Sequence[int] = ()) -> list[Aggregation]:
+    """Number of events in which one counts half as much per half-life: ``decayed_count_7d``."""
+    return [
+        Aggregation(
+            column="", function="decayed_sum", time_window=window, name=feature_name("", "decayed_count", window)
+        )
+        for window in lengths(half_life_days, half_life_hours)
+    ]
+
+
+def read_at() -> list[Aggregation]:
+    """Return the instant of reading, for on-demand views that need it: ``read_at``; the hop is less than a day."""
+    return windowed("read_at", "", [day], name="read_at")
 
 
 def last_event_at(*, within_days: int) -> list[Aggregation]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
 import duckdb
-import numpy as np
 
 from feature_repo.core.clock import Clock
-from feature_repo.core.errors import LogError, StoreUnavailableError
+from feature_repo.core.errors import LogError
 from feature_repo.engine.entity_keys import entity_pattern
 from feature_repo.engine.folds import Fold, Progress, folds
-from feature_repo.engine.hash_reader import HashRead, read_hashes
+from feature_repo.engine.merging import Merger, Target, chosen
 from feature_repo.engine.positions import Layout, Position, Positions
-from feature_repo.engine.redis_writer import Bools, RedisWriter, remove_fields
+from feature_repo.engine.redis_writer import RedisWriter, remove_fields
 from feature_repo.engine.sources import events_of, located
 from feature_repo.engine.spec import WindowedView
 from feature_repo.engine.state_sql import entities_sql
@@ -27,7 +26,6 @@ from feature_repo.engine.tiles import first_tile, floor
 from feature_repo.engine.verification import NotHeldError, not_held, sampled, verify_states
 from feature_repo.events.log import Snapshot, read_snapshot
 
-MAX_MERGE_ATTEMPTS = 50
 EVERYTHING = -1
 # Why a view is built.
 FIRST, CHANGED, RECREATED, FULL = "first state", "other definition", "recreated table", "full"
@@ -110,6 +108,7 @@ class StateBuilder:
         self._clock = clock
         self._positions = Positions(client, project)
         self._writer = RedisWriter(client)
+        self._merger = Merger(client)
 
     def bring_to_head(
         self, view: WindowedView, *, full: bool = False, progress: Progress = lambda _: None
@@ -180,7 +179,7 @@ class StateBuilder:
         for fold in self._folds(view, snapshot, EVERYTHING, progress):
             states = codec.encode(codec.live(fold.state(codec), oldest), snapshot.version)
             taken = self._writer.build(fold.keys, build.layout.field, snapshot.version, states, retired)
-            mine = _chosen(fold.keys, states, taken)
+            mine = chosen(fold.keys, states, taken)
             try:
                 verify_states(self._client, codec, build.layout.field, sampled(fold.keys), mine, snapshot.version)
             except NotHeldError:
@@ -194,11 +193,11 @@ class StateBuilder:
     def _apply(
         self, view: WindowedView, layout: Layout, held: Position, snapshot: Snapshot, progress: Progress
     ) -> Materialized:
-        retired = self._positions.retired(view.name)
+        codec, retired = TileCodec(view.monoids), self._positions.retired(view.name)
+        target = Target(view.name, codec, layout.field, self._oldest_tile(view), retired)
         written = 0
         for fold in self._folds(view, snapshot, held.version, progress):
-            mine = self._merge(view, layout, fold, snapshot.version, retired)
-            codec = TileCodec(view.monoids)
+            mine = self._merger.merge(target, fold, snapshot.version)
             try:
                 verify_states(self._client, codec, layout.field, sampled(fold.keys), mine, snapshot.version)
             except NotHeldError:
@@ -206,41 +205,6 @@ class StateBuilder:
             written += len(fold.keys)
         self._positions.advance(layout, Position(snapshot.table_id, snapshot.version))
         return Materialized(view.name, Action.APPLY.done, snapshot.version, written)
-
-    def _merge(
-        self, view: WindowedView, layout: Layout, fold: Fold, head: int, retired: list[bytes]
-    ) -> dict[bytes, bytes]:
-        """Merge a fold into the states it belongs to; rows a state holds already are left out, by its header.
-
-        Returns what was written to each key; a key that held the head already is not among them.
-        """
-        written: dict[bytes, bytes] = {}
-        codec = TileCodec(view.monoids)
-        oldest = self._oldest_tile(view)
-        pending = np.arange(len(fold.keys))
-        for _ in range(MAX_MERGE_ATTEMPTS):
-            keys = [fold.keys[i] for i in pending.tolist()]
-            held, versions = codec.decode(self._read(keys, layout.field))
-            merged = codec.merge(held, fold.newer(pending, versions).state(codec))
-            states = codec.encode(codec.live(merged, oldest), head)
-            stale = versions < head
-            taken = np.ones(len(keys), bool)
-            chosen = np.flatnonzero(stale).tolist()
-            taken[stale] = self._writer.merge(
-                [keys[i] for i in chosen],
-                layout.field,
-                [int(versions[i]) for i in chosen],
-                [states[i] for i in chosen],
-                retired,
-            )
-            written |= _chosen(keys, states, stale & taken)
-            pending = pending[~taken]
-            if not len(pending):
-                return written
-        raise StoreUnavailableError(
-            f"View '{view.name}': other writers changed the same shoppers {MAX_MERGE_ATTEMPTS} times in a row.",
-            hint="run the command again; nothing is lost or doubled.",
-        )
 
     def retire(self, view: WindowedView) -> None:
         """Remove states of earlier definitions and generations, from entities that were not written since."""
@@ -250,23 +214,22 @@ class StateBuilder:
         for field in retired:
             self._positions.forget(field)
 
-    def _read(self, keys: list[bytes], field: bytes) -> list[bytes | None]:
-        [[states]] = read_hashes(self._client, [HashRead(keys, (field,))])
-        return list(states)
-
     def _folds(self, view: WindowedView, snapshot: Snapshot, above: int, progress: Progress) -> Iterator[Fold]:
-        since, project = self._since(view), self._project
-        return folds(self._connection, view, snapshot, project=project, above=above, since=since, progress=progress)
+        return folds(
+            self._connection,
+            view,
+            events_of(view, snapshot),
+            project=self._project,
+            since=self._since(view),
+            versions=(above, snapshot.version),
+            progress=progress,
+        )
 
     def _since(self, view: WindowedView) -> int:
         return floor(self._clock.now_us() - view.lookback, view.hop)
 
     def _oldest_tile(self, view: WindowedView) -> int:
         return first_tile(self._clock.now_us(), view.retention, view.hop)
-
-
-def _chosen(keys: Sequence[bytes], states: Sequence[bytes], taken: Bools) -> dict[bytes, bytes]:
-    return {keys[i]: states[i] for i in np.flatnonzero(taken).tolist()}
 
 
 def refuse_backwards(held: Position, head: Position, path: str) -> None:

@@ -64,7 +64,10 @@ class Latest(EntityMonoid):
 
 
 class Decayed(EntityMonoid):
-    """A sum in which each value halves per half-life, and the instant it is the sum at: one pair for ever."""
+    """A sum in which each value halves per half-life, and the instant it is the sum at: one pair for ever.
+
+    Over no column every event is worth 1.
+    """
 
     name = "decayed"
     record = np.dtype([("value", "<f8"), ("ref", "<i8")])
@@ -76,12 +79,13 @@ class Decayed(EntityMonoid):
 
     def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
         """SQL aggregate over raw events."""
-        weighted = f"sum({self.input_sql(column)} * {self._weight_sql(ts, about)})"
+        weighted = f"sum({self.input_sql(column) or '1.0::DOUBLE'} * {self._weight_sql(ts, about)})"
         return f"{{'value': {weighted}, 'ref': any_value({about})}}"
 
     def of_past(self, unit: pa.Array, past: Past) -> Array:
         """Sum up to every event, by doubling how far back the sums reach; a window is the sum at its last event."""
-        sums, reach, position = filled(unit, 0.0).copy(), 1, np.arange(len(past.ts))
+        sums = filled(unit, 0.0).copy() if self.column else np.ones(len(past.ts))
+        reach, position = 1, np.arange(len(past.ts))
         while True:
             near = np.flatnonzero(position - reach >= past.first)
             near = near[past.ts[near] - past.ts[near - reach] < _FORGOTTEN * self.half_life]

@@ -13,11 +13,9 @@ import pyarrow.compute as pc
 
 from feature_repo.engine.entity_keys import entity_keys
 from feature_repo.engine.monoids import Ints
-from feature_repo.engine.sources import events_of
 from feature_repo.engine.spec import WindowedView
 from feature_repo.engine.state_sql import tiles_sql
 from feature_repo.engine.tile_codec import NO_VERSION, State, TileCodec
-from feature_repo.events.log import Snapshot
 
 ENTITIES_PER_CHUNK = 2_000
 ROWS_PER_BATCH = 50_000
@@ -64,18 +62,19 @@ class Fold:
 def folds(
     connection: duckdb.DuckDBPyConnection,
     view: WindowedView,
-    snapshot: Snapshot,
+    source: str,
     *,
     project: str,
-    above: int,
     since: int,
+    versions: tuple[int, int],
     progress: Progress,
 ) -> Iterator[Fold]:
-    """Yield the entities that have rows with ``above < log_version`` and ``since <= event_timestamp`` (us), in chunks.
+    """Yield the entities that have rows of a DuckDB relation, in chunks.
 
-    Memory is DuckDB's bound and one chunk, however many entities there are.
+    Rows with ``versions[0] < log_version <= versions[1]`` and ``since <= event_timestamp`` (us) are folded. Memory is
+    DuckDB's bound and one chunk, however many entities there are.
     """
-    query = tiles_sql(view, source=events_of(view, snapshot), since=since, versions=(above, snapshot.version))
+    query = tiles_sql(view, source=source, since=since, versions=versions)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE folds AS {query}")
     [(total,)] = connection.execute("SELECT count(*) FROM folds").fetchall()
     keys = [f"k{i}" for i in range(len(view.join_keys))]
@@ -86,6 +85,25 @@ def folds(
             done += len(fold.owner)
             progress(done / total)
     connection.execute("DROP TABLE folds")
+
+
+def fold_of(
+    connection: duckdb.DuckDBPyConnection,
+    view: WindowedView,
+    source: str,
+    *,
+    project: str,
+    since: int,
+    versions: tuple[int, int],
+) -> Fold | None:
+    """Return what :func:`folds` yields, of a DuckDB relation and at once; None where there are no rows."""
+    keys = [f"k{i}" for i in range(len(view.join_keys))]
+    query = tiles_sql(view, source=source, since=since, versions=versions)
+    rows = connection.sql(f"FROM ({query}) ORDER BY {', '.join(keys)}").to_arrow_table()
+    if not rows.num_rows:
+        return None
+    [fold] = _chunks(view, rows.combine_chunks(), keys, project, most=rows.num_rows)
+    return fold
 
 
 def _whole_entities(relation: Any, keys: list[str]) -> Iterator[pa.Table]:
@@ -102,11 +120,13 @@ def _whole_entities(relation: Any, keys: list[str]) -> Iterator[pa.Table]:
         yield held.combine_chunks()
 
 
-def _chunks(view: WindowedView, rows: pa.Table, keys: list[str], project: str) -> Iterator[Fold]:
+def _chunks(
+    view: WindowedView, rows: pa.Table, keys: list[str], project: str, *, most: int = ENTITIES_PER_CHUNK
+) -> Iterator[Fold]:
     starts = _starts(rows, keys)
     edges = np.append(starts, rows.num_rows)
-    for first in range(0, len(starts), ENTITIES_PER_CHUNK):
-        chosen = starts[first : first + ENTITIES_PER_CHUNK]
+    for first in range(0, len(starts), most):
+        chosen = starts[first : first + most]
         end = int(edges[first + len(chosen)])
         chunk = rows.slice(int(chosen[0]), end - int(chosen[0])).combine_chunks()
         firsts = chunk.take(pa.array(chosen - chosen[0]))

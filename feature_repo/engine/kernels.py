@@ -212,6 +212,20 @@ class DaysSince(LastEventAt):
         return Values(np.where(known, at - np.where(known, states[0], at), 0) / float(DAY), known)
 
 
+class ReadAt(Count):
+    """The instant the view is read at, whatever has happened; never NULL.
+
+    On-demand views see no time of their own. Read through a view, it is the spine's instant offline and now online, by
+    the one rule that windows end by. The state is a count, of which nothing but the number of entities is read.
+    """
+
+    name, result = "read_at", TIME
+
+    def value(self, states: Sequence[Array], at: int | Ints) -> Values:
+        """Return the instant itself."""
+        return Values(np.broadcast_to(np.asarray(at, np.int64), states[0].shape).copy())
+
+
 class CountDistinct(Kernel):
     """Number of distinct values; 0 of nothing. At most ``MAX_DISTINCT`` values of one entity."""
 
@@ -241,9 +255,12 @@ class LastValue(Kernel):
 
 
 class DecayedSum(_Plain):
-    """Sum in which a value halves per half-life, over 40 of them; the window is the half-life. 0 of nothing."""
+    """Sum in which a value halves per half-life, over 40 of them; the window is the half-life. 0 of nothing.
 
-    name, result = "decayed_sum", FLOAT
+    Without a column every event is worth 1: a count of events that decays.
+    """
+
+    name, needs_column, result = "decayed_sum", False, FLOAT
 
     def monoids(self, column: str, kind: str, window: int) -> tuple[Monoid, ...]:  # noqa: ARG002
         """One sum that decays."""

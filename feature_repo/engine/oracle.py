@@ -40,7 +40,7 @@ def oracle_value(view: WindowedView, feature: WindowedFeature, events: Iterable[
         seen = [event for event in seen if event[feature.column] is not None]
     seen.sort(key=lambda event: (event[view.timestamp_field], event.get("event_id", "")))
     times = [event[view.timestamp_field] for event in seen]
-    values = [event[feature.column] for event in seen] if feature.column else []
+    values = [event[feature.column] if feature.column else 1 for event in seen]
     return _FUNCTIONS[feature.function](values, times, at, feature.window)
 
 
@@ -71,6 +71,7 @@ _FUNCTIONS: dict[str, Callable[[Sequence[Any], Sequence[int], int, int], Value]]
     "max": lambda values, _times, _at, _window: max(values, default=None),
     "last_event_at": lambda _values, times, _at, _window: max(times, default=None),
     "days_since": lambda _values, times, at, _window: (at - max(times)) / 86_400_000_000 if times else None,
+    "read_at": lambda _values, _times, at, _window: at,
     "last": lambda values, _times, _at, _window: values[-1] if values else None,
     "count_distinct": lambda values, _times, _at, _window: len(set(values)),
     "decayed_sum": lambda values, times, at, half_life: math.fsum(

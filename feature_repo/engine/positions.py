@@ -4,6 +4,8 @@ One hash per project, ``portrait:<project>:state``::
 
     serve:<view>                        the Layout readers use, as JSON
     at:<view>:<hash>:<generation>       "<table id>:<log version>", written after the merges it covers
+    shards:<view>:<hash>:<generation>   "<table id>:<log version>,<log version>,...": how far each shard is fed, where
+                                        consumers share the entities; ``at`` is the least of them
     build:<view>                        the Layout being built and its table id, so that a killed build goes on
 
 A state without a position is not fed. An ordinary view has a position only, under generation 0 of its own hash.
@@ -13,8 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import redis
@@ -51,6 +54,31 @@ return 1
 _ADVANCE = """
 if redis.call('HGET', KEYS[1], 'serve:' .. ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+return 1
+"""
+
+# KEYS[1] state hash. ARGV: view, layout served, "<view>:<hash>:<generation>", table id, number of shards, the version
+# reached, then shards. Shards only rise. A position written by a build or by ``materialize`` holds for all shards.
+_ADVANCE_SHARDS = """
+if redis.call('HGET', KEYS[1], 'serve:' .. ARGV[1]) ~= ARGV[2] then return 0 end
+local held = redis.call('HGET', KEYS[1], 'at:' .. ARGV[3]) or ''
+local prefix = ARGV[4] .. ':'
+if string.sub(held, 1, #prefix) ~= prefix then return 0 end
+local base, count, reached = tonumber(string.sub(held, #prefix + 1)), tonumber(ARGV[5]), tonumber(ARGV[6])
+local versions, known = {}, redis.call('HGET', KEYS[1], 'shards:' .. ARGV[3]) or ''
+if string.sub(known, 1, #prefix) == prefix then
+  for each in string.gmatch(string.sub(known, #prefix + 1), '[^,]+') do versions[#versions + 1] = tonumber(each) end
+end
+if #versions ~= count then versions = {} end
+local least = reached
+for i = 1, count do versions[i] = math.max(versions[i] or base, base) end
+for i = 7, #ARGV do
+  local shard = tonumber(ARGV[i]) + 1
+  versions[shard] = math.max(versions[shard], reached)
+end
+for i = 1, count do least = math.min(least, versions[i]) end
+redis.call('HSET', KEYS[1], 'shards:' .. ARGV[3], prefix .. table.concat(versions, ','))
+if least > base then redis.call('HSET', KEYS[1], 'at:' .. ARGV[3], prefix .. string.format('%d', least)) end
 return 1
 """
 
@@ -101,9 +129,14 @@ class Layout:
         return cls(view.name, view.state_hash, generation, *facts, keys, view.lookback, CODEC_VERSION, view.mapping)
 
     @property
+    def state_name(self) -> str:
+        """What tells this state from all others of the project."""
+        return f"{self.view}:{self.state_hash}:{self.generation}"
+
+    @property
     def field(self) -> bytes:
         """Field of an entity's hash that holds the state."""
-        return f"_t:{self.view}:{self.state_hash}:{self.generation}".encode()
+        return f"_t:{self.state_name}".encode()
 
     def serves(self, view: WindowedView, feature: WindowedFeature) -> bool:
         """Whether the value of a feature, by the view's present definition, can be read from this state.
@@ -125,12 +158,13 @@ class Layout:
         facts = {name: fact for name, fact in asdict(self).items() if fact or name != "mapping"}
         return json.dumps(facts, separators=(",", ":"), sort_keys=True)
 
-    @classmethod
-    def load(cls, text: bytes | str) -> Layout:
+    @staticmethod
+    @lru_cache
+    def load(text: bytes | str) -> Layout:
         """Read what :meth:`dump` wrote."""
         facts = json.loads(text)
         facts |= {name: tuple(facts[name]) for name in ("join_keys", "state")}
-        return cls(**{**facts, "mapping": tuple((column, name) for column, name in facts.get("mapping", ()))})
+        return Layout(**{**facts, "mapping": tuple((column, name) for column, name in facts.get("mapping", ()))})
 
 
 @dataclass(frozen=True)
@@ -150,6 +184,38 @@ class Build:
 
     layout: Layout
     claim: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The project's state hash as it was at one instant."""
+
+    fields: Mapping[bytes, bytes]
+
+    def serving(self, view: str) -> Layout | None:
+        """Layout readers of a view use; None before the first build."""
+        raw = self.fields.get(f"serve:{view}".encode())
+        return Layout.load(raw) if raw else None
+
+    def retired(self, view: str) -> list[bytes]:
+        """Fields of states that are no longer served nor being built."""
+        serving, building = self.serving(view), _claimed(self.fields.get(f"build:{view}".encode(), b""))
+        kept = {layout.field for layout in (serving, building[0] if building else None) if layout}
+        return [field for field in _fields(self.fields, view) if field not in kept]
+
+    def rows(self, view: FeatureView) -> Position | None:
+        """How far an ordinary view is written by its present features and ttl."""
+        return _position(self.fields.get(_at(view.name, rows_hash(view), 0).encode()))
+
+    def fed(self, layout: Layout, shards: Iterable[int]) -> Position | None:
+        """How far some shards of a state are fed, the one least far; None if the state is not fed."""
+        at = _position(self.fields.get(f"at:{layout.state_name}".encode()))
+        if at is None:
+            return None
+        table_id, _, listed = self.fields.get(f"shards:{layout.state_name}".encode(), b"").decode().partition(":")
+        versions = [int(each) for each in listed.split(",")] if table_id == at.table_id else []
+        reached = [versions[shard] for shard in shards if shard < len(versions)]
+        return Position(at.table_id, max(at.version, min(reached, default=at.version)))
 
 
 class Positions:
@@ -173,11 +239,11 @@ class Positions:
 
     def position(self, view: str, state_hash: str, generation: int) -> Position | None:
         """How far a state is fed; None if it is not."""
-        raw = self._client.hget(self.key, _at(view, state_hash, generation))
-        if not raw:
-            return None
-        table_id, version = raw.decode().rsplit(":", 1)
-        return Position(table_id, int(version))
+        return _position(self._client.hget(self.key, _at(view, state_hash, generation)))
+
+    def recorded(self) -> Recorded:
+        """Read everything at once: what began and ended between two reads would be mistaken for something else."""
+        return Recorded(self._recorded())
 
     def advance(self, layout: Layout, position: Position) -> None:
         """Record that the served state holds the log up to a version; call it after the last merge.
@@ -190,6 +256,14 @@ class Positions:
         field = _at(layout.view, layout.state_hash, layout.generation)
         if not self._client.eval(_ADVANCE, 1, self.key, layout.view, layout.dump(), field, str(position)):
             raise _overtaken(layout.view)
+
+    def advance_shards(self, layout: Layout, position: Position, shards: Iterable[int], *, of: int) -> bool:
+        """Record how far some of the shards hold the log; call it after their last merge.
+
+        Returns False if another state is served by now, or was built from another table: then nothing is recorded.
+        """
+        arguments = (layout.view, layout.dump(), layout.state_name, position.table_id, of, position.version, *shards)
+        return bool(self._client.eval(_ADVANCE_SHARDS, 1, self.key, *arguments))
 
     def record_rows(self, view: FeatureView, position: Position) -> None:
         """Record how far an ordinary view is written."""
@@ -236,21 +310,15 @@ class Positions:
 
         All is read at once: a build that began and ended between two reads would be taken for retired.
         """
-        recorded = self._recorded()
-        serving = recorded.get(f"serve:{view}".encode())
-        building = _claimed(recorded.get(f"build:{view}".encode(), b""))
-        kept = {Layout.load(serving).field} if serving else set()
-        if building:
-            kept.add(building[0].field)
-        return [field for field in _fields(recorded, view) if field not in kept]
+        return self.recorded().retired(view)
 
     def forget(self, field: bytes) -> None:
         """Drop the position of a retired state whose fields are gone."""
-        self._client.hdel(self.key, b"at:" + field.removeprefix(b"_t:"))
+        self._client.hdel(self.key, *_recorded_of(field))
 
     def forget_view(self, view: str) -> None:
         """Drop everything recorded of a view."""
-        names = [b"at:" + field.removeprefix(b"_t:") for field in _fields(self._recorded(), view)]
+        names = [name for field in _fields(self._recorded(), view) for name in _recorded_of(field)]
         self._client.hdel(self.key, f"serve:{view}".encode(), f"build:{view}".encode(), *names)
 
     def _recorded(self) -> dict[bytes, bytes]:
@@ -284,6 +352,18 @@ def _at(view: str, state_hash: str, generation: int) -> str:
 def _fields(recorded: Iterable[bytes], view: str) -> list[bytes]:
     prefix = f"at:{view}:".encode()
     return [b"_t:" + name.removeprefix(b"at:") for name in recorded if name.startswith(prefix)]
+
+
+def _recorded_of(field: bytes) -> tuple[bytes, bytes]:
+    name = field.removeprefix(b"_t:")
+    return b"at:" + name, b"shards:" + name
+
+
+def _position(raw: bytes | None) -> Position | None:
+    if not raw:
+        return None
+    table_id, version = raw.decode().rsplit(":", 1)
+    return Position(table_id, int(version))
 
 
 def _next_generation(recorded: Iterable[bytes], view: str) -> int:

@@ -109,7 +109,7 @@ class MappedSource:
         schema = schema_of(source)
         names = {column: name for column, name in source.field_mapping.items() if column != name}
         return cls(
-            _renamed(relation_of(source), schema, names, source.name),
+            renamed(relation_of(source), schema, names, source.name),
             pa.schema([field.with_name(names.get(field.name, field.name)) for field in schema]),
             names.get(source.timestamp_field, source.timestamp_field),
             names.get(source.created_timestamp_column or "", source.created_timestamp_column or ""),
@@ -128,10 +128,17 @@ def events_of(view: WindowedView, snapshot: Snapshot) -> str:
     DataError
         The table lacks a column that the mapping names.
     """
-    return _renamed(snapshot.sql(), snapshot.schema, dict(view.mapping), view.source_name)
+    return renamed(snapshot.sql(), snapshot.schema, dict(view.mapping), view.source_name)
 
 
-def _renamed(relation: str, schema: pa.Schema, names: Mapping[str, str], source: str) -> str:
+def renamed(relation: str, schema: pa.Schema, names: Mapping[str, str], source: str) -> str:
+    """Return a DuckDB table expression with some columns (keys of ``names``) under other names.
+
+    Raises
+    ------
+    DataError
+        The relation lacks a column that is to be renamed.
+    """
     missing = [column for column in names if column not in schema.names]
     if missing:
         raise DataError(

@@ -129,7 +129,7 @@ def _report(
 
 
 def _rows(admitted: Admitted) -> int:
-    return admitted.published + admitted.duplicates + sum(admitted.quarantined.values())
+    return admitted.published + admitted.duplicates + sum(admitted.quarantined.values()) + admitted.erased
 
 
 @contextmanager

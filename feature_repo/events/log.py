@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,9 @@ EVENT_TIMESTAMP = "event_timestamp"
 CLIENT_TIMESTAMP = "client_timestamp"
 INGESTED_AT = "ingested_at"
 LOG_VERSION = "log_version"
+
+# In the commit info of a version: who wrote it.
+WRITER = "portrait.writer"
 
 MAX_ATTEMPTS = 20
 
@@ -86,11 +89,22 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Commit:
-    """What a commit did: the version it made (the head when nothing was new), rows written, rows known already."""
+    """What a commit did: the version it made (the head when nothing was new), and what became of each row.
+
+    Attributes
+    ----------
+    version
+        Delta version.
+    rows, duplicates
+        Rows written, and rows known already.
+    erased
+        New rows that did not stand.
+    """
 
     version: int
     rows: int
     duplicates: int
+    erased: int = 0
 
 
 def read_snapshot(path: str | Path, *, version: int | None = None) -> Snapshot:
@@ -101,7 +115,7 @@ def read_snapshot(path: str | Path, *, version: int | None = None) -> Snapshot:
     LogError
         There is no table at ``path``, or its transaction log is damaged.
     """
-    return _snapshot(path, _load(path, version))
+    return snapshot_of(path, load_table(path, version))
 
 
 @contextmanager
@@ -154,7 +168,14 @@ class LogTable:
         self._reconcile(snapshot)
         return read_snapshot(self.path)
 
-    def commit(self, rows: pa.Table, *, app_id: str = "", position: int = 0) -> Commit:
+    def commit(
+        self,
+        rows: pa.Table,
+        *,
+        app_id: str = "",
+        position: int = 0,
+        standing: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+    ) -> Commit:
         """Append the rows whose ``event_id`` the table does not hold, as one atomic version.
 
         Parameters
@@ -164,6 +185,9 @@ class LogTable:
         app_id, position
             A stream's incarnation and how far it has read. A position at or below the one the table holds for the
             ``app_id`` was committed before: nothing is written.
+        standing
+            Says which of some rows may be written. It is asked after the table was read that the commit goes to:
+            whoever forbids rows, commits anything after that, and then looks for them, finds all there will ever be.
 
         Raises
         ------
@@ -172,33 +196,31 @@ class LogTable:
         LogError
             ``rows`` do not have the table's columns and types.
         """
-        rows = self._conform(rows)
+        rows = self.conform(rows)
         for _ in range(MAX_ATTEMPTS):
-            table = _load(self.path, None)
+            table = load_table(self.path)
             held = table.transaction_version(app_id) if app_id else None
             committed = held is not None and held >= position
-            fresh = rows.slice(0, 0) if committed else _unknown(rows, _snapshot(self.path, table))
+            new = rows.slice(0, 0) if committed else unknown_rows(rows, snapshot_of(self.path, table))
+            fresh = standing(new)
+            duplicates, erased = rows.num_rows - new.num_rows, new.num_rows - fresh.num_rows
             if not fresh.num_rows:
-                return Commit(version=table.version(), rows=0, duplicates=rows.num_rows)
-            stamped = fresh.append_column(LOG_VERSION, pa.array([table.version() + 1] * fresh.num_rows, pa.int64()))
-            transactions = [Transaction(app_id, position, None)] if app_id else None
+                return Commit(table.version(), 0, duplicates, erased)
             try:
-                write_deltalake(
-                    table,
-                    stamped,
-                    mode="append",
-                    writer_properties=WriterProperties(compression="ZSTD"),
-                    commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=0),
-                )
+                append(table, stamped(fresh, table.version() + 1), {app_id: position} if app_id else {})
             except CommitFailedError:
                 continue
-            return Commit(version=table.version(), rows=fresh.num_rows, duplicates=rows.num_rows - fresh.num_rows)
-        raise CommitConflictError(
-            f"Table '{self.path.name}' of the event log was committed to by others {MAX_ATTEMPTS} times in a row.",
-            hint="nothing was written; run the command again when the other writers are done.",
-        )
+            return Commit(table.version(), fresh.num_rows, duplicates, erased)
+        raise outrun(self.path)
 
-    def _conform(self, rows: pa.Table) -> pa.Table:
+    def conform(self, rows: pa.Table) -> pa.Table:
+        """Return rows with the table's columns and types, without ``log_version``.
+
+        Raises
+        ------
+        LogError
+            A column is missing or of another type, or a row has no ``event_id``.
+        """
         wanted = pa.schema([field for field in self.schema if field.name != LOG_VERSION])
         missing = [name for name in wanted.names if name not in rows.column_names]
         if missing:
@@ -229,7 +251,57 @@ class LogTable:
             write_deltalake(str(self.path), empty, mode="append", schema_mode="merge")
 
 
-def _load(path: str | Path, version: int | None) -> DeltaTable:
+def stamped(rows: pa.Table, version: int) -> pa.Table:
+    """Rows with the version that brings them in."""
+    return rows.append_column(LOG_VERSION, pa.array(np.full(rows.num_rows, version, np.int64)))
+
+
+def append(
+    table: DeltaTable, rows: pa.Table, positions: Mapping[str, int], *, writer: str = "", level: int | None = None
+) -> None:
+    """Write rows and an app id's positions as the version behind the one that was loaded, or not at all.
+
+    Parameters
+    ----------
+    writer
+        Written into the version's commit info, so that its writer knows it again.
+    level
+        Of the compression; a lower one takes less time.
+
+    Raises
+    ------
+    CommitFailedError
+        There is such a version by now.
+    """
+    write_deltalake(
+        table,
+        rows,
+        mode="append",
+        writer_properties=WriterProperties(compression="ZSTD", compression_level=level),
+        commit_properties=CommitProperties(
+            app_transactions=[Transaction(app_id, position, None) for app_id, position in positions.items()],
+            custom_metadata={WRITER: writer} if writer else None,
+            max_commit_retries=0,
+        ),
+    )
+
+
+def outrun(path: Path) -> CommitConflictError:
+    """What is raised when others came first ``MAX_ATTEMPTS`` times."""
+    return CommitConflictError(
+        f"Table '{path.name}' of the event log was committed to by others {MAX_ATTEMPTS} times in a row.",
+        hint="nothing was written; run the command again when the other writers are done.",
+    )
+
+
+def load_table(path: str | Path, version: int | None = None) -> DeltaTable:
+    """Open a table's head, or a version of it.
+
+    Raises
+    ------
+    LogError
+        There is no table at ``path``, or its transaction log is damaged.
+    """
     try:
         return DeltaTable(str(path), version=version)
     except TableNotFoundError:
@@ -239,11 +311,12 @@ def _load(path: str | Path, version: int | None) -> DeltaTable:
         ) from None
     except (DeltaError, OSError, ValueError) as error:
         raise LogError(
-            f"Table '{Path(path).name}' of the event log cannot be read: {_first_line(error)}", hint=_restore(path)
+            f"Table '{Path(path).name}' of the event log cannot be read: {first_line(error)}", hint=_restore(path)
         ) from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without what is behind it."""
     # delta-rs puts a Rust backtrace behind it.
     return (str(error).splitlines() or [type(error).__name__])[0]
 
@@ -257,7 +330,7 @@ def _damaged(error: Exception, concerned: list[Snapshot]) -> LogError:
     found = concerned if len(concerned) == 1 else (list(filter(_unreadable, concerned)) or concerned)
     names = " or ".join(f"'{Path(snapshot.path).name}'" for snapshot in found)
     places = " or ".join(snapshot.path for snapshot in found)
-    return LogError(f"Table {names} of the event log cannot be read: {_first_line(error)}", hint=_restore(places))
+    return LogError(f"Table {names} of the event log cannot be read: {first_line(error)}", hint=_restore(places))
 
 
 def _unreadable(snapshot: Snapshot) -> bool:
@@ -282,12 +355,13 @@ def _concerns(error: Exception, snapshot: Snapshot) -> bool:
     return any(Path(file).name in str(error) for file in snapshot.files)
 
 
-def _snapshot(path: str | Path, table: DeltaTable) -> Snapshot:
+def snapshot_of(path: str | Path, table: DeltaTable, uris: Iterable[str] | None = None) -> Snapshot:
+    """Return the version that was loaded, with all of its files or the given ones."""
     return Snapshot(
         path=str(path),
         table_id=str(table.metadata().id),
         version=table.version(),
-        files=tuple(sorted(map(_file, table.file_uris()))),
+        files=tuple(sorted(map(_file, table.file_uris() if uris is None else uris))),
         schema=_arrow_schema(table),
     )
 
@@ -318,12 +392,12 @@ def _nullable(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_nullable(True) for field in schema])
 
 
-def _unknown(rows: pa.Table, snapshot: Snapshot) -> pa.Table:
+def unknown_rows(rows: pa.Table, snapshot: Snapshot) -> pa.Table:
     """Rows in order, the first of each ``event_id``, without those the table holds."""
     batch = pa.table({EVENT_ID: rows[EVENT_ID], "n": pa.array(np.arange(rows.num_rows))})
     # Where ids grow from batch to batch, the row groups' statistics leave little to be read.
     ends = pc.min_max(rows[EVENT_ID]).as_py()
-    with duckdb.connect(config=_bounds(snapshot)) as connection, reading(snapshot):
+    with duckdb.connect(config=bounds(snapshot)) as connection, reading(snapshot):
         connection.register("batch", batch)
         chosen = connection.sql(
             f"SELECT min(n) AS n FROM batch ANTI JOIN "
@@ -338,7 +412,8 @@ def _unknown(rows: pa.Table, snapshot: Snapshot) -> pa.Table:
     return rows.filter(pa.array(fresh))
 
 
-def _bounds(snapshot: Snapshot) -> dict[str, str | int | bool]:
+def bounds(snapshot: Snapshot) -> dict[str, str | int | bool]:
+    """DuckDB's settings for a look into a table."""
     # A table knows no settings. Ids of ten million rows fit into this; more of them spill beside the table, where Delta
     # ignores names with an underscore, and not into the working directory, which is DuckDB's own choice.
     spill = Path(snapshot.path) / f"_spill-{os.getpid()}-{secrets.token_hex(4)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from feature_repo.events.log import LogTable
+from feature_repo.privacy.tombstones import Tombstones
 
 QUARANTINE = "quarantine"
 
@@ -35,8 +36,8 @@ def quarantine_table(log_root: Path) -> LogTable:
 
 
 def quarantine_rows(log_root: Path, rows: pa.Table) -> int:
-    """Put refused rows into quarantine, those there already excepted; return how many were refused."""
+    """Put refused rows into quarantine, but those there already, or of erased people; return how many were refused."""
     table = quarantine_table(log_root)
     table.ensure()
-    table.commit(rows)
+    table.commit(rows, standing=Tombstones(log_root.parent).standing_rows)
     return int(rows.num_rows)

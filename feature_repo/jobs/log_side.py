@@ -104,11 +104,13 @@ class LogSide:
 
         A decayed sum forgets nothing, so that its size is that of all events; days are relative to one.
         """
-        if not feature.column or feature.function == "days_since":
+        decays = feature.function == "decayed_sum"
+        if feature.function == "days_since" or not (feature.column or decays):
             return [1.0] * entities.num_rows
         since = floor(self.at - feature.reach, windowed_view_of(self.view).hop)
-        size = f"{'max' if feature.function == 'std' else 'sum'}(abs(CAST({quote(feature.column)} AS DOUBLE)))"
-        rows = self._per_entity(entities, version, [size], since=None if feature.function == "decayed_sum" else since)
+        each = f"abs(CAST({quote(feature.column)} AS DOUBLE))"
+        size = f"{'max' if feature.function == 'std' else 'sum'}({each})" if feature.column else f"count({self._ts})"
+        rows = self._per_entity(entities, version, [size], since=None if decays else since)
         return [float(found or 0.0) for (found,) in rows]
 
     def _answer(self, entities: pa.Table, version: int | None) -> pa.Table:

@@ -114,7 +114,7 @@ def test_a_result_is_saved_once(store: FeatureStore, tmp_path: Path) -> None:
         job.persist(storage)
 
 
-@pytest.mark.parametrize("service", ["profile_v1", "redemption_v1"])
+@pytest.mark.parametrize("service", ["profile_v1", "redemption_v1", "live_v1"])
 def test_online_features_are_the_offline_ones_at_the_instant_of_reading(store: FeatureStore, service: str) -> None:
     users = store.get_historical_features(spine_sql(400), ["user_campaigns:count_84d"]).to_df()["user_id"].unique()[:40]
     wanted = store.get_feature_service(service)

@@ -1,5 +1,7 @@
 """Commits, builds, applies, deaths, definition changes, two runs at once and runs that wake up late, in any order.
 
+Among them consumers: appliers that feed what is served from the log, or a commit from memory, each for some shards.
+
 After every step each shopper's values are the oracle's over some prefix of the log, all of one prefix, or missing where
 the served state cannot answer; after a last undisturbed run they are the oracle's over the whole log.
 """
@@ -19,10 +21,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import NotMaterializedError, StoreUnavailableError
+from feature_repo.engine.applier import Applier, Head
 from feature_repo.engine.oracle import oracle_value
-from feature_repo.engine.positions import Positions
+from feature_repo.engine.positions import Position, Positions
 from feature_repo.engine.spec import WindowedView, windowed_view_of
+from feature_repo.events.log import read_snapshot
 from histories import BASE, Event, agrees, events, every_kernel_view, log_of, oracle_rows
 from test_online_equals_oracle import NOW, PROJECT, KilledError, builder, commit, online
 
@@ -55,12 +60,39 @@ class Run:
     dies: bool = False
 
 
+@dataclass(frozen=True)
+class Feed:
+    """A consumer that knows one of three definitions and owns some of three shards, and what disturbs it."""
+
+    definition: int
+    owned: frozenset[int]
+    from_memory: bool
+    command: int = 0
+    other: Run | Feed | None = None
+    dies: bool = False
+
+
 Plain = st.builds(Run, definition=st.integers(0, 2), full=st.booleans())
+Owned = st.frozensets(st.integers(0, 2), min_size=1)
+PlainFeed = st.builds(Feed, definition=st.integers(0, 2), owned=Owned, from_memory=st.booleans())
+Feeds = st.one_of(
+    PlainFeed,
+    st.builds(
+        Feed,
+        definition=st.integers(0, 2),
+        owned=Owned,
+        from_memory=st.booleans(),
+        command=st.integers(0, 6),
+        other=st.one_of(st.none(), Plain, PlainFeed),
+        dies=st.booleans(),
+    ),
+)
 Runs = st.one_of(
     Plain,
     st.builds(Run, definition=st.integers(0, 2), full=st.booleans(), command=st.integers(0, 14), dies=st.just(True)),
     st.builds(Run, definition=st.integers(0, 2), full=st.booleans(), command=st.integers(0, 14), other=Plain),
 )
+Fed = st.lists(st.one_of(events(users=3), Runs, Feeds, Feeds), min_size=3, max_size=9)
 Steps = st.lists(st.one_of(events(users=3), Runs, Runs), min_size=2, max_size=7)
 
 
@@ -89,7 +121,7 @@ class History:
         commit(self.table, len(self.prefixes[-1]), batch)
         self.prefixes.append([*self.prefixes[-1], *batch])
 
-    def run(self, run: Run) -> None:
+    def run(self, run: Run | Feed) -> None:
         def happens() -> None:
             if run.dies:
                 raise KilledError
@@ -97,10 +129,24 @@ class History:
                 self.run(run.other)
 
         client = MeddledClient(self.redis, run.command, happens)
+        if isinstance(run, Feed):
+            self._feed(run, client)
+            return
         with duckdb.connect(config={"threads": 1}) as connection:
             connection.execute("SET TimeZone='UTC'")
             with contextlib.suppress(KilledError, StoreUnavailableError):
                 builder(connection, client).bring_to_head(self.specs[run.definition], full=run.full)
+
+    def _feed(self, feed: Feed, client: Any) -> None:
+        snapshot = read_snapshot(self.table.path)
+        newer, position = lambda _: read_snapshot(self.table.path), Position(snapshot.table_id, snapshot.version)
+        with duckdb.connect(config={"threads": 1}) as connection, contextlib.suppress(KilledError):
+            connection.execute("SET TimeZone='UTC'")
+            landed = connection.sql(f"FROM {snapshot.sql()} WHERE log_version = {snapshot.version}").to_arrow_table()
+            head = Head(position, newer, landed if feed.from_memory else None)
+            applier = Applier(connection, client, PROJECT, FixedClock(NOW), shards=3)
+            recorded = applier.positions.recorded()
+            applier.apply(self.specs[feed.definition], head, feed.owned, recorded)
 
     def assert_never_wrong(self, spec: WindowedView) -> None:
         try:
@@ -151,3 +197,39 @@ def test_no_interleaving_shows_a_wrong_number_and_the_last_run_shows_the_right_o
             history.assert_never_wrong(history.specs[last])
         history.run(Run(last))
         history.assert_at_head(history.specs[last])
+
+
+@settings(max_examples=160, suppress_health_check=list(HealthCheck))
+@given(steps=Fed, last=st.integers(0, 2))
+def test_consumers_of_some_shards_among_all_others_show_no_wrong_number(
+    redis: Any, steps: list[Any], last: int
+) -> None:
+    redis.flushall()
+    with tempfile.TemporaryDirectory() as directory:
+        history = History(Path(directory) / "history", redis)
+        history.run(Run(last))
+        for step in steps:
+            if isinstance(step, list):
+                history.commit(step)
+            else:
+                history.run(step)
+            history.assert_never_wrong(history.specs[last])
+        history.run(Run(last))
+        history.assert_at_head(history.specs[last])
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(batches=st.lists(events(users=3), min_size=1, max_size=5), memory=st.booleans(), several=st.booleans())
+def test_consumers_alone_keep_a_built_state_at_the_head(
+    redis: Any, batches: list[list[Event]], memory: bool, several: bool
+) -> None:
+    redis.flushall()
+    with tempfile.TemporaryDirectory() as directory:
+        history = History(Path(directory) / "history", redis)
+        history.run(Run(0))
+        owners = [frozenset({0, 2}), frozenset({1})] if several else [frozenset({0, 1, 2})]
+        for batch in batches:
+            history.commit(batch)
+            for owned in owners:
+                history.run(Feed(0, owned, memory))
+            history.assert_at_head(history.specs[0])

@@ -61,19 +61,19 @@ def test_a_row_without_an_id_is_refused_before_it_hides_all_others(table: LogTab
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, *others: pa.Table, table: LogTable) -> list[int]:
     """Let another writer commit between the check and the write, once for each batch; the list counts the checks."""
-    check, left, checks = log._unknown, list(others), []
+    check, left, checks = log.unknown_rows, list(others), []
 
     def checked(rows: pa.Table, snapshot: Snapshot) -> pa.Table:
         fresh = check(rows, snapshot)
         checks.append(snapshot.version)
         if left:
             other = left.pop(0)
-            monkeypatch.setattr(log, "_unknown", check)
+            monkeypatch.setattr(log, "unknown_rows", check)
             table.commit(other)
-            monkeypatch.setattr(log, "_unknown", checked)
+            monkeypatch.setattr(log, "unknown_rows", checked)
         return fresh
 
-    monkeypatch.setattr(log, "_unknown", checked)
+    monkeypatch.setattr(log, "unknown_rows", checked)
     return checks
 
 

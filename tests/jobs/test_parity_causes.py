@@ -234,7 +234,7 @@ def test_a_row_that_was_pushed_past_the_table_is_ahead_of_the_log(shop: Shop) ->
 
 
 def test_an_event_written_twice_past_the_door_is_a_duplicate(shop: Shop) -> None:
-    rows = pa.table(shop.events._conform(table_of([Event("u0", "a", shop.now - HOUR, 0, 3, 1.5)])))
+    rows = pa.table(shop.events.conform(table_of([Event("u0", "a", shop.now - HOUR, 0, 3, 1.5)])))
     twice = rows.set_column(0, "event_id", pa.array(["e0"])).append_column("log_version", pa.array([1], pa.int64()))
     write_deltalake(str(shop.events.path), twice, mode="append")
     report = shop.parity("visits")

@@ -29,6 +29,9 @@ SERVICES = {
     "redemption_v1": ["user_id"],
     "item_v1": ["item_id"],
     "user_category_v1": ["user_id", "category"],
+    "live_v1": ["user_id"],
+    "item_live_v1": ["item_id"],
+    "user_category_live_v1": ["user_id", "category"],
 }
 
 

@@ -126,7 +126,7 @@ def _magnitude(rows: list[dict[str, Any]], feature: WindowedFeature, at: int, ho
     if feature.function == "days_since":
         return 1.0
     since = -math.inf if feature.function == "decayed_sum" else (at - feature.reach) // hop * hop
-    seen = [row[feature.column] for row in rows if since <= row["event_timestamp"] < at]
+    seen = [row[feature.column] if feature.column else 1.0 for row in rows if since <= row["event_timestamp"] < at]
     sizes = [abs(value) for value in seen if value is not None]
     return float(max(sizes, default=0) if feature.function == "std" else sum(sizes))
 

@@ -37,7 +37,7 @@ _READING = 0.7
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import found and did; ``read`` is the sum of the next four.
+    """What an import found and did; ``read`` is the sum of the next four, and of ``erased``.
 
     Attributes
     ----------
@@ -63,6 +63,8 @@ class ImportReport:
         Whether it was a rehearsal: then ``published`` and ``duplicates`` are 0, and nothing was written.
     seconds
         Time it took.
+    erased
+        Rows of people who were erased, which went nowhere.
     """
 
     read: int
@@ -76,6 +78,7 @@ class ImportReport:
     files: int
     dry_run: bool
     seconds: float = field(compare=False)
+    erased: int = 0
 
 
 def import_events(
@@ -124,11 +127,11 @@ def import_events(
         _stage(files, mapping, converter, staged, tell)
         _check_share(staged, max_bad)
         tables: Counter[str] = Counter()
-        duplicates = 0
+        left: Counter[str] = Counter()
         if not dry_run:
-            tables, duplicates = _publish(settings, mapping, staged, connection, tell)
+            tables, left = _publish(settings, mapping, staged, connection, tell)
     tell("done", 1.0)
-    return _report(mapping, staged, tables, duplicates, files=len(files), dry_run=dry_run, started=started)
+    return _report(mapping, staged, tables, left, files=len(files), dry_run=dry_run, started=started)
 
 
 def read_pieces(opened: Opened, mapping: Mapping) -> Iterator[Piece]:
@@ -191,9 +194,11 @@ def _admit(log_root: Path, name: str, rows: pa.Table) -> Iterator[Admitted]:
 
 def _publish(
     settings: Settings, mapping: Mapping, staged: Staged, connection: duckdb.DuckDBPyConnection, tell: Progress
-) -> tuple[Counter[str], int]:
+) -> tuple[Counter[str], Counter[str]]:
+    """Return the rows written by table, and those that were not, by why."""
     tables: Counter[str] = Counter()
-    duplicates, done, whole = 0, 0, max(staged.rows.total(), 1)
+    left: Counter[str] = Counter()
+    done, whole = 0, max(staged.rows.total(), 1)
     for name in mapping.types:
         if mapping.duplicates == "keep" and staged.rows[name]:
             staged.number_repeats(name, connection)
@@ -202,18 +207,18 @@ def _publish(
             rows = renamed(batch, connection) if mapping.duplicates == "keep" else batch
             for admitted in _admit(settings.log_root, name, rows.drop_columns([FILE, LINE])):
                 tables[name] += admitted.published
-                duplicates += admitted.duplicates
+                left.update(duplicates=admitted.duplicates, erased=admitted.erased)
             done += len(batch)
     for refused in staged.batches(QUARANTINE):
         quarantine_rows(settings.log_root, pa.table(refused))
-    return tables, duplicates
+    return tables, left
 
 
 def _report(
     mapping: Mapping,
     staged: Staged,
     tables: Counter[str],
-    duplicates: int,
+    left: Counter[str],
     *,
     files: int,
     dry_run: bool,
@@ -222,7 +227,8 @@ def _report(
     return ImportReport(
         read=staged.read,
         published=tables.total(),
-        duplicates=duplicates,
+        duplicates=left["duplicates"],
+        erased=left["erased"],
         ignored=staged.ignored,
         quarantined=dict(sorted(staged.refused.items())),
         places=staged.places,

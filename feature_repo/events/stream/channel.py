@@ -98,6 +98,11 @@ class Channel(Protocol):
 class Reader(Protocol):
     """The reading end of one consumer process. Partitions are shared out among those who read at the same time."""
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions the stream has."""
+        ...
+
     def owned(self) -> frozenset[int]:
         """Partitions this reader owns now; claims and gives up what it has to. Call it at least every second."""
         ...

@@ -184,6 +184,11 @@ class RedisReader:
         self._keys = self._stream.keys()
         self._read: dict[int, str] = {}
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions the stream has."""
+        return self._stream.partitions
+
     def owned(self) -> frozenset[int]:
         """Partitions this reader owns now; claims and gives up what it has to.
 

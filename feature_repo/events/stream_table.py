@@ -1,0 +1,261 @@
+"""A table of the log as a consumer of the stream writes it: often, in small commits, each row once.
+
+What is committed is decided against one snapshot and written as the version behind it, or not at all. A row is left out
+if its position was committed before (Delta's transaction of its partition tells), or if its ``event_id`` is known.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from feature_repo.core.errors import LogError
+from feature_repo.events import log
+from feature_repo.events.known_ids import Hashes, KnownIds, Mask, first_of_each, hash_ids
+from feature_repo.events.log import (
+    EVENT_ID,
+    EVENT_TIMESTAMP,
+    INGESTED_AT,
+    LOG_VERSION,
+    WRITER,
+    LogTable,
+    Snapshot,
+    append,
+    first_line,
+    load_table,
+    outrun,
+    reading,
+    snapshot_of,
+    stamped,
+    unknown_rows,
+)
+from feature_repo.events.stream.arrivals import Arrivals
+
+_DAY_US = 86_400_000_000
+
+# How far a sender's clock may be ahead when an event comes a second time: its event_timestamp is then the arrival.
+_SLACK_US = _DAY_US
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a commit did.
+
+    Attributes
+    ----------
+    version
+        Version it made; the head it was checked against if nothing was new.
+    rows
+        Rows written, in the order they came, with ``log_version``.
+    duplicates
+        Rows whose ``event_id`` was known, or came earlier in the batch.
+    replayed
+        Rows whose position had been committed before.
+    """
+
+    version: int
+    rows: pa.Table
+    duplicates: int
+    replayed: int
+
+
+class StreamTable:
+    """One table of the log, opened to be committed to again and again by one thread.
+
+    Ids of rows whose ``ingested_at`` lies in the last ``known_days`` of the table are kept as hashes, and others'
+    commits are read as they come; a row whose ``event_timestamp`` is older than that is looked for in the table. So
+    an event that is sent again is known however late, if its sender names its time.
+
+    Parameters
+    ----------
+    path
+        Directory of the table; it is created if it is missing.
+    schema
+        Arrow schema without ``log_version``.
+    known_days
+        How many days of ids to keep.
+
+    Raises
+    ------
+    LogError
+        The table on disk is damaged or declares other types.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, *, known_days: int) -> None:
+        self.path = path
+        self._log = LogTable(path, schema)
+        self._log.ensure()
+        self._table = load_table(path)
+        self._duckdb = duckdb.connect(config={"threads": 1, "memory_limit": "1GB"})
+        self._known = KnownIds()
+        self._covered_from = _newest(self._table) - known_days * _DAY_US
+        self._seen = -1
+        self._look()
+
+    @property
+    def table_id(self) -> str:
+        """Delta's id of the table; a recreated table has another."""
+        return str(self._table.metadata().id)
+
+    def close(self) -> None:
+        """Give memory back."""
+        self._duckdb.close()
+
+    def head(self) -> int:
+        """Newest version of the table; cheap enough to ask every few milliseconds."""
+        version = int(self._table.version())
+        entry = self.path / "_delta_log"
+        while (entry / f"{version + 1:020}.json").exists():
+            version += 1
+        if version == self._table.version() and not (entry / f"{version:020}.json").exists():
+            return int(load_table(self.path).version())  # its entries were cleaned up, perhaps newer ones with it
+        return version
+
+    def newer(self, above: int) -> Snapshot:
+        """Return the head, with only those of its files that may hold rows with ``log_version > above``.
+
+        Raises
+        ------
+        LogError
+            The table is damaged.
+        """
+        self._reload()
+        return self._newer(above)
+
+    def commit(self, arrivals: Arrivals) -> Committed:
+        """Append the rows that are new, with how far each partition has been read, as one version.
+
+        Raises
+        ------
+        CommitConflictError
+            Others came first again and again; nothing was written.
+        LogError
+            The table is damaged or cannot be written, or the rows have other types. Whether they were written is not
+            known: read the stream again from what was acknowledged, and commit again.
+        """
+        rows = self._log.conform(arrivals.rows)
+        hashes = hash_ids(self._duckdb, rows[EVENT_ID])
+        for _ in range(log.MAX_ATTEMPTS):
+            self._look()
+            replayed = self._replayed(arrivals)
+            fresh = ~replayed
+            fresh[fresh] = self._fresh(rows.filter(pa.array(fresh)), hashes[fresh])
+            new, version = rows.filter(pa.array(fresh)), int(self._table.version())
+            done = Committed(
+                version=version,
+                rows=stamped(new, version + 1),
+                duplicates=int(len(rows) - replayed.sum() - len(new)),
+                replayed=int(replayed.sum()),
+            )
+            if not len(new):
+                return done
+            if self._write(done.rows, _upto(arrivals)):
+                self._known.add(hashes[fresh])
+                self._seen = version + 1
+                return Committed(version + 1, done.rows, done.duplicates, done.replayed)
+        raise outrun(self.path)
+
+    def _write(self, rows: pa.Table, upto: dict[str, int]) -> bool:
+        """Write the version behind the loaded one; False if another writer did."""
+        before, writer = int(self._table.version()), secrets.token_hex(8)
+        try:
+            append(self._table, rows, upto, writer=writer, level=1)
+        except (DeltaError, OSError) as error:
+            # It may have failed behind the commit (a checkpoint, a broken connection to S3): the log itself tells.
+            self._reload()
+            if self._is_mine(before + 1, writer):
+                return True
+            if isinstance(error, CommitFailedError):
+                return False
+            raise LogError(
+                f"Table '{self.path.name}' of the event log cannot be written: {first_line(error)}",
+                hint=f"make room at {self.path} and let it be written; then start again, nothing is lost.",
+            ) from None
+        return True
+
+    def _is_mine(self, version: int, writer: str) -> bool:
+        behind = int(self._table.version()) - version
+        return behind >= 0 and any(each.get(WRITER) == writer for each in self._table.history(behind + 1))
+
+    def _reload(self) -> None:
+        with _said(self.path):
+            self._table.update_incremental()
+
+    def _look(self) -> None:
+        """Load the head, and take in the ids others have committed since the last look."""
+        if self._seen >= 0 and self.head() == self._table.version() == self._seen:
+            return
+        self._reload()
+        snapshot = self._newer(self._seen)
+        if snapshot.files:
+            with reading(snapshot):
+                found = self._duckdb.sql(
+                    f"SELECT hash({EVENT_ID}) AS h FROM {snapshot.sql()} "
+                    f"WHERE {LOG_VERSION} > $seen AND epoch_us({INGESTED_AT}) >= $since",
+                    params={"seen": self._seen, "since": self._covered_from},
+                ).to_arrow_table()["h"]
+            self._known.add(np.asarray(found.to_numpy(), np.uint64))
+        self._seen = snapshot.version
+
+    def _newer(self, above: int) -> Snapshot:
+        newest = _statistic(self._table, f"max.{LOG_VERSION}")
+        # A file without statistics may hold anything.
+        wanted = pc.fill_null(pc.greater(newest, above), True)
+        uris = pa.array(self._table.file_uris(), pa.string())
+        return snapshot_of(self.path, self._table, uris.filter(wanted).to_pylist())
+
+    def _replayed(self, arrivals: Arrivals) -> Mask:
+        held = {p: self._table.transaction_version(app_id) for p, app_id in arrivals.app_ids.items()}
+        replayed = np.zeros(len(arrivals.position), bool)
+        for partition, position in held.items():
+            if position is not None:
+                replayed |= (arrivals.partition == partition) & (arrivals.position <= position)
+        return replayed
+
+    def _fresh(self, rows: pa.Table, hashes: Hashes) -> Mask:
+        fresh = first_of_each(hashes) & ~self._known.holds(hashes)
+        times = rows[EVENT_TIMESTAMP].cast(pa.int64()).to_numpy()
+        doubtful = fresh & (times < self._covered_from + _SLACK_US)
+        if doubtful.any():
+            places = np.flatnonzero(doubtful)
+            old = rows.take(places).append_column("_n", pa.array(places))
+            kept = unknown_rows(old, snapshot_of(self.path, self._table))["_n"].to_numpy()
+            fresh[np.setdiff1d(places, kept)] = False
+        return fresh
+
+
+def _upto(arrivals: Arrivals) -> dict[str, int]:
+    partitions = np.unique(arrivals.partition)
+    return {arrivals.app_ids[int(p)]: int(arrivals.position[arrivals.partition == p].max()) for p in partitions}
+
+
+def _newest(table: DeltaTable) -> int:
+    """Latest ``ingested_at`` of a table (us); 0 of an empty one."""
+    found = pc.max(_statistic(table, f"max.{INGESTED_AT}").cast(pa.timestamp("us", "UTC")).cast(pa.int64())).as_py()
+    return int(found or 0)
+
+
+def _statistic(table: DeltaTable, name: str) -> pa.Array:
+    """Return a statistic of each file, in the order of ``file_uris``; NULL where a file has none."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    if name not in actions.column_names:
+        return pa.nulls(len(actions), pa.int64())
+    return actions[name].combine_chunks()
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (DeltaError, OSError, ValueError) as error:
+        raise LogError(f"Table '{path.name}' of the event log cannot be read: {first_line(error)}") from None

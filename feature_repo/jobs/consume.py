@@ -1,0 +1,171 @@
+"""Follow the stream: commit what arrives to the log, fold it into Redis, acknowledge; until told to stop.
+
+One process or many. What a process owns of the stream it holds by leases, and it may die at any instant: an entry is
+acknowledged after it is in the log and folded, the log takes an entry once, and a state takes a commit once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field
+from threading import Event
+from typing import Any
+
+import redis
+
+from feature_repo.core.clock import SECOND, Clock
+from feature_repo.core.errors import StoreUnavailableError
+from feature_repo.core.settings import Settings
+from feature_repo.core.stores import connect_duckdb, connect_redis
+from feature_repo.events.stream.channel import Reader
+from feature_repo.events.stream.open import open_reader
+from feature_repo.events.stream_table import StreamTable
+from feature_repo.jobs.consuming.meter import Meter, Reading
+from feature_repo.jobs.consuming.pipeline import Intake, Pipeline
+from feature_repo.jobs.consuming.views import Views
+
+CONSUMERS = "portrait:consumers"
+
+# At most so many entries are one micro-batch. A batch begins at least so long after the one before, unless that was
+# full: about ten commits a second keep what is read fresh, and the log's files few.
+ENTRIES = 20_000
+PACE_US = 80_000
+_WAIT_S = 0.05
+_HEARTBEAT_US = SECOND
+_RETRY_S = 1.0
+
+_log = logging.getLogger("portrait")
+
+Progress = Callable[[Reading], None]
+
+
+@dataclass
+class Consumer:
+    """One consuming process.
+
+    Parameters
+    ----------
+    settings, clock
+        Of the home whose log is written.
+    stop
+        Set from a signal handler: the batch under way is finished, then everything owned is given up.
+    until_empty
+        Stop when nothing waits in the stream, and what others committed is folded.
+    progress
+        Told about once a second.
+    """
+
+    settings: Settings
+    clock: Clock
+    stop: Event = field(default_factory=Event)
+    until_empty: bool = False
+    progress: Progress = lambda _: None
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}")
+
+    def __post_init__(self) -> None:
+        self._views = Views(self.settings)
+        self._tables: dict[str, StreamTable] = {}
+        self._meter = Meter(self.clock.now_us())
+        self._beaten = 0
+        self._due = 0
+        self._worked = False
+        self._lag = 0
+
+    def run(self) -> Reading:
+        """Consume until stopped; return what was done.
+
+        Redis or the broker may go away and come back: then everything starts again from what they hold.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Redis or the broker cannot be used at the start; with ``until_empty``, later too.
+        LogError
+            A table of the log is damaged.
+        """
+        while not self.stop.is_set():
+            try:
+                if self._session():
+                    break
+            except (StoreUnavailableError, redis.RedisError) as error:
+                if self.until_empty or not self._worked:
+                    raise
+                _log.warning("The consumer starts again: %s", error)
+                self.stop.wait(_RETRY_S)
+        return self._meter.read(self.clock.now_us(), self._lag)
+
+    def _session(self) -> bool:
+        """Consume on one connection; return whether all is done."""
+        self._views.refresh()
+        with ExitStack() as stack:
+            client: Any = stack.enter_context(closing(connect_redis(self.settings, same_server=True)))
+            connection = stack.enter_context(closing(connect_duckdb(self.settings)))
+            reader = stack.enter_context(closing(open_reader(self.settings, self.clock, name=self.name)))
+            pipeline = Pipeline(
+                self.settings,
+                self.clock,
+                connection=connection,
+                client=client,
+                views=self._views,
+                tables=self._tables,
+                partitions=reader.partitions,
+                meter=self._meter,
+            )
+            stack.enter_context(closing(pipeline))
+            stack.callback(client.hdel, CONSUMERS, self.name)
+            # What comes next is read while this is folded. The pool ends first: then nobody reads any more.
+            intake = stack.enter_context(ThreadPoolExecutor(1))
+            coming = intake.submit(self._read, reader)
+            while True:
+                batch = coming.result()
+                if self.stop.is_set():
+                    return True
+                coming = intake.submit(self._read, reader)
+                if self._take(client, reader, pipeline, batch) and self.until_empty:
+                    self._lag = 0
+                    return True
+
+    def _read(self, reader: Reader) -> Intake:
+        """Wait until the next batch is due, and read it."""
+        left = self._due - self.clock.now_us()
+        if left > 0:
+            self.stop.wait(left / SECOND)
+        began = self.clock.now_us()
+        batch = Intake.of(reader, most=ENTRIES, wait_s=_WAIT_S)
+        self._due = began + (PACE_US if batch.count < ENTRIES // 2 else 0)
+        return batch
+
+    def _take(self, client: Any, reader: Reader, pipeline: Pipeline, batch: Intake) -> bool:
+        """Commit and fold a batch, and what others have committed; return whether there was nothing."""
+        if batch.count:
+            reader.acknowledge(pipeline.take(batch))
+        else:
+            pipeline.follow(batch.owned)
+        self._worked = True
+        self._beat(client, reader, pipeline, batch.owned)
+        return not batch.count and reader.lag() == 0
+
+    def _beat(self, client: Any, reader: Reader, pipeline: Pipeline, owned: frozenset[int]) -> None:
+        """Say once a second what is known: to whoever watches, and to who waits for erased shoppers to be kept out."""
+        now = self.clock.now_us()
+        if now - self._beaten < _HEARTBEAT_US:
+            return
+        self._beaten = now
+        self._lag = reader.lag()
+        self._views.refresh()
+        reading = self._meter.read(now, self._lag)
+        said = {
+            "at_us": now,
+            "seen_tombstones": pipeline.seen_tombstones,
+            "partitions": sorted(owned),
+            "reading": asdict(reading),
+        }
+        client.hset(CONSUMERS, self.name, json.dumps(said))
+        self.progress(reading)

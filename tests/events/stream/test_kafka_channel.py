@@ -1,0 +1,163 @@
+"""Events through Kafka's protocol, against a real broker."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from feature_repo.core.clock import SECOND, SystemClock
+from feature_repo.core.settings import Settings
+from feature_repo.events.stream.channel import Message
+from feature_repo.events.stream.kafka_channel import KafkaChannel, KafkaReader
+from tansu_process import Broker
+
+# Joining a group takes the broker three seconds, taking over from a member that died six; both on busy machines.
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def kafka(kafka_broker: Broker, home: Path) -> Settings:
+    """The broker without a topic. Readers of other topics are gone from the group by then."""
+    settings = settings_of(kafka_broker, home)
+    delete_topic(settings)
+    return settings
+
+
+def settings_of(broker: Broker, home: Path) -> Settings:
+    return Settings(home=home, kafka_bootstrap=broker.address, partitions=3)
+
+
+def delete_topic(settings: Settings) -> None:
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2})
+    with contextlib.suppress(KafkaException):  # there was none
+        admin.delete_topics([settings.kafka_topic])[settings.kafka_topic].result()
+
+
+def messages(numbers: range, partitions: int = 3) -> list[Message]:
+    return [Message("view" if n % 2 else "purchase", n % partitions, b'{"n": %d}' % n) for n in numbers]
+
+
+def opened(settings: Settings, name: str = "one") -> KafkaReader:
+    return KafkaReader(settings, SystemClock(), name=name)
+
+
+def collect(reader: KafkaReader, enough: Callable[[dict[int, list[bytes]]], bool]) -> dict[int, list[bytes]]:
+    """Bodies by partition until there are enough of them; the last answer is kept by partition too."""
+    found: defaultdict[int, list[bytes]] = defaultdict(list)
+    deadline = time.monotonic() + PATIENCE_S
+    while not enough(found):
+        assert time.monotonic() < deadline, f"read {dict(found)} so far"
+        for entries in reader.read(1000, wait_s=0.2):
+            found[entries.partition] += entries.bodies
+    return dict(found)
+
+
+def counted(number: int) -> Callable[[dict[int, list[bytes]]], bool]:
+    return lambda found: sum(map(len, found.values())) >= number
+
+
+def by_partition(sent: list[Message]) -> dict[int, list[bytes]]:
+    found: defaultdict[int, list[bytes]] = defaultdict(list)
+    for message in sent:
+        found[message.partition].append(message.body)
+    return dict(found)
+
+
+def until(reached: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not reached():
+        assert time.monotonic() < deadline
+
+
+def test_what_is_sent_is_read_in_order_and_once(kafka: Settings) -> None:
+    channel, sent = KafkaChannel(kafka), messages(range(300))
+    before = time.time_ns() // 1000
+    assert channel.partitions == 3
+    channel.send(sent)
+    reader = opened(kafka)
+    entries = []
+    until(lambda: entries.extend(reader.read(1000, wait_s=0.2)) or sum(len(e.bodies) for e in entries) >= 300)
+    assert reader.owned() == {0, 1, 2}
+    for partition, expected in by_partition(sent).items():
+        mine = [each for each in entries if each.partition == partition]
+        assert [body for each in mine for body in each.bodies] == expected
+        positions = np.concatenate([each.positions for each in mine])
+        assert positions.tolist() == list(range(1, 101))
+        assert {each.app_id for each in mine} == {mine[0].app_id}
+        arrived = np.concatenate([each.arrived for each in mine])
+        assert ((arrived > before - SECOND) & (arrived < time.time_ns() // 1000 + SECOND)).all()
+        assert [kind for each in mine for kind in each.event_types] == [
+            message.event_type for message in sent if message.partition == partition
+        ]
+    assert len({each.app_id for each in entries}) == 3
+    reader.close()
+
+
+def test_a_new_reader_goes_on_behind_what_was_acknowledged(kafka: Settings) -> None:
+    channel, sent = KafkaChannel(kafka), messages(range(30))
+    channel.send(sent)
+    first = opened(kafka)
+    collect(first, counted(30))
+    assert first.lag() == 30
+    first.acknowledge({0: 4, 1: 10})
+    assert first.lag() == 16
+    first.acknowledge({0: 2})  # one that comes late takes nothing back
+    assert first.lag() == 16
+    first.close()
+    second = opened(kafka, "two")
+    again = collect(second, counted(16))
+    expected = by_partition(sent)
+    assert again == {0: expected[0][4:], 2: expected[2]}
+    second.acknowledge({0: 10, 2: 10})
+    assert second.lag() == 0
+    channel.send(messages(range(30, 33)))
+    assert collect(second, counted(3)) == by_partition(messages(range(30, 33)))
+    second.close()
+
+
+def test_a_reader_returns_no_more_than_asked_and_loses_nothing(kafka: Settings) -> None:
+    KafkaChannel(kafka).send(messages(range(30)))
+    reader, sizes = opened(kafka), []
+    found: defaultdict[int, list[bytes]] = defaultdict(list)
+    deadline = time.monotonic() + PATIENCE_S
+    while sum(sizes) < 30:
+        assert time.monotonic() < deadline
+        entries = reader.read(7, wait_s=0.2)
+        reader.owned()  # may take an entry from the broker; the next read returns it
+        sizes.append(sum(len(each.bodies) for each in entries))
+        for each in entries:
+            found[each.partition] += each.bodies
+    assert max(sizes) <= 7
+    assert found == by_partition(messages(range(30)))
+    reader.close()
+
+
+def test_two_readers_share_and_one_takes_over_what_the_other_left_unacknowledged(kafka: Settings) -> None:
+    KafkaChannel(kafka).send(messages(range(30)))
+    first = opened(kafka)
+    collect(first, counted(30))
+    first.acknowledge({0: 10, 1: 10, 2: 10})
+    second = opened(kafka, "two")
+    until(lambda: first.read(10, wait_s=0.05) or second.read(10, wait_s=0.05) or (first.owned() and second.owned()))
+    assert first.owned() | second.owned() == {0, 1, 2}
+    assert not first.owned() & second.owned()
+    later = messages(range(30, 60))
+    KafkaChannel(kafka).send(later)
+    expected = by_partition(later)
+    mine = collect(second, counted(10 * len(second.owned())))
+    assert mine == {partition: expected[partition] for partition in second.owned()}
+    lost = second.owned()
+    second.close()
+    until(lambda: first.read(0, wait_s=0) or first.owned() == {0, 1, 2})
+    again = collect(first, lambda found: lost <= {p for p, bodies in found.items() if len(bodies) == 10})
+    assert {partition: again[partition] for partition in lost} == mine
+    first.close()

@@ -1,0 +1,75 @@
+"""A consumer's commits: each row of the stream once, whatever is read again and whoever else commits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feature_repo.events.cleaning import complete
+from feature_repo.events.log import LogTable, read_snapshot
+from feature_repo.events.schema import arrow_schema, log_table
+from feature_repo.events.stream.arrivals import Arrivals
+from feature_repo.events.stream_table import StreamTable
+
+NOW = 1_700_000_000_000_000
+DAY = 86_400_000_000
+
+
+def rows(ids: Sequence[str], at: int = NOW) -> pa.Table:
+    times = [at] * len(ids)
+    said = {"event_id": ids, "event_timestamp": times, "ingested_at": times, "user_id": ["u_" + "0" * 32] * len(ids)}
+    return complete(pa.table(said), "follow")
+
+
+def arrivals(ids: Sequence[str], first: int = 1, at: int = NOW, partition: int = 0) -> Arrivals:
+    positions = np.arange(first, first + len(ids))
+    return Arrivals(rows(ids, at), np.full(len(ids), partition), positions, {partition: f"stream-{partition}"})
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> LogTable:
+    opened = log_table(tmp_path, "follow")
+    opened.ensure()
+    return opened
+
+
+def opened(log: LogTable, known_days: int = 7) -> StreamTable:
+    return StreamTable(log.path, arrow_schema("follow"), known_days=known_days)
+
+
+def test_rows_are_handed_back_as_they_were_written(log: LogTable) -> None:
+    done = opened(log).commit(arrivals(["b", "a", "b"]))
+    assert (done.version, done.duplicates, done.replayed) == (1, 1, 0)
+    assert done.rows.select(["event_id", "log_version"]).to_pydict() == {"event_id": ["b", "a"], "log_version": [1, 1]}
+
+
+def test_positions_read_again_are_left_out_whatever_their_ids(log: LogTable) -> None:
+    opened(log).commit(arrivals(["a", "b"]))
+    done = opened(log).commit(arrivals(["x", "b", "c"]))
+    assert (done.version, done.rows["event_id"].to_pylist(), done.replayed) == (2, ["c"], 2)
+
+
+def test_an_id_is_known_from_the_log_from_others_and_from_oneself(log: LogTable) -> None:
+    log.commit(rows(["a"]))
+    table = opened(log)
+    log.commit(rows(["b"]))
+    table.commit(arrivals(["c"]))
+    done = table.commit(arrivals(["a", "b", "c", "d"], first=2))
+    assert (done.version, done.rows["event_id"].to_pylist(), done.duplicates) == (4, ["d"], 3)
+
+
+def test_an_event_older_than_the_ids_held_is_looked_for_in_the_table(log: LogTable) -> None:
+    log.commit(rows(["old"], NOW - 30 * DAY))
+    log.commit(rows(["new"]))
+    done = opened(log).commit(arrivals(["older", "old"], at=NOW - 30 * DAY))
+    assert (done.rows["event_id"].to_pylist(), done.duplicates) == (["older"], 1)
+
+
+def test_only_files_with_newer_rows_are_handed_out(log: LogTable) -> None:
+    table = opened(log)
+    for n, name in enumerate("abc"):
+        assert table.commit(arrivals([name], first=1 + n)).version == n + 1
+    assert [len(table.newer(above).files) for above in range(4)] == [3, 2, 1, 0]
+    assert table.head() == table.newer(0).version == read_snapshot(log.path).version == 3
