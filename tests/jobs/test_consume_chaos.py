@@ -22,6 +22,7 @@ from mortal_consumers import ACKNOWLEDGED, TAKING, MortalConsumer
 from own_shops import Importer, Sender, consume_all, end_leases, kill_redis, opened
 from shop_checks import assert_holds
 from shop_stream import Traffic
+from tansu_process import Broker
 
 DEATHS = KAFKA_DEATHS = 50
 FLEET = 8
