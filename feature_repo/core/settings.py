@@ -35,7 +35,8 @@ class Settings(BaseSettings):
     ``home`` holds the event log, the Feast registry, MLflow's database and artifacts, embedded Redis data and reports.
     ``redis_url`` empty means the embedded server. ``threads`` and ``memory`` bound DuckDB and XGBoost. Events go
     through Redis Streams, or through Kafka where ``kafka_bootstrap`` names its servers; ``partitions`` of the stream
-    are fixed at its first use, ``stream_limit`` bounds how many entries wait in all of them.
+    are fixed at its first use, ``stream_limit`` bounds how many entries wait in all of them. ``retention``
+    says how long events of a type are kept, as ``view=90d,search=30d``; those of other types are kept for ever.
     """
 
     model_config = SettingsConfigDict(env_prefix="PORTRAIT_", extra="ignore", frozen=True)
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     kafka_topic: str = "portrait.events"
     partitions: int = Field(default=4, ge=1, le=256)
     stream_limit: int = Field(default=1_000_000, ge=1)
+    retention: str = Field(default="", pattern=r"^([a-z_]+=[1-9]\d{0,4}d(,[a-z_]+=[1-9]\d{0,4}d)*)?$")
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, le=256)
     memory: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB|MiB|GiB|TiB)$")
@@ -54,6 +56,12 @@ class Settings(BaseSettings):
     def log_root(self) -> Path:
         """Delta tables, one directory per event type."""
         return self.home / "log"
+
+    @property
+    def retention_days(self) -> dict[str, int]:
+        """Event type -> days its events are kept; none for those that are kept for ever."""
+        pairs = (each.split("=") for each in self.retention.split(",") if each)
+        return {name: int(days.removesuffix("d")) for name, days in pairs}
 
     @property
     def registry_path(self) -> Path:

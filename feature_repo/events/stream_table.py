@@ -110,6 +110,11 @@ class StreamTable:
         """Give memory back."""
         self._duckdb.close()
 
+    @property
+    def version(self) -> int:
+        """Version the last commit made or was checked against."""
+        return self._version
+
     def head(self) -> int:
         """Newest version of the table; cheap enough to ask every few milliseconds."""
         version = self._version
