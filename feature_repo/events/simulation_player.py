@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -161,8 +161,10 @@ def play(
         player.send(list(islice(events, min(due, _MOST))))
         if progress:
             progress(f"{player.sent:,} sent, {player.rate:,.0f} a second", min(elapsed / seconds, 1.0))
-        if due <= _MOST:
-            player.stopped = player.stopped or elapsed >= seconds or wait(min(_TICK_S, max(0.0, seconds - elapsed)))
+        behind = due > _MOST
+        player.stopped = player.stopped or (elapsed >= seconds and not behind)
+        pause = 0.0 if behind else min(_TICK_S, max(0.0, seconds - elapsed))
+        player.stopped = player.stopped or wait(pause)  # asked also by one that is always behind
     return player.report()
 
 
@@ -251,6 +253,7 @@ def play_live(
             if not value > 0:
                 raise DataError(f"{name} is {value:g}.", hint="choose it above 0.")
         events = coming(settings, plan, run=f"{clock.now_us():x}")
+        events = chain([next(events)], events)  # what making the first takes is not the player's time
         return play(events, channel, clock, rate=rate, wait=stop.wait, seconds=seconds, progress=progress)
 
 

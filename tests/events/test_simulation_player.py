@@ -121,6 +121,12 @@ def test_a_slow_broker_is_caught_up_with() -> None:
     assert (report.sent, report.seconds) == (200, pytest.approx(2.0))
 
 
+def test_one_that_cannot_keep_up_is_stopped_all_the_same() -> None:
+    clock, channel = FixedClock(NOW), Kept()
+    report = play(visits(), channel, clock, rate=1e9, wait=Waits(clock, most=3))
+    assert report.sent == len(channel.messages) == 15_000
+
+
 def test_progress_says_how_many_and_how_fast() -> None:
     clock, said = FixedClock(NOW), list[tuple[str, float]]()
     play(visits(), Kept(), clock, rate=100.0, wait=Waits(clock), seconds=2.0, progress=lambda *step: said.append(step))
