@@ -305,7 +305,7 @@ class KafkaReader:
                 "auto.offset.reset": "earliest",
                 "session.timeout.ms": 6000,
                 "heartbeat.interval.ms": 1000,
-                "fetch.wait.max.ms": 100,
+                "fetch.wait.max.ms": 20,  # some brokers let a fetch that waits sleep on when a record comes
                 "error_cb": self._note,
             }
         )
