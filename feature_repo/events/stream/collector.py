@@ -84,7 +84,7 @@ class Collector:
     clock
         Says when events arrive.
     standing
-        Of a column of pseudonyms and NULLs: which are not of erased people. By the home's tombstones if None.
+        Of a column of pseudonyms and NULLs: which are not of erased people; the home's tombstones say it if None.
     """
 
     def __init__(self, settings: Settings, clock: Clock, *, standing: Standing | None = None) -> None:
@@ -114,7 +114,7 @@ class Collector:
         StoreUnavailableError
             The broker does not answer; some events may have been taken.
         SettingsError
-            The home's key cannot be read, or the stream has another number of partitions.
+            The home's key or its tombstones cannot be read, or the stream has another number of partitions.
         """
         batch = [events] if isinstance(events, (Mapping, Record)) else list(events)
         ready, rejected = self._checked(batch, self._clock.now_us())
