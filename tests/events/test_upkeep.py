@@ -57,8 +57,8 @@ def test_events_older_than_their_types_retention_are_removed(tmp_path: Path) -> 
 
 
 def test_a_retention_of_no_event_type_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"names 'loggin'(.|\n)*did you mean 'login'"):
-        compact(Settings(home=tmp_path, retention="loggin=1d"), CLOCK)
+    with pytest.raises(SettingsError, match=r"names 'logn'(.|\n)*did you mean 'login'"):
+        compact(Settings(home=tmp_path, retention="logn=1d"), CLOCK)
 
 
 def test_left_overs_are_removed_when_they_are_a_day_old(tmp_path: Path) -> None:
