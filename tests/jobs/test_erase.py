@@ -152,7 +152,7 @@ def test_a_person_is_erased_everywhere_and_others_stay(shop_of_few: Settings, re
     assert report.rows == rehearsal.rows == {"purchase": 4, "payment": 4, "quarantine": 4, "users": 1}
     assert report.keys == rehearsal.keys > 1
     assert (report.queued, report.elsewhere) == (1, {"entity_rows": 1})
-    assert report.refolded == rehearsal.refolded > 1
+    assert 1 < report.refolded <= rehearsal.refolded  # some are too old for a state of the live views
     assert (report.raw_id, report.rebuilt, rehearsal.files_scanned) == ("everywhere", (), 0)
     assert_gone(settings, redis, 0, report)
     after = states(settings, redis, "item_purchases", ["item_id"])
