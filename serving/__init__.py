@@ -1,4 +1,4 @@
-"""From registry to decision: ``from serving import ProfileClient``.
+"""From registry to decision: ``from serving import Event, ProfileClient``.
 
 The public names are imported when they are first asked for, so that ``import serving`` costs nothing.
 """
@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from serving.models import Score, Scores
     from serving.profile import Fact, Freshness, Profile
     from serving.sdk import Features, ProfileClient
+    from serving.tracking import Event
 
-__all__ = ["Fact", "Features", "Freshness", "Profile", "ProfileClient", "Score", "Scores"]
+__all__ = ["Event", "Fact", "Features", "Freshness", "Profile", "ProfileClient", "Score", "Scores"]
 
 _HOMES = {
+    "Event": "tracking",
     "Fact": "profile",
     "Features": "sdk",
     "Freshness": "profile",

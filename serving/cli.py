@@ -1,16 +1,18 @@
-"""Commands of serving: `portrait profile`, `predict`, `key`.
+"""Commands of serving: `portrait profile`, `predict`, `key`, `serve`.
 
 This module is imported for every ``portrait --help``, so what a command needs is imported in its body.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from feature_repo.core.console import Json, command_group, emit, example, table
+from feature_repo.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from serving.models import Scores
@@ -21,6 +23,8 @@ commands = command_group()
 User = Annotated[str, typer.Argument(help="Raw id or pseudonym of a shopper.", metavar="USER")]
 Users = Annotated[list[str], typer.Argument(help="Raw ids or pseudonyms of shoppers.", metavar="USER...")]
 Task = Annotated[str, typer.Argument(help="Name of the task, for example redemption.", metavar="TASK")]
+Host = Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 is every one of this machine.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 is any free one.")]
 RawId = Annotated[str, typer.Argument(help="Id as your systems write it.", metavar="RAW_ID")]
 
 
@@ -55,6 +59,33 @@ def key(raw_id: RawId, *, as_json: Json = False) -> object:
     report = {"user_id": load_pseudonymiser(load_settings().home).pseudonym(raw_id)}
     emit(report, as_json, _render_key)
     return report
+
+
+@commands.command(epilog=example("portrait serve", "portrait serve --host 0.0.0.0 --port 8080"))
+def serve(*, host: Host = "127.0.0.1", port: Port = 8000, as_json: Json = False) -> object:
+    """Take events over HTTP (POST /v1/events) until interrupted."""
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+
+    try:
+        from serving.app import create_app  # noqa: PLC0415
+        from serving.http_server import listen, serve  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"The HTTP server needs a package that is not installed: {error.name}.",
+            hint="run `pip install 'user-portrait[serve]'`.",
+        ) from None
+    app = create_app(load_settings())
+    with listen(host, port) as listener:
+        bound = listener.getsockname()
+        report = {"host": bound[0], "port": bound[1], "pid": os.getpid()}
+        emit(report, as_json, _render_server)
+        serve(app, listener)
+    return report
+
+
+def _render_server(report: dict[str, object]) -> None:
+    sys.stdout.write(f"Listening at http://{report['host']}:{report['port']} (Ctrl-C ends)\n")
+    sys.stdout.flush()
 
 
 def _render_key(report: dict[str, str]) -> None:

@@ -1,8 +1,8 @@
-"""The public Python face: features, portraits and predictions of shoppers."""
+"""The public Python face: features, portraits and predictions of shoppers, and what they do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -16,6 +16,7 @@ import pyarrow as pa
 from feature_repo.core.clock import Clock, SystemClock, from_us
 from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError
 from feature_repo.core.settings import Settings, load_settings
+from feature_repo.events.stream.collector import Collected, Collector, Said
 from feature_repo.privacy.pseudonyms import Pseudonymiser, is_pseudonym, load_pseudonymiser
 from serving.catalogue import Catalogue
 from serving.entities import USER, entity_columns
@@ -84,7 +85,7 @@ class Features:
 
 
 class ProfileClient:
-    """Reads shoppers' features and portraits from Redis and asks the registered models about them.
+    """Reads shoppers' features and portraits from Redis, asks the registered models about them, and tracks events.
 
     Use it as a context manager, and one for many questions: what it compiles and loads is kept, and follows the
     registry and the champions. Shoppers are named by raw id or pseudonym; answers carry pseudonyms only.
@@ -105,6 +106,7 @@ class ProfileClient:
         with ProfileClient() as portrait:
             portrait.profile("2375").dimensions["value"]
             portrait.predict("redemption", ["2375", "1364"]).to_df()
+            portrait.track(Event.purchase(user_id="2375", item_id="995242", amount=3.49))
     """
 
     def __init__(self, *, settings: Settings | None = None, clock: Clock | None = None, timeout_s: float = 5.0) -> None:
@@ -114,6 +116,7 @@ class ProfileClient:
         self._catalogue = Catalogue(self._settings)
         self._models = ModelRegistry(self._settings, self._clock, timeout_s=timeout_s)
         self._pseudonymiser: Pseudonymiser | None = None
+        self._collector = Collector(self._settings, self._clock)
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +129,7 @@ class ProfileClient:
     def close(self) -> None:
         """Give the connections back; the client can still be used and opens new ones."""
         self._redis.close()
+        self._collector.close()
 
     def key(self, raw_id: str | int) -> str:
         """Return the pseudonym of a raw id; a pseudonym stays what it is.
@@ -217,6 +221,29 @@ class ProfileClient:
         reading = self._redis.ask(lambda client: plan.read(client, entities, at))
         matrix, known = reading.matrix(model.features), reading.known.tolist()
         return model.scores(entities[USER], matrix, context, known=known, as_of=from_us(at))
+
+    def track(self, events: Said | Iterable[Said]) -> Collected:
+        """Send events into the stream; they are in the shoppers' profiles when `portrait jobs consume` has read them.
+
+        Parameters
+        ----------
+        events
+            One :class:`~serving.tracking.Event`, or a list, of which a bad one does not keep the others out; also
+            mappings with ``event_type``, and instances of the classes of ``feature_repo.events.schema``.
+
+        Returns
+        -------
+        Collected
+            How many were accepted; which were rejected, and why.
+
+        Raises
+        ------
+        BufferFullError
+            Consumers are behind: send ``events[error.accepted:]`` again after ``error.retry_after_s``.
+        StoreUnavailableError
+            The broker does not answer. Send the same events again: they have ids, so nothing is doubled.
+        """
+        return self._collector.collect(events)
 
     def _plan_of(self, model: Model) -> ServicePlan:
         try:

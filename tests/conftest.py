@@ -18,7 +18,7 @@ from feature_repo.core.stores import connect_redis, redis_url
 from feature_repo.jobs import services
 from redis_process import REDIS_SERVER, debian_redis
 from support_commands import portrait
-from tansu_process import Broker, tansu
+from tansu_process import Broker, tansu_binary, tansu_broker
 
 # A model file the tests log to MLflow, not a module of tests: importing it for doctests makes MLflow read it.
 collect_ignore = ["serving/tiny_scorer.py"]
@@ -76,9 +76,15 @@ def installed_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker of Kafka's protocol that lives as long as the worker; a test deletes the topic it starts with."""
-    with tansu(tmp_path_factory.mktemp("tansu")) as broker:
+def tansu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The binary of a broker that speaks Kafka's protocol."""
+    return tansu_binary(tmp_path_factory.mktemp("tansu"))
+
+
+@pytest.fixture
+def kafka_broker(tansu: Path) -> Iterator[Broker]:
+    """A broker of this test alone: it starts in a moment, and members of other tests' groups are not waited for."""
+    with tansu_broker(tansu) as broker:
         yield broker
 
 

@@ -1,6 +1,7 @@
 """What packages contribute by entry points.
 
-Commands (``portrait.commands``), benches (``portrait.benches``), and which tasks a log supports (``portrait.support``).
+Commands (``portrait.commands``), benches (``portrait.benches``), which tasks a log supports (``portrait.support``), and
+places that a person has to be erased from (``portrait.erasure``).
 """
 
 from __future__ import annotations

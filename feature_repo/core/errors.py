@@ -78,12 +78,18 @@ class BufferFullError(StoreUnavailableError):
         How many events, from the first on, were taken.
     retry_after_s
         When to try again.
+
+    Attributes
+    ----------
+    rejected
+        Which of them cannot be taken at all (``collector.Rejected``), where they are checked before they are sent.
     """
 
     def __init__(self, what: str, *, accepted: int, retry_after_s: float, hint: str = "") -> None:
         super().__init__(what, hint=hint)
         self.accepted = accepted
         self.retry_after_s = retry_after_s
+        self.rejected: tuple[Any, ...] = ()
 
 
 class NotMaterializedError(PortraitError):

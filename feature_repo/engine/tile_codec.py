@@ -167,8 +167,8 @@ class TileCodec:
         kept = tuple(each.live(records, oldest) for each, records in zip(self.entity, state.kept, strict=True))
         return State(state.entities, state.tiles[state.tiles.tile >= oldest], kept)
 
-    def encode(self, state: State, log_version: int) -> list[bytes]:
-        """Return the bytes of each entity's state, all with the same log version."""
+    def encode(self, state: State, log_version: int | Ints) -> list[bytes]:
+        """Return the bytes of each entity's state, all with one log version or each with its own."""
         edges = np.arange(state.entities + 1)
         tiles = np.searchsorted(state.tiles.owner, edges)
         layout = self._fitting(state, tiles)
@@ -182,10 +182,11 @@ class TileCodec:
             ends = np.append(0, np.cumsum(lengths))[np.searchsorted(kept.owner, edges)]
             pieces.append([content[start:stop] for start, stop in pairwise(ends.tolist())])
             sizes.append(np.diff(ends).tolist())
-        heads = zip(layout.tolist(), np.diff(tiles).tolist(), *sizes, strict=True)
+        versions = np.broadcast_to(log_version, state.entities).tolist()
+        heads = zip(layout.tolist(), np.diff(tiles).tolist(), versions, *sizes, strict=True)
         return [
-            self.header.pack(*self._known, which, count, log_version, *lengths) + b"".join(parts)
-            for (which, count, *lengths), parts in zip(heads, zip(*pieces, strict=True), strict=True)
+            self.header.pack(*self._known, which, count, version, *lengths) + b"".join(parts)
+            for (which, count, version, *lengths), parts in zip(heads, zip(*pieces, strict=True), strict=True)
         ]
 
     def stored(self, blobs: Sequence[bytes | None]) -> StoredState:

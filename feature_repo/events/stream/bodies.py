@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+import secrets
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,22 +12,14 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
-from feature_repo.core.clock import to_us
 from feature_repo.events.cleaning import USER_ID
 from feature_repo.events.schema import arrow_schema
 from feature_repo.events.stream.unreadable import Unread
+from feature_repo.events.stream.values import OutOfRangeError, WrongTypeError, readers
 from feature_repo.privacy.pseudonyms import is_pseudonym
 
-_NUMBER = "_n"
-_INT64_MIN, _INT64_END = -(2**63), 2**63
-
-
-class _WrongTypeError(Exception):
-    """A value is not of its column's type."""
-
-
-class _OutOfRangeError(Exception):
-    """A number that 64 bits cannot hold."""
+# Random, so that no body can hold the number of another.
+_NUMBER = f"_{secrets.token_hex(4)}"
 
 
 def read_together(bodies: Sequence[bytes], event_type: str) -> pa.Table | None:
@@ -36,7 +28,8 @@ def read_together(bodies: Sequence[bytes], event_type: str) -> pa.Table | None:
     None if any of them is not one object in the form `Message` promises: then :func:`read_each` finds out which.
     """
     try:
-        numbered = b"\n".join([b'{"_n":%d,' % n + _inside(body) for n, body in enumerate(bodies)])
+        key = _NUMBER.encode()
+        numbered = b"\n".join([b'{"%b":%d,' % (key, n) + _inside(body) for n, body in enumerate(bodies)])
         numbered.decode()  # Arrow does not look
         table = arrow_json.read_json(
             pa.BufferReader(numbered),
@@ -47,7 +40,7 @@ def read_together(bodies: Sequence[bytes], event_type: str) -> pa.Table | None:
         )
     except (pa.ArrowException, ValueError, OverflowError):
         return None
-    # One body may hold two objects, and a row too many would move its neighbours.
+    # One body may hold two objects, and others one together: their rows would be taken for each other's.
     numbers = table[_NUMBER]
     if numbers.null_count or not np.array_equal(numbers.to_numpy(), np.arange(len(bodies))):
         return None
@@ -106,15 +99,15 @@ def _row(body: bytes, event_type: str) -> dict[str, Any] | Unread:
     if not isinstance(found, dict):
         return Unread("not_an_object")
     row: dict[str, Any] = {}
-    for name, convert in _converters(event_type).items():
+    for name, read in readers(event_type).items():
         value = found.get(name)
         if value is None:
             continue
         try:
-            row[name] = convert(value)
-        except _WrongTypeError:
+            row[name] = read(value)
+        except WrongTypeError:
             return Unread(f"wrong_type_{name}", _user(found))
-        except _OutOfRangeError:
+        except OutOfRangeError:
             return Unread(f"out_of_range_{name}", _user(found))
     return row
 
@@ -122,62 +115,3 @@ def _row(body: bytes, event_type: str) -> dict[str, Any] | Unread:
 def _user(found: Mapping[str, Any]) -> str | None:
     user = found.get(USER_ID)
     return user if isinstance(user, str) and is_pseudonym(user) else None
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _WrongTypeError
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half a character
-        raise _WrongTypeError from None
-    return value
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _WrongTypeError
-    if isinstance(value, float) and not value.is_integer():
-        raise _WrongTypeError
-    number = int(value)
-    if not _INT64_MIN <= number < _INT64_END:
-        raise _OutOfRangeError
-    return number
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _WrongTypeError
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf")  # as the same number with an exponent; it becomes NULL
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _WrongTypeError
-    return value
-
-
-def _instant(value: Any) -> int:
-    if not isinstance(value, str):
-        return _whole(value)
-    try:
-        return to_us(datetime.fromisoformat(value))
-    except (ValueError, OverflowError):  # no instant, or without a time zone
-        raise _WrongTypeError from None
-
-
-@cache
-def _converters(event_type: str) -> dict[str, Callable[[Any], Any]]:
-    return {field.name: _CONVERTERS[field.type] for field in arrow_schema(event_type)}
-
-
-_CONVERTERS: dict[pa.DataType, Callable[[Any], Any]] = {
-    pa.string(): _text,
-    pa.int64(): _whole,
-    pa.float64(): _number,
-    pa.bool_(): _truth,
-    pa.timestamp("us", "UTC"): _instant,
-}

@@ -8,6 +8,7 @@ app id names the topic by Kafka's id, and so does the metadata of every committe
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -59,8 +60,9 @@ class KafkaChannel:
 
     def __init__(self, settings: Settings, *, timeout_s: float = 5.0, queue: int = 100_000) -> None:
         self._settings, self._timeout_s, self._queue = settings, timeout_s, queue
-        self._topic = TopicAdmin(settings, timeout_s=timeout_s).ensure()
-        self._producer: Producer | None = None
+        self._admin = TopicAdmin(settings, timeout_s=timeout_s)
+        self._topic: Topic = self._admin.ensure()
+        self._producer: Producer | None = self._open()
 
     @property
     def partitions(self) -> int:
@@ -80,7 +82,9 @@ class KafkaChannel:
             One is larger than the broker takes; those before it were taken.
         """
         deadline = time.monotonic() + self._timeout_s
-        producer = self._open()
+        if (producer := self._producer) is None:
+            self._topic = self._admin.ensure()  # the broker was away, and may have come back without it
+            producer = self._producer = self._open()
         sent = _Sent()
         try:
             queued = self._enqueue(producer, messages, sent, deadline)
@@ -99,22 +103,20 @@ class KafkaChannel:
         self._producer = None
 
     def _open(self) -> Producer:
-        if self._producer is None:
-            from confluent_kafka import Producer  # noqa: PLC0415
+        from confluent_kafka import Producer  # noqa: PLC0415
 
-            wait_ms = int(self._timeout_s * 1000)
-            self._producer = Producer(
-                client_configuration(self._settings)
-                | {
-                    "acks": "all",
-                    "enable.idempotence": True,
-                    "linger.ms": 2,
-                    "delivery.timeout.ms": wait_ms,
-                    "request.timeout.ms": max(1, wait_ms - 10),
-                    "queue.buffering.max.messages": self._queue,
-                }
-            )
-        return self._producer
+        wait_ms = int(self._timeout_s * 1000)
+        return Producer(
+            client_configuration(self._settings)
+            | {
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": 2,
+                "delivery.timeout.ms": wait_ms,
+                "request.timeout.ms": max(1, wait_ms - 10),
+                "queue.buffering.max.messages": self._queue,
+            }
+        )
 
     def _enqueue(self, producer: Producer, messages: Sequence[Message], sent: _Sent, deadline: float) -> int:
         from confluent_kafka import KafkaException  # noqa: PLC0415
@@ -217,6 +219,7 @@ class KafkaReader:
         self._acknowledged: dict[int, int] = {}
         self._waiting: list[Record] = []
         self._rebalances = 0
+        self._joining = False
         self._failure = ""
         self._consumer: Consumer = self._join(name)
 
@@ -282,6 +285,11 @@ class KafkaReader:
 
     def close(self) -> None:
         """Leave the group, so that the others get the partitions at once."""
+        # A member that leaves while it joins is waited for by some brokers, for long, and nobody reads meanwhile.
+        deadline = time.monotonic() + self._timeout_s
+        with contextlib.suppress(StoreUnavailableError):
+            while self._joining and time.monotonic() < deadline:
+                self._poll(1, _STEP_S)
         self._read, self._waiting = {}, []
         self._consumer.close()
 
@@ -314,6 +322,7 @@ class KafkaReader:
         self._acknowledged = dict(zip(partitions, starts, strict=True))
         self._read, self._waiting = dict(self._acknowledged), []
         self._rebalances += 1
+        self._joining = False
         self._go_on(consumer)
 
     def _revoked(self, _consumer: Consumer, _taken: list[TopicPartition]) -> None:
@@ -329,6 +338,7 @@ class KafkaReader:
 
     def _poll(self, most: int, wait_s: float) -> list[Record]:
         before = self._rebalances
+        self._joining = self._joining or not before
         with kafka_answers(self._settings):
             records = self._consumer.consume(most, timeout=wait_s)
             if self._rebalances != before:

@@ -89,6 +89,21 @@ def test_what_is_no_row_says_why_and_leaves_its_neighbours_alone(broken: bytes, 
     assert found.upto == {"x-0": 13}
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (body(event_id="x") + b'{"event_id": "y"}', b'{"z": [', b'{"q": 1}]}'),
+        (body(event_id="x") + b'{"_n": 2, "z": [', b'{"q": 1}]}'),
+        (b'{"event_id": "x"', b'{"event_id": "y"}}'),
+    ],
+)
+def test_bodies_that_are_objects_only_together_are_none_and_move_nobody(pieces: tuple[bytes, ...]) -> None:
+    found = decode([entries([body(event_id="first"), *pieces, body(event_id="last")])], "redis")
+    assert reasons(found) == ["not_json"] * len(pieces)
+    assert found.arrivals["purchase"].rows["event_id"].to_pylist() == ["first", "last"]
+    assert found.arrivals["purchase"].position.tolist() == [7, 7 + 3 * (len(pieces) + 1)]
+
+
 def test_an_unknown_type_and_none_are_refused() -> None:
     found = decode([entries([body()] * 3, ["purchase", "purchase_" + ADA, ""])], "redis")
     assert reasons(found) == ["unknown_event_type", "missing_event_type"]

@@ -2,80 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
-from feature_repo.core.clock import SECOND, SystemClock
+from feature_repo.core.clock import SECOND
 from feature_repo.core.settings import Settings
-from feature_repo.events.stream.channel import Message
-from feature_repo.events.stream.kafka_channel import KafkaChannel, KafkaReader
-from tansu_process import Broker
-
-# Joining a group takes the broker three seconds, taking over from a member that died six; both on busy machines.
-PATIENCE_S = 60.0
-
-
-@pytest.fixture
-def kafka(kafka_broker: Broker, home: Path) -> Settings:
-    """The broker without a topic. Readers of other topics are gone from the group by then."""
-    settings = settings_of(kafka_broker, home)
-    delete_topic(settings)
-    return settings
-
-
-def settings_of(broker: Broker, home: Path) -> Settings:
-    return Settings(home=home, kafka_bootstrap=broker.address, partitions=3)
-
-
-def delete_topic(settings: Settings) -> None:
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2})
-    with contextlib.suppress(KafkaException):  # there was none
-        admin.delete_topics([settings.kafka_topic])[settings.kafka_topic].result()
-
-
-def messages(numbers: range, partitions: int = 3) -> list[Message]:
-    return [Message("view" if n % 2 else "purchase", n % partitions, b'{"n": %d}' % n) for n in numbers]
-
-
-def opened(settings: Settings, name: str = "one") -> KafkaReader:
-    return KafkaReader(settings, SystemClock(), name=name)
-
-
-def collect(reader: KafkaReader, enough: Callable[[dict[int, list[bytes]]], bool]) -> dict[int, list[bytes]]:
-    """Bodies by partition until there are enough of them; the last answer is kept by partition too."""
-    found: defaultdict[int, list[bytes]] = defaultdict(list)
-    deadline = time.monotonic() + PATIENCE_S
-    while not enough(found):
-        assert time.monotonic() < deadline, f"read {dict(found)} so far"
-        for entries in reader.read(1000, wait_s=0.2):
-            found[entries.partition] += entries.bodies
-    return dict(found)
-
-
-def counted(number: int) -> Callable[[dict[int, list[bytes]]], bool]:
-    return lambda found: sum(map(len, found.values())) >= number
-
-
-def by_partition(sent: list[Message]) -> dict[int, list[bytes]]:
-    found: defaultdict[int, list[bytes]] = defaultdict(list)
-    for message in sent:
-        found[message.partition].append(message.body)
-    return dict(found)
-
-
-def until(reached: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not reached():
-        assert time.monotonic() < deadline
+from feature_repo.events.stream.kafka_channel import KafkaChannel
+from kafka_streams import PATIENCE_S, by_partition, collect, counted, messages, opened, until
 
 
 def test_what_is_sent_is_read_in_order_and_once(kafka: Settings) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import redis as redis_py
 
+from feature_repo.core.clock import SystemClock
 from feature_repo.core.errors import BufferFullError, DataError, SettingsError, StoreUnavailableError
 from feature_repo.core.settings import Settings
 from feature_repo.events.stream.channel import Channel, Entries, Message, Reader
 from feature_repo.events.stream.open import open_channel
 from feature_repo.events.stream.redis_channel import ACKNOWLEDGED, FACTS, RedisReader
+from feature_repo.jobs import services
 
 ALL = frozenset(range(4))
 SOON_MS = 50  # how long a reader that died is believed to live, where a test waits for it
@@ -220,6 +223,32 @@ def test_an_offset_that_came_back_older_reads_what_is_still_there(
     assert again.bodies == [b"c"]
     assert again.positions.tolist() == got.positions[2:].tolist()
     assert again.app_id == got.app_id
+
+
+def test_a_server_that_was_started_again_gives_again_what_was_not_acknowledged(home: Path) -> None:
+    settings = Settings(home=home, redis_url="")
+    services.up(settings, SystemClock())
+    try:
+        channel, reader = open_channel(settings), RedisReader(settings, name="one", ttl_ms=SOON_MS)
+        channel.send(messages("abc"))
+        reader.owned()
+        [before] = reader.read(100, wait_s=0)
+        reader.acknowledge({0: int(before.positions[0])})
+        services.down(settings)
+        with pytest.raises(StoreUnavailableError):
+            reader.read(100, wait_s=0)
+        reader.close()
+        channel.close()
+        services.up(settings, SystemClock())
+        again = RedisReader(settings, name="two")
+        while again.owned() != ALL:
+            pass  # the leases of the first end by themselves
+        [after] = again.read(100, wait_s=0)
+        again.close()
+    finally:
+        services.down(settings)
+    assert (after.bodies, after.app_id) == ([b"b", b"c"], before.app_id)
+    assert after.positions.tolist() == before.positions[1:].tolist()
 
 
 def test_another_number_of_partitions_is_refused(settings: Settings, channel: Channel) -> None:

@@ -1,0 +1,52 @@
+"""A server for the application: it listens before it says so, and ends with an orderly good-bye."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from feature_repo.core.errors import SettingsError
+
+
+class Server(uvicorn.Server):
+    """Ends when it is told to (SIGINT, SIGTERM), and that is no failure."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals while the server runs; unlike uvicorn's own, raises none again afterwards."""
+        before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind an address; port 0 is any free one.
+
+    Raises
+    ------
+    SettingsError
+        The address is not one of this machine's, or is in use.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(
+            f"Nothing can listen at {host}, port {port}: {error.strerror}.",
+            hint="choose another with --host and --port; --port 0 takes any free one.",
+        ) from None
+    return listener
+
+
+def serve(app: FastAPI, listener: socket.socket) -> None:
+    """Answer requests until told to end; requests that have begun are answered first."""
+    # Paths may name a shopper: no access log.
+    Server(uvicorn.Config(app, access_log=False, log_level="warning")).run(sockets=[listener])
