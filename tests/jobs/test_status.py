@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -213,14 +212,16 @@ def fetched(port: int) -> str:
 
 
 @pytest.fixture
-def kafka(kafka_broker: Broker, settings: Settings) -> Iterator[Settings]:
-    yield settings.model_copy(
+def kafka(kafka_broker: Broker, settings: Settings) -> Settings:
+    return settings.model_copy(
         update={"kafka_bootstrap": kafka_broker.address, "kafka_topic": "portrait.status", "partitions": 3}
     )
 
 
 def test_the_lag_of_kafka_is_known_without_joining_its_readers(kafka: Settings) -> None:
-    send(kafka, *"abcdefg")
+    with closing(open_channel(kafka)) as channel:
+        for n in range(7):  # this broker tells where the last batch begins: each is a batch of its own
+            channel.send([Message("view", n % 3, b"x")])
     assert [part.waiting for part in stream_status(kafka, SystemClock()).stream.partitions] == [3, 2, 2]
     with closing(open_reader(kafka, SystemClock(), name="one")) as reader:
         got: list[Any] = []
