@@ -11,10 +11,11 @@ from feature_repo.definitions.browsing import (
     user_views,
     user_views_live,
 )
+from feature_repo.definitions.consent import consent_v1, user_consent
 from feature_repo.definitions.context import shop_calendar
 from feature_repo.definitions.derived import user_price_sensitivity, user_trends
 from feature_repo.definitions.engagement import user_campaigns, user_redemptions
-from feature_repo.definitions.entities import category, item, user
+from feature_repo.definitions.entities import category, item, purpose, user
 from feature_repo.definitions.facts import item_catalogue, user_demographics
 from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
 from feature_repo.definitions.purchases import item_purchases, user_category_purchases, user_payments, user_purchases
@@ -31,6 +32,7 @@ from feature_repo.definitions.sources import (
     campaign_exposures,
     carts,
     clicks,
+    consents,
     coupon_redemptions,
     items,
     payments,
@@ -45,6 +47,8 @@ __all__ = [
     "carts",
     "category",
     "clicks",
+    "consent_v1",
+    "consents",
     "coupon_redemptions",
     "item",
     "item_carts_live",
@@ -59,6 +63,7 @@ __all__ = [
     "payments",
     "profile_v1",
     "purchases",
+    "purpose",
     "redemption_v1",
     "searches",
     "shop_calendar",
@@ -73,6 +78,7 @@ __all__ = [
     "user_category_views",
     "user_clicks",
     "user_clicks_live",
+    "user_consent",
     "user_demographics",
     "user_payments",
     "user_price_sensitivity",

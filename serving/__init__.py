@@ -9,14 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from feature_repo.privacy.consent import Consent
     from serving.models import Score, Scores
     from serving.profile import Fact, Freshness, Profile
     from serving.sdk import Features, ProfileClient
     from serving.tracking import Event
 
-__all__ = ["Event", "Fact", "Features", "Freshness", "Profile", "ProfileClient", "Score", "Scores"]
+__all__ = ["Consent", "Event", "Fact", "Features", "Freshness", "Profile", "ProfileClient", "Score", "Scores"]
 
 _HOMES = {
+    "Consent": "sdk",
     "Event": "tracking",
     "Fact": "profile",
     "Features": "sdk",

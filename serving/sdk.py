@@ -17,6 +17,7 @@ from feature_repo.core.clock import Clock, SystemClock, from_us
 from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.events.stream.collector import Collected, Collector, Said
+from feature_repo.privacy.consent import PURPOSES, Consent, PurposeName, known_purpose, permits
 from feature_repo.privacy.pseudonyms import Pseudonymiser, is_pseudonym, load_pseudonymiser
 from serving.catalogue import Catalogue
 from serving.entities import USER, entity_columns
@@ -27,6 +28,8 @@ from serving.scoring import ModelRegistry
 from serving.session import RedisSession
 
 PROFILE = "profile_v1"
+CONSENT = "consent_v1"
+GRANTED = "user_consent__granted"
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +192,47 @@ class ProfileClient:
 
         row, known, fresh = self._redis.ask(read)
         return Profile(entities[USER][0], known, group(row, self._catalogue.labels()), fresh)
+
+    def consent(self, user: str | int) -> Consent:
+        """What one shopper allowed, by the last that was said of each purpose.
+
+        Raises
+        ------
+        NotMaterializedError, StoreUnavailableError, DataError
+            As :meth:`features`.
+        """
+        [pseudonym], [said] = self._consents([user], [*PURPOSES])
+        return Consent(pseudonym, dict(zip(PURPOSES, said, strict=True)))
+
+    def permitted(self, users: Any, purpose: PurposeName) -> npt.NDArray[np.bool_]:
+        """Whether the data of each shopper may be used for a purpose: ``bool[n]``.
+
+        Of shoppers who said nothing, ``service`` is permitted, and ``personalisation``, ``marketing`` and ``risk`` are
+        not; so it is for shoppers nobody knows. See ``feature_repo.privacy.consent``.
+
+        Parameters
+        ----------
+        users
+            A raw id or pseudonym, or an iterable of them.
+
+        Raises
+        ------
+        DataError
+            There is no such purpose, or an id is missing or of another type.
+        NotMaterializedError, StoreUnavailableError
+            As :meth:`features`: what cannot be read is not permitted.
+        """
+        known_purpose(purpose)
+        _, said = self._consents(users, [purpose])
+        return np.array([permits(purpose, each) for [each] in said], np.bool_)
+
+    def _consents(self, users: Any, purposes: Sequence[PurposeName]) -> tuple[list[str], list[list[bool | None]]]:
+        """Pseudonyms of shoppers, and what each said of some purposes."""
+        found = entity_columns(users, [USER], self._pseudonym)[USER]
+        pairs = {USER: np.repeat(np.array(found, object), len(purposes)), "purpose": [*purposes] * len(found)}
+        column = self.features(pd.DataFrame(pairs), service=CONSENT).to_arrow()[GRANTED].to_pylist()
+        width = len(purposes)
+        return found, [column[start : start + width] for start in range(0, len(column), width)]
 
     def predict(self, task: str, users: Any) -> Scores:
         """Ask the champion of a task about shoppers.

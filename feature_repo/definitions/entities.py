@@ -2,6 +2,8 @@
 
 from feast import Entity, ValueType
 
+from feature_repo.privacy.consent import PURPOSES
+
 user = Entity(
     name="user",
     join_keys=["user_id"],
@@ -18,4 +20,11 @@ category = Entity(
     value_type=ValueType.STRING,
     description="Category of items, as the catalogue names it.",
     tags={"zh": "品类"},
+)
+purpose = Entity(
+    name="purpose",
+    join_keys=["purpose"],
+    value_type=ValueType.STRING,
+    description="Use of data: " + ", ".join(PURPOSES) + ".",
+    tags={"zh": "数据用途"},
 )

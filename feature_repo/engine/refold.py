@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from feature_repo.core.clock import Clock
 from feature_repo.core.errors import StoreUnavailableError
+from feature_repo.engine.applier import stored_view
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.engine.entity_keys import entity_of
-from feature_repo.engine.folds import folds
+from feature_repo.engine.folds import fold_of
 from feature_repo.engine.hash_reader import HashRead, read_hashes
 from feature_repo.engine.monoids import Ints
 from feature_repo.engine.positions import Layout, Positions
@@ -70,8 +71,8 @@ class Refolder:
         Returns
         -------
         int
-            How many states there were; None if the state that is served is of another definition than the view's,
-            which has to be built then.
+            How many states there were; None if it cannot be told any more how the state that is served is to be folded:
+            then the view has to be built.
 
         Raises
         ------
@@ -83,10 +84,11 @@ class Refolder:
         layout = self._positions.serving(view.name)
         if layout is None:
             return 0
-        if layout.state_hash != view.state_hash:
+        stored = stored_view(view, layout)
+        if stored is None:
             return None
         chunks = [keys[start : start + _KEYS_AT_ONCE] for start in range(0, len(keys), _KEYS_AT_ONCE)]
-        return sum(self._refold(view, layout, chunk) for chunk in chunks)
+        return sum(self._refold(stored, layout, chunk) for chunk in chunks)
 
     def _refold(self, view: WindowedView, layout: Layout, keys: Sequence[bytes]) -> int:
         codec, written = TileCodec(view.monoids), dict[bytes, bytes]()
@@ -114,16 +116,10 @@ class Refolder:
         nothing = codec.encode(codec.decode([None] * len(versions))[0], np.array([*versions.values()], np.int64))
         states = dict(zip(versions, nothing, strict=True))
         since, oldest = floor(now - view.lookback, view.hop), first_tile(now, view.retention, view.hop)
-        found = folds(
-            self._connection,
-            view,
-            self._asked(view, snapshot, versions),
-            project=self._project,
-            since=since,
-            versions=(_EVERYTHING, snapshot.version),
-            progress=lambda _: None,
-        )
-        for fold in found:
+        span = (_EVERYTHING, snapshot.version)
+        source = self._asked(view, snapshot, versions)
+        fold = fold_of(self._connection, view, source, project=self._project, since=since, versions=span)
+        if fold is not None:
             upto: Ints = np.array([versions[key] for key in fold.keys], np.int64)
             encoded = codec.encode(codec.live(fold.state(codec), oldest), upto)
             states |= dict(zip(fold.keys, encoded, strict=True))

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from feature_repo.core.errors import DataError
 from feature_repo.events.log import CLIENT_TIMESTAMP, EVENT_TIMESTAMP, INGESTED_AT
-from feature_repo.events.schema import INT_MAX, INT_MIN, arrow_schema
+from feature_repo.events.schema import INT_MAX, INT_MIN, arrow_schema, choices
 from feature_repo.privacy.pseudonyms import PSEUDONYM_PATTERN
 
 USER_ID = "user_id"
@@ -72,7 +72,8 @@ def faults(table: pa.Table, event_type: str) -> pa.ChunkedArray:
     -------
     pa.ChunkedArray
         ``missing_<column>`` for NULL in a column that must not be, ``integer_out_of_range_<column>`` outside
-        ``-2^53 .. 2^53``, ``user_id_not_a_pseudonym``, ``instant_out_of_range_<column>`` outside the years 1 to 9999.
+        ``-2^53 .. 2^53``, ``unknown_<column>`` for a word the column does not know, ``user_id_not_a_pseudonym``,
+        ``instant_out_of_range_<column>`` outside the years 1 to 9999.
 
     >>> row = {"event_id": ["a"], "event_timestamp": [0], "ingested_at": [0], "user_id": ["2375"]}
     >>> faults(complete(pa.table(row), "purchase"), "purchase").to_pylist()
@@ -111,10 +112,14 @@ def _checks(table: pa.Table, event_type: str) -> list[tuple[str, pa.ChunkedArray
     missing = [(f"missing_{field.name}", pc.is_null(table[field.name])) for field in schema if not field.nullable]
     integers = [field.name for field in schema if field.type == pa.int64()]
     ranges = [(f"integer_out_of_range_{name}", _out_of_range(table[name])) for name in integers]
+    words = [
+        (f"unknown_{name}", pc.invert(pc.is_in(table[name], pa.array(known))))
+        for name, known in choices(event_type).items()
+    ]
     users = [("user_id_not_a_pseudonym", pc.invert(named(table[USER_ID])))] if USER_ID in schema.names else []
     instants = [field.name for field in schema if pa.types.is_timestamp(field.type)]
     calendar = [(f"instant_out_of_range_{name}", _out_of_calendar(table[name])) for name in instants]
-    return [*missing, *ranges, *users, *calendar]
+    return [*missing, *ranges, *words, *users, *calendar]
 
 
 def _out_of_range(column: pa.ChunkedArray) -> pa.ChunkedArray:

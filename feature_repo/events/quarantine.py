@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +13,7 @@ from feature_repo.privacy.tombstones import Tombstones
 
 QUARANTINE = "quarantine"
 
+_PSEUDONYM = re.compile(r"u_[0-9a-f]{32}")
 _INSTANT = pa.timestamp("us", "UTC")
 
 QUARANTINE_SCHEMA = pa.schema(
@@ -39,5 +42,14 @@ def quarantine_rows(log_root: Path, rows: pa.Table) -> int:
     """Put refused rows into quarantine, but those there already, or of erased people; return how many were refused."""
     table = quarantine_table(log_root)
     table.ensure()
-    table.commit(rows, standing=Tombstones(log_root.parent).standing_rows)
+    table.commit(rows, standing=partial(_standing, Tombstones(log_root.parent)))
     return int(rows.num_rows)
+
+
+def _standing(tombstones: Tombstones, rows: pa.Table) -> pa.Table:
+    """Rows without those that are of erased people, or whose payload names one."""
+    if not tombstones.count:
+        return rows
+    rows = tombstones.standing_rows(rows)
+    named = [_PSEUDONYM.findall(payload or "") for payload in rows["payload"].to_pylist()]
+    return rows.filter(pa.array([not any(map(tombstones.holds, each)) for each in named], pa.bool_()))

@@ -11,13 +11,14 @@ import types
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from feature_repo.core.errors import DeclarationError, did_you_mean
 from feature_repo.events.log import LogTable
+from feature_repo.privacy.consent import PurposeName
 from feature_repo.privacy.pseudonyms import PSEUDONYM_PATTERN
 
 # Every integer between them is exact in every engine: as a double, in JSON, in a Redis script.
@@ -317,7 +318,7 @@ class Support(PersonEvent):
 class Consent(PersonEvent):
     """A shopper allowed a use of the data, or withdrew."""
 
-    purpose: Text = Field(description="Use: profiling, marketing, personalisation, research.")
+    purpose: PurposeName = Field(description="Use: service, personalisation, marketing, risk.")
     granted: bool = Field(description="True for allowed, False for withdrawn.")
     source: Text | None = Field(default=None, description="Where it was said.")
 
@@ -421,6 +422,17 @@ def arrow_schema(event_type: str) -> pa.Schema:
     return pa.schema([_arrow_field(event_type, name, info.annotation) for name, info in fields.items()])
 
 
+@cache
+def choices(event_type: str) -> dict[str, tuple[str, ...]]:
+    """Columns of a table that hold nothing but certain words, and which.
+
+    >>> choices("consent")
+    {'purpose': ('service', 'personalisation', 'marketing', 'risk')}
+    """
+    fields = table_class(event_type).model_fields.items()
+    return {name: get_args(info.annotation) for name, info in fields if get_origin(info.annotation) is Literal}
+
+
 def table_path(log_root: Path, name: str) -> Path:
     """Directory of a table below the log's root.
 
@@ -451,6 +463,8 @@ def _plain(annotation: Any) -> tuple[Any, bool]:
     origin = get_origin(annotation)
     if origin is Annotated:
         return _plain(get_args(annotation)[0])
+    if origin is Literal:
+        return str, False
     if origin in (Union, types.UnionType):
         [inner] = [part for part in get_args(annotation) if part is not types.NoneType]
         return _plain(inner)[0], True

@@ -7,7 +7,7 @@ if its position was committed before (Delta's transaction of its partition tells
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from feature_repo.core.errors import LogError
 from feature_repo.events import log
+from feature_repo.events.cleaning import USER_ID
 from feature_repo.events.known_ids import Hashes, KnownIds, Mask, first_of_each, hash_ids
 from feature_repo.events.log import (
     EVENT_ID,
@@ -40,6 +41,8 @@ from feature_repo.events.log import (
     unknown_rows,
 )
 from feature_repo.events.stream.arrivals import Arrivals
+
+Standing = Callable[[pa.ChunkedArray], pa.Array]
 
 _DAY_US = 86_400_000_000
 
@@ -132,8 +135,11 @@ class StreamTable:
         self._reload()
         return self._newer(above)
 
-    def commit(self, arrivals: Arrivals) -> Committed:
+    def commit(self, arrivals: Arrivals, *, standing: Standing | None = None) -> Committed:
         """Append the rows that are new, with how far each partition has been read, as one version.
+
+        ``standing`` says which shoppers were not erased, as a mask over their pseudonyms. It is asked after the version
+        was read that the commit follows: see ``LogTable.commit``.
 
         Raises
         ------
@@ -150,11 +156,13 @@ class StreamTable:
             replayed = self._replayed(arrivals)
             fresh = ~replayed
             fresh[fresh] = self._fresh(rows.filter(pa.array(fresh)), hashes[fresh])
+            known = len(rows) - int(fresh.sum())
+            fresh &= _standing(rows, standing)
             new, version = rows.filter(pa.array(fresh)), int(self._table.version())
             done = Committed(
                 version=version,
                 rows=stamped(new, version + 1),
-                duplicates=int(len(rows) - replayed.sum() - len(new)),
+                duplicates=known - int(replayed.sum()),
                 replayed=int(replayed.sum()),
             )
             if not len(new):
@@ -232,6 +240,12 @@ class StreamTable:
             kept = unknown_rows(old, snapshot_of(self.path, self._table))["_n"].to_numpy()
             fresh[np.setdiff1d(places, kept)] = False
         return fresh
+
+
+def _standing(rows: pa.Table, standing: Standing | None) -> Mask:
+    if standing is None or USER_ID not in rows.column_names:
+        return np.ones(len(rows), bool)
+    return np.asarray(standing(rows[USER_ID]).to_numpy(zero_copy_only=False), bool)
 
 
 def _upto(arrivals: Arrivals) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -121,8 +122,17 @@ def test_writers_who_always_come_first_are_said(
         refolder(settings, redis).refold(view, keys("tea"))
 
 
-def test_a_state_of_another_definition_has_to_be_built(
-    settings: Settings, redis: redis_py.Redis, view: WindowedView, monkeypatch: pytest.MonkeyPatch
+def test_a_state_of_an_earlier_definition_is_folded_by_that_one(
+    settings: Settings, redis: redis_py.Redis, view: WindowedView
 ) -> None:
-    monkeypatch.setattr(WindowedView, "state_hash", "0" * 8)
-    assert refolder(settings, redis).refold(view, keys("tea")) is None
+    [wider] = [each for each in view.features if each.name == "count_7d"] or view.features[:1]
+    changed = replace(view, features=(*view.features, replace(wider, name="more", window=3 * wider.window)))
+    assert refolder(settings, redis).refold(changed, keys("tea", "jam")) == 2
+    assert [tiles(redis, view, item) for item in ("tea", "jam")] == [(2, 2), (1, 0)]
+
+
+def test_a_state_that_cannot_be_folded_any_more_has_to_be_built(
+    settings: Settings, redis: redis_py.Redis, view: WindowedView
+) -> None:
+    other = replace(view, source_name="till_log")
+    assert refolder(settings, redis).refold(other, keys("tea")) is None

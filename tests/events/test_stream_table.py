@@ -73,3 +73,17 @@ def test_only_files_with_newer_rows_are_handed_out(log: LogTable) -> None:
         assert table.commit(arrivals([name], first=1 + n)).version == n + 1
     assert [len(table.newer(above).files) for above in range(4)] == [3, 2, 1, 0]
     assert table.head() == table.newer(0).version == read_snapshot(log.path).version == 3
+
+
+def test_a_person_erased_on_the_way_to_a_commit_is_left_out_when_it_is_tried_again(log: LogTable) -> None:
+    table, asked = opened(log), list[int]()
+
+    def standing(users: pa.ChunkedArray) -> pa.Array:
+        asked.append(len(users))
+        if len(asked) > 1:
+            return pa.array([False, True])
+        log.commit(rows(["x"]))  # the erasure's own commit
+        return pa.array([True, True])
+
+    done = table.commit(arrivals(["a", "b"]), standing=standing)
+    assert (asked, done.rows["event_id"].to_pylist(), done.duplicates, done.replayed) == ([2, 2], ["b"], 0, 0)

@@ -21,7 +21,7 @@ from feature_repo.jobs.materialize import materialize
 from feature_repo.jobs.parity import parity
 
 SHOPPER = "u_" + "0" * 32
-READ = {"purchase", "payment", "campaign_exposure", "coupon_redeem", "users", "items"}
+READ = {"purchase", "payment", "campaign_exposure", "coupon_redeem", "users", "items", "consent"}
 
 
 def add(settings: Settings, table: str, **columns: Any) -> None:

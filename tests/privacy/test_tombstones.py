@@ -17,7 +17,7 @@ from feature_repo.events import log
 from feature_repo.events.cleaning import complete
 from feature_repo.events.door import admit
 from feature_repo.events.log import read_snapshot
-from feature_repo.events.quarantine import quarantine_table
+from feature_repo.events.quarantine import QUARANTINE_SCHEMA, quarantine_rows, quarantine_table
 from feature_repo.events.schema import log_table
 from feature_repo.privacy.tombstones import Tombstones, tombstones_path
 
@@ -132,9 +132,9 @@ def test_a_table_about_nobody_needs_no_check(tmp_path: Path) -> None:
 def test_a_person_erased_after_the_door_is_stopped_before_the_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = log._unknown
+    known = log.unknown_rows
     tombstones = Tombstones(tmp_path)
-    monkeypatch.setattr(log, "_unknown", lambda *given: (tombstones.add(ADA), known(*given))[1])
+    monkeypatch.setattr(log, "unknown_rows", lambda *given: (tombstones.add(ADA), known(*given))[1])
     found = admit(tmp_path / "log", "purchase", purchases(ADA, BOB), source="till")
     assert (found.published, found.erased) == (1, 1)
 
@@ -162,3 +162,13 @@ def test_refused_rows_of_erased_people_are_not_kept_either(tmp_path: Path) -> No
     bad = purchases(BOB, ADA).set_column(0, "event_id", pa.nulls(2, pa.string()))
     found = admit(tmp_path / "log", "purchase", bad, source="till")
     assert (found.quarantined, found.erased) == ({"missing_event_id": 1}, 1)
+
+
+def test_refused_rows_that_only_name_an_erased_person_somewhere_are_not_kept(tmp_path: Path) -> None:
+    Tombstones(tmp_path).add(ADA)
+    facts = {"source": "stream", "event_type": "purchase", "reason": "no_json", "user_id": None, "line": None}
+    payloads = [f'{{"user": "{ADA}', f'{{"user": "{BOB}', None]
+    said = [{**facts, "event_id": str(n), "payload": text} for n, text in enumerate(payloads)]
+    quarantine_rows(tmp_path / "log", pa.Table.from_pylist(said, QUARANTINE_SCHEMA))
+    kept = pa.dataset.dataset(read_snapshot(tmp_path / "log" / "quarantine").files).to_table()
+    assert kept["event_id"].to_pylist() == ["1", "2"]

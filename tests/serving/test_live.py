@@ -25,7 +25,7 @@ from feature_repo.jobs.features import apply
 from feature_repo.jobs.materialize import materialize
 from serving.online_features import ServicePlan
 
-END = 1_795_262_400_000_000 + 12_345_678  # 21 November 2026, 12:00 UTC and a bit
+END = to_us(datetime(2026, 11, 21, 22, 0, 12, 345678, tzinfo=UTC))  # a Saturday afternoon in New York
 NOBODY = "u_" + "0" * 32
 SERVICES = {
     "live_v1": ("view", ["user_id"]),
@@ -86,7 +86,7 @@ def test_live_features_are_the_logs_at_the_instant_of_reading_and_later(live: Li
             for name in online.column_names:
                 pairs = zip(offline[name].astype(object), online[name].to_pylist(), strict=True)
                 assert all(same(left, right) for left, right in pairs), (service, name)
-            recent = [name for name in online.column_names if name.endswith(("count_1h", "decayed_count_6h"))]
+            recent = [name for name in online.column_names if name.endswith(("count_1d", "decayed_count_7d"))]
             assert at > END or any(value for name in recent for value in online[name].to_pylist())
 
 

@@ -22,6 +22,7 @@ from feature_repo.events.stream.channel import Channel, Message, partition_of
 from feature_repo.events.stream.intake import Intake, RejectedError, check
 from feature_repo.events.stream.open import open_channel
 from feature_repo.privacy.pseudonyms import is_pseudonym, load_pseudonymiser
+from feature_repo.privacy.tombstones import Tombstones
 
 Standing = Callable[[pa.ChunkedArray], pa.Array | pa.ChunkedArray]
 Said = Mapping[str, Any] | Record
@@ -83,13 +84,13 @@ class Collector:
     clock
         Says when events arrive.
     standing
-        Of a column of pseudonyms and NULLs: which are not of erased people.
+        Of a column of pseudonyms and NULLs: which are not of erased people; the home's tombstones say it if None.
     """
 
     def __init__(self, settings: Settings, clock: Clock, *, standing: Standing | None = None) -> None:
         self._settings = settings
         self._clock = clock
-        self._standing = standing
+        self._standing = standing or Tombstones(settings.home).standing
         self._opening = Lock()
         self._channel: Channel | None = None
         self._pseudonym: Callable[[str], str] | None = None
@@ -113,7 +114,7 @@ class Collector:
         StoreUnavailableError
             The broker does not answer; some events may have been taken.
         SettingsError
-            The home's key cannot be read, or the stream has another number of partitions.
+            The home's key or its tombstones cannot be read, or the stream has another number of partitions.
         """
         batch = [events] if isinstance(events, (Mapping, Record)) else list(events)
         ready, rejected = self._checked(batch, self._clock.now_us())
@@ -162,7 +163,7 @@ class Collector:
         return self._pseudonym(raw_id)
 
     def _without_erased(self, ready: list[_Ready]) -> list[_Ready]:
-        if self._standing is None or not ready:
+        if not ready:
             return ready
         users = pa.chunked_array([pa.array([each.user_id for each in ready], pa.string())])
         stands = pc.fill_null(self._standing(users), True).to_pylist()

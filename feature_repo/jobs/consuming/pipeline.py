@@ -156,7 +156,7 @@ class Pipeline:
         return done
 
     def _commit_one(self, name: str, arrivals: Arrivals) -> Committed:
-        return self._table(name).commit(self._left(arrivals))
+        return self._table(name).commit(self._left(arrivals), standing=self._tombstones.standing)
 
     def _left(self, arrivals: Arrivals) -> Arrivals:
         """Arrivals without those of erased shoppers."""
