@@ -29,6 +29,7 @@ from feature_repo.events.stream.arrivals import Arrivals
 from feature_repo.events.stream.channel import Entries, Reader
 from feature_repo.events.stream.decode import Decoded, decode
 from feature_repo.events.stream_table import Committed, StreamTable
+from feature_repo.events.upkeep import Upkeep
 from feature_repo.jobs.consuming.meter import LATE_US, Meter
 from feature_repo.jobs.consuming.views import Views
 from feature_repo.privacy.tombstones import Tombstones
@@ -106,10 +107,12 @@ class Pipeline:
         self._rows = RowMaterializer(connection, client, views.project)
         self._threads = ThreadPoolExecutor(THREADS)
         self._refused: dict[str, int] = {}
+        self._upkeep = Upkeep()
 
     def close(self) -> None:
         """Wait for what is under way."""
         self._threads.shutdown()
+        self._upkeep.close()
 
     @property
     def seen_tombstones(self) -> int:
@@ -132,6 +135,8 @@ class Pipeline:
             self._meter.quarantined.update(decoded.refused["reason"].to_pylist())
         committed = self._commit(decoded)
         self._fold(committed, batch.owned)
+        for name in committed:
+            self._upkeep.due(self._table(name))
         events = sum(each.rows.num_rows for each in committed.values())
         self._meter.visible(self._clock.now_us(), events, np.concatenate([each.arrived for each in batch.entries]))
         return {each.partition: int(each.positions[-1]) for each in batch.entries}
