@@ -222,8 +222,14 @@ class StreamTable:
 
     def _look(self) -> None:
         """Get to know the head: what others have committed since the last look."""
-        if self._version >= 0 and self.head() == self._version:
+        head = self.head()
+        if self._version >= 0 and head == self._version:
             return
+        if head < self._version:
+            raise LogError(
+                f"Table '{self.path.name}' of the event log is at version {head}, and was at {self._version} before.",
+                hint="it was restored or made anew: start the consumer again.",
+            )
         self._reload()
         self._positions.clear()
         snapshot = self._newer(self._version)
