@@ -222,6 +222,12 @@ class KafkaReader:
         self._joining = False
         self._failure = ""
         self._consumer: Consumer = self._join(name)
+        self._asker: Consumer | None = None
+
+    @property
+    def partitions(self) -> int:
+        """How many the topic has."""
+        return self._topic.partitions
 
     def owned(self) -> frozenset[int]:
         """Partitions the group gives to this reader now.
@@ -277,11 +283,14 @@ class KafkaReader:
         StoreUnavailableError
             The broker does not answer.
         """
-        asked = sorted(self._read) or list(range(self._topic.partitions))
         self._check_broker()
+        # The thread that reads may be given other partitions meanwhile.
+        starts = {p: self._acknowledged.get(p, 0) for p in list(self._read)}
         with kafka_answers(self._settings):
-            starts = self._starts(asked)
-            return sum(max(0, self._end(partition) - start) for partition, start in zip(asked, starts, strict=True))
+            if not starts:
+                everything = list(range(self._topic.partitions))
+                starts = dict(zip(everything, self._starts(everything, self._asking()), strict=True))
+            return sum(max(0, self._end(partition) - start) for partition, start in starts.items())
 
     def close(self) -> None:
         """Leave the group, so that the others get the partitions at once."""
@@ -292,6 +301,8 @@ class KafkaReader:
                 self._poll(1, _STEP_S)
         self._read, self._waiting = {}, []
         self._consumer.close()
+        if self._asker is not None:
+            self._asker.close()
 
     def _join(self, name: str) -> Consumer:
         from confluent_kafka import Consumer  # noqa: PLC0415
@@ -371,10 +382,19 @@ class KafkaReader:
         kind, at_ms = stamp
         return at_ms * _MILLISECOND if kind else self._clock.now_us()
 
-    def _starts(self, partitions: Sequence[int], consumer: Consumer | None = None) -> list[int]:
+    def _asking(self) -> Consumer:
+        """A consumer that is no member: while one joins, the broker answers nothing else on its connection."""
+        if self._asker is None:
+            from confluent_kafka import Consumer  # noqa: PLC0415
+
+            facts = {"group.id": GROUP, "enable.auto.commit": False}
+            self._asker = Consumer(client_configuration(self._settings) | facts)
+        return self._asker
+
+    def _starts(self, partitions: Sequence[int], consumer: Consumer) -> list[int]:
         """Positions acknowledged: 0 where the group has none of this incarnation of the topic."""
         asked = [self._at(partition) for partition in partitions]
-        known = (consumer or self._consumer).committed(asked, timeout=self._timeout_s)
+        known = consumer.committed(asked, timeout=self._timeout_s)
         foreign = {None, "", self._topic.incarnation}  # tools that set offsets write no metadata
         return [max(0, each.offset) if each.metadata in foreign else 0 for each in known]
 
