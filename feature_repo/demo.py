@@ -11,12 +11,16 @@ import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from feature_repo.cli import command
 from feature_repo.core.console import Json, command_group, emit, example, note, table
 
 app = command_group()
+
+Live = Annotated[bool, typer.Option("--live", help="Let a shopper come by; alone, where the demo was run before.")]
 
 SHOPPERS = 5
 CHECKED_SHOPPERS = 20
@@ -72,11 +76,45 @@ class _Script:
         return report
 
 
-@app.command("demo", epilog=example("portrait demo"))
-def demo(*, as_json: Json = False) -> object:
+@app.command("demo", epilog=example("portrait demo", "portrait demo --live"))
+def demo(*, live: Live = False, as_json: Json = False) -> object:
     """Run the main job on real data: load, declare, train, register, serve."""
     script = _Script()
     script.run("up")
+    if not live:
+        report = _main_job(script)
+        emit(report, as_json, lambda found: _render(found, script.text))
+        return report
+    before = {} if _is_built(script.run("jobs status")) else vars(_loaded(script))
+    visit = command("visit")()
+    both = {"steps": script.seconds} | before | vars(visit)
+    emit(both, as_json, lambda _: _next_live(visit.user_id))
+    return both
+
+
+def _is_built(status: Any) -> bool:
+    """Whether the demo, or something like it, is in this home: views with a state, and purchases."""
+    purchases = any(table.name == "purchase" and table.files for table in status.tables)
+    return purchases and bool(status.views) and not any(view.why for view in status.views)
+
+
+def _loaded(script: _Script) -> DemoReport:
+    report = _main_job(script)
+    _render(report, script.text)
+    _section("A shopper comes by", lambda: None)
+    return report
+
+
+def _next_live(user: str) -> None:
+    commands = (
+        ("portrait jobs consume", "follow the stream; Ctrl-C ends it"),
+        ("portrait jobs status", "what waits, and which views are behind"),
+        (f"portrait profile {user}", "the shopper who came by"),
+    )
+    sys.stdout.write("\n" + "".join(f"  {words:<66}# {why}\n" for words, why in commands))
+
+
+def _main_job(script: _Script) -> DemoReport:
     loaded = script.run("events demo")
     script.run("features apply")
     script.run("jobs materialize")
@@ -86,7 +124,7 @@ def demo(*, as_json: Json = False) -> object:
     scores = script.run("predict", task="redemption", users=list(checked.sampled[:SHOPPERS]))
     likeliest = max(scores, key=lambda score: float(score.value))
     profile = script.run("profile", user=likeliest.user_id)
-    report = DemoReport(
+    return DemoReport(
         steps=script.seconds,
         loaded={each.name: each.rows for each in stats},
         rejected=loaded.quarantined,
@@ -98,8 +136,6 @@ def demo(*, as_json: Json = False) -> object:
         profile=profile,
         scores=scores,
     )
-    emit(report, as_json, lambda found: _render(found, script.text))
-    return report
 
 
 def _render(report: DemoReport, text: dict[str, str]) -> None:
@@ -127,6 +163,7 @@ def _next(report: DemoReport) -> str:
         (f"portrait predict redemption {user}", "one prediction"),
         ("portrait features list", "what is declared, in English and Chinese"),
         ("portrait jobs parity --users 200", "compare Redis with the log"),
+        ("portrait demo --live", "a shopper comes by, and the profile follows"),
         ("portrait status", "Redis is still running; `portrait down` stops it"),
     )
     return "".join(f"  {words:<66}# {why}\n" for words, why in commands)

@@ -36,8 +36,9 @@ class Settings(BaseSettings):
     ``redis_url`` empty means the embedded server. ``threads`` and ``memory`` bound DuckDB and XGBoost. Events go
     through Redis Streams, or through Kafka where ``kafka_bootstrap`` names its servers; ``partitions`` of the stream
     are fixed at its first use, ``stream_limit`` bounds how many entries wait in all of them; ids of the last
-    ``known_days`` of events are held in memory to tell which come again. ``country`` (ISO 3166, two
-    letters) and ``zone`` (IANA) say whose holidays and whose midnight the calendar features follow.
+    ``known_days`` of events are held in memory to tell which come again. ``country`` (ISO 3166, two letters) and
+    ``zone`` (IANA) say whose holidays and whose midnight the calendar features follow. ``retention`` says how long
+    events of a type are kept, as ``view=90d,search=30d``; those of other types are kept for ever.
     """
 
     model_config = SettingsConfigDict(env_prefix="PORTRAIT_", extra="ignore", frozen=True)
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     known_days: int = Field(default=7, ge=0)
     country: str = "US"
     zone: str = "America/New_York"
+    retention: str = Field(default="", pattern=r"^([a-z_]+=[1-9]\d{0,4}d(,[a-z_]+=[1-9]\d{0,4}d)*)?$")
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, le=256)
     memory: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB|MiB|GiB|TiB)$")
@@ -59,6 +61,12 @@ class Settings(BaseSettings):
     def log_root(self) -> Path:
         """Delta tables, one directory per event type."""
         return self.home / "log"
+
+    @property
+    def retention_days(self) -> dict[str, int]:
+        """Event type -> days its events are kept; none for those that are kept for ever."""
+        pairs = (each.split("=") for each in self.retention.split(",") if each)
+        return {name: int(days.removesuffix("d")) for name, days in pairs}
 
     @property
     def registry_path(self) -> Path:

@@ -23,6 +23,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from feature_repo.core.errors import CommitConflictError, LogError
+from feature_repo.core.locks import locked
 
 EVENT_ID = "event_id"
 EVENT_TIMESTAMP = "event_timestamp"
@@ -30,15 +31,13 @@ CLIENT_TIMESTAMP = "client_timestamp"
 INGESTED_AT = "ingested_at"
 LOG_VERSION = "log_version"
 
-# In the commit info of a version: who wrote it.
-WRITER = "portrait.writer"
-
 MAX_ATTEMPTS = 20
 
 # Statistics hold the smallest and largest value of a column in the transaction log, where no DELETE reaches them:
 # none for columns that may identify a person.
+STATISTICS = (EVENT_TIMESTAMP, INGESTED_AT, LOG_VERSION)
 _CONFIGURATION = {
-    "delta.dataSkippingStatsColumns": f"{EVENT_TIMESTAMP},{INGESTED_AT},{LOG_VERSION}",
+    "delta.dataSkippingStatsColumns": ",".join(STATISTICS),
     "delta.deletedFileRetentionDuration": "interval 60 minutes",
     "delta.logRetentionDuration": "interval 60 minutes",
 }
@@ -49,6 +48,9 @@ _DUCKDB_TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.timestamp("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
 }
+
+
+Standing = Callable[[pa.Table], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class LogTable:
         *,
         app_id: str = "",
         position: int = 0,
-        standing: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+        standing: Standing = lambda rows: rows,
     ) -> Commit:
         """Append the rows whose ``event_id`` the table does not hold, as one atomic version.
 
@@ -198,20 +200,26 @@ class LogTable:
         """
         rows = self.conform(rows)
         for _ in range(MAX_ATTEMPTS):
-            table = load_table(self.path)
-            held = table.transaction_version(app_id) if app_id else None
-            committed = held is not None and held >= position
-            new = rows.slice(0, 0) if committed else unknown_rows(rows, snapshot_of(self.path, table))
-            fresh = standing(new)
-            duplicates, erased = rows.num_rows - new.num_rows, new.num_rows - fresh.num_rows
-            if not fresh.num_rows:
-                return Commit(table.version(), 0, duplicates, erased)
-            try:
-                append(table, stamped(fresh, table.version() + 1), {app_id: position} if app_id else {})
-            except CommitFailedError:
-                continue
-            return Commit(table.version(), fresh.num_rows, duplicates, erased)
+            with committing(self.path):
+                done = self._attempt(rows, app_id, position, standing)
+            if done is not None:
+                return done
         raise outrun(self.path)
+
+    def _attempt(self, rows: pa.Table, app_id: str, position: int, standing: Standing) -> Commit | None:
+        table = load_table(self.path)
+        held = table.transaction_version(app_id) if app_id else None
+        committed = held is not None and held >= position
+        new = rows.slice(0, 0) if committed else unknown_rows(rows, snapshot_of(self.path, table))
+        fresh = standing(new)
+        duplicates, erased = rows.num_rows - new.num_rows, new.num_rows - fresh.num_rows
+        if not fresh.num_rows:
+            return Commit(table.version(), 0, duplicates, erased)
+        try:
+            append(table, stamped(fresh, table.version() + 1), {app_id: position} if app_id else {})
+        except CommitFailedError:
+            return None
+        return Commit(table.version(), fresh.num_rows, duplicates, erased)
 
     def conform(self, rows: pa.Table) -> pa.Table:
         """Return rows with the table's columns and types, without ``log_version``.
@@ -256,17 +264,13 @@ def stamped(rows: pa.Table, version: int) -> pa.Table:
     return rows.append_column(LOG_VERSION, pa.array(np.full(rows.num_rows, version, np.int64)))
 
 
-def append(
-    table: DeltaTable, rows: pa.Table, positions: Mapping[str, int], *, writer: str = "", level: int | None = None
-) -> None:
+def append(table: DeltaTable, rows: pa.Table, positions: Mapping[str, int], *, writer: str = "") -> None:
     """Write rows and an app id's positions as the version behind the one that was loaded, or not at all.
 
     Parameters
     ----------
     writer
-        Written into the version's commit info, so that its writer knows it again.
-    level
-        Of the compression; a lower one takes less time.
+        Written into the version's commit info under ``portrait.writer``, so that its writer knows it again.
 
     Raises
     ------
@@ -277,13 +281,23 @@ def append(
         table,
         rows,
         mode="append",
-        writer_properties=WriterProperties(compression="ZSTD", compression_level=level),
+        writer_properties=WriterProperties(compression="ZSTD"),
         commit_properties=CommitProperties(
             app_transactions=[Transaction(app_id, position, None) for app_id, position in positions.items()],
-            custom_metadata={WRITER: writer} if writer else None,
+            custom_metadata={"portrait.writer": writer} if writer else None,
             max_commit_retries=0,
         ),
     )
+
+
+@contextmanager
+def committing(path: Path) -> Iterator[None]:
+    """Let the committers of a table on this machine take turns, so that they do not outrun each other.
+
+    Correctness rests on Delta's versions alone; who does without it, as compaction does, costs others a repetition.
+    """
+    with locked(path / "_commit.lock"):
+        yield
 
 
 def outrun(path: Path) -> CommitConflictError:

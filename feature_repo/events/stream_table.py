@@ -23,16 +23,18 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from feature_repo.core.errors import LogError
 from feature_repo.events import log
 from feature_repo.events.cleaning import USER_ID
+from feature_repo.events.delta_entry import append_entry, entry_path, is_plain
 from feature_repo.events.known_ids import Hashes, KnownIds, Mask, first_of_each, hash_ids
 from feature_repo.events.log import (
     EVENT_ID,
     EVENT_TIMESTAMP,
     INGESTED_AT,
     LOG_VERSION,
-    WRITER,
+    STATISTICS,
     LogTable,
     Snapshot,
     append,
+    committing,
     first_line,
     load_table,
     outrun,
@@ -104,7 +106,9 @@ class StreamTable:
         self._known = KnownIds()
         self._asked = Lock()
         self._covered_from = _newest(self._table) - known_days * _DAY_US
-        self._seen = -1
+        self._plain = is_plain(self._table)
+        self._version = -1
+        self._positions: dict[str, int | None] = {}
         self._look()
 
     @property
@@ -116,14 +120,18 @@ class StreamTable:
         """Give memory back."""
         self._duckdb.close()
 
+    @property
+    def version(self) -> int:
+        """Version the last commit made or was checked against."""
+        return self._version
+
     def head(self) -> int:
         """Newest version of the table; cheap enough to ask every few milliseconds."""
-        version = int(self._table.version())
-        entry = self.path / "_delta_log"
-        while (entry / f"{version + 1:020}.json").exists():
+        version = self._version
+        while entry_path(self.path, version + 1).exists():
             version += 1
-        if version == self._table.version() and not (entry / f"{version:020}.json").exists():
-            return int(load_table(self.path).version())  # its entries were cleaned up, perhaps newer ones with it
+        if version == self._version and not entry_path(self.path, version).exists():
+            return int(load_table(self.path).version())  # its entry was cleaned up, perhaps newer ones with it
         return version
 
     def newer(self, above: int) -> Snapshot:
@@ -158,38 +166,51 @@ class StreamTable:
         rows = self._log.conform(arrivals.rows)
         hashes = hash_ids(self._duckdb, rows[EVENT_ID])
         for _ in range(log.MAX_ATTEMPTS):
-            self._look()
-            replayed = self._replayed(arrivals)
-            fresh = ~replayed
-            fresh[fresh] = self._fresh(rows.filter(pa.array(fresh)), hashes[fresh])
-            known = len(rows) - int(fresh.sum())
-            fresh &= _standing(rows, standing)
-            new, version = rows.filter(pa.array(fresh)), int(self._table.version())
-            done = Committed(
-                version=version,
-                rows=stamped(new, version + 1),
-                duplicates=known - int(replayed.sum()),
-                replayed=int(replayed.sum()),
-            )
-            if not len(new):
+            with committing(self.path):
+                done = self._attempt(arrivals, rows, hashes, standing)
+            if done is not None:
                 return done
-            if self._write(done.rows, _upto(arrivals)):
-                self._known.add(hashes[fresh])
-                self._seen = version + 1
-                return Committed(version + 1, done.rows, done.duplicates, done.replayed)
         raise outrun(self.path)
 
-    def _write(self, rows: pa.Table, upto: dict[str, int]) -> bool:
-        """Write the version behind the loaded one; False if another writer did."""
-        before, writer = int(self._table.version()), secrets.token_hex(8)
+    def _attempt(
+        self, arrivals: Arrivals, rows: pa.Table, hashes: Hashes, standing: Standing | None
+    ) -> Committed | None:
+        """Check against the head and write the version behind it; None if another writer did meanwhile."""
+        self._look()
+        replayed = self._replayed(arrivals)
+        fresh = ~replayed
+        fresh[fresh] = self._fresh(rows.filter(pa.array(fresh)), hashes[fresh])
+        known = len(rows) - int(fresh.sum())
+        fresh &= _standing(rows, standing)
+        version = self._version + bool(fresh.any())
+        new = stamped(rows.filter(pa.array(fresh)), version)
+        if len(new):
+            upto = _upto(arrivals)
+            if not self._write(new, version, upto):
+                return None
+            self._known.add(hashes[fresh])
+            self._positions |= upto
+            self._version = version
+        again = int(replayed.sum())
+        return Committed(version, new, known - again, again)
+
+    def _write(self, rows: pa.Table, version: int, upto: dict[str, int]) -> bool:
+        """Write a version; False if another writer did."""
+        writer = secrets.token_hex(8)
         try:
-            append(self._table, rows, upto, writer=writer, level=1)
+            if self._plain:
+                append_entry(self.path, version, rows, upto, writer=writer, statistics=STATISTICS)
+            else:
+                self._reload()
+                if self._table.version() != version - 1:
+                    return False
+                append(self._table, rows, upto, writer=writer)
         except (DeltaError, OSError) as error:
-            # It may have failed behind the commit (a checkpoint, a broken connection to S3): the log itself tells.
+            # It may have failed behind the commit (a full disk, a checkpoint): the log itself tells.
             self._reload()
-            if self._is_mine(before + 1, writer):
+            if self._is_mine(version, writer):
                 return True
-            if isinstance(error, CommitFailedError):
+            if isinstance(error, CommitFailedError | FileExistsError):
                 return False
             raise LogError(
                 f"Table '{self.path.name}' of the event log cannot be written: {first_line(error)}",
@@ -199,27 +220,34 @@ class StreamTable:
 
     def _is_mine(self, version: int, writer: str) -> bool:
         behind = int(self._table.version()) - version
-        return behind >= 0 and any(each.get(WRITER) == writer for each in self._table.history(behind + 1))
+        return behind >= 0 and any(each.get("portrait.writer") == writer for each in self._table.history(behind + 1))
 
     def _reload(self) -> None:
         with _said(self.path):
             self._table.update_incremental()
 
     def _look(self) -> None:
-        """Load the head, and take in the ids others have committed since the last look."""
-        if self._seen >= 0 and self.head() == self._table.version() == self._seen:
+        """Get to know the head: what others have committed since the last look."""
+        head = self.head()
+        if self._version >= 0 and head == self._version:
             return
+        if head < self._version:
+            raise LogError(
+                f"Table '{self.path.name}' of the event log is at version {head}, and was at {self._version} before.",
+                hint="it was restored or made anew: start the consumer again.",
+            )
         self._reload()
-        snapshot = self._newer(self._seen)
+        self._positions.clear()
+        snapshot = self._newer(self._version)
         if snapshot.files:
             with reading(snapshot):
                 found = self._duckdb.sql(
                     f"SELECT hash({EVENT_ID}) AS h FROM {snapshot.sql()} "
                     f"WHERE {LOG_VERSION} > $seen AND epoch_us({INGESTED_AT}) >= $since",
-                    params={"seen": self._seen, "since": self._covered_from},
+                    params={"seen": self._version, "since": self._covered_from},
                 ).to_arrow_table()["h"]
             self._known.add(np.asarray(found.to_numpy(), np.uint64))
-        self._seen = snapshot.version
+        self._version = snapshot.version
 
     def _newer(self, above: int) -> Snapshot:
         newest = _statistic(self._table, f"max.{LOG_VERSION}")
@@ -229,12 +257,18 @@ class StreamTable:
         return snapshot_of(self.path, self._table, uris.filter(wanted).to_pylist())
 
     def _replayed(self, arrivals: Arrivals) -> Mask:
-        held = {p: self._table.transaction_version(app_id) for p, app_id in arrivals.app_ids.items()}
         replayed = np.zeros(len(arrivals.position), bool)
-        for partition, position in held.items():
+        for partition, app_id in arrivals.app_ids.items():
+            position = self._position(app_id)
             if position is not None:
                 replayed |= (arrivals.partition == partition) & (arrivals.position <= position)
         return replayed
+
+    def _position(self, app_id: str) -> int | None:
+        # Only a head that was loaded since others' last commit is asked; one's own are in ``_positions``.
+        if app_id not in self._positions:
+            self._positions[app_id] = self._table.transaction_version(app_id)
+        return self._positions[app_id]
 
     def _fresh(self, rows: pa.Table, hashes: Hashes) -> Mask:
         fresh = first_of_each(hashes) & ~self._known.holds(hashes)
@@ -243,6 +277,7 @@ class StreamTable:
         if doubtful.any():
             places = np.flatnonzero(doubtful)
             old = rows.take(places).append_column("_n", pa.array(places))
+            self._reload()
             kept = unknown_rows(old, snapshot_of(self.path, self._table))["_n"].to_numpy()
             fresh[np.setdiff1d(places, kept)] = False
         return fresh

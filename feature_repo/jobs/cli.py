@@ -7,6 +7,7 @@ they name only what is imported here.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from feature_repo.core.console import Json, command_group, emit, example, progre
 if TYPE_CHECKING:
     from feature_repo.events.demo import LoadReport
     from feature_repo.events.simulation import SimulationReport
+    from feature_repo.events.simulation_plan import Plan
+    from feature_repo.events.simulation_player import PlayReport
     from feature_repo.events.stats import TableStats
     from feature_repo.jobs.features import ApplyReport, Description, FeatureLine
     from feature_repo.jobs.materialize import MaterializeReport
@@ -38,6 +41,11 @@ Days = Annotated[int, typer.Option("--days", help="Days of history, up to now.")
 Late = Annotated[float, typer.Option("--late", help="Share that arrives an hour to two days late.")]
 Duplicates = Annotated[float, typer.Option("--duplicates", help="Share that is sent twice.")]
 Malformed = Annotated[float, typer.Option("--malformed", help="Share of which a broken copy is sent too.")]
+Live = Annotated[
+    float | None,
+    typer.Option("--live", metavar="RATE", help="Send into the stream instead: RATE events a second, as if now."),
+]
+Seconds = Annotated[float | None, typer.Option("--seconds", help="With --live: how long; until interrupted if unsaid.")]
 
 services = command_group()
 
@@ -109,7 +117,13 @@ def events_demo(*, as_json: Json = False) -> object:
     return report
 
 
-@events.command("simulate", epilog=example("portrait events simulate --users 1000 --events 100000 --seed 7"))
+@events.command(
+    "simulate",
+    epilog=example(
+        "portrait events simulate --users 1000 --events 100000 --seed 7",
+        "portrait events simulate --live 200 --seconds 60",
+    ),
+)
 def events_simulate(
     *,
     users: Shoppers = 1000,
@@ -119,19 +133,47 @@ def events_simulate(
     late: Late = 0.02,
     duplicates: Duplicates = 0.01,
     malformed: Malformed = 0.002,
+    live: Live = None,
+    seconds: Seconds = None,
     as_json: Json = False,
 ) -> object:
-    """Write the clickstream of a simulated shop that ends now; a second run adds nothing."""
+    """Write the clickstream of a simulated shop that ends now; a second run adds nothing.
+
+    With --live the shop goes on behind its end, and its events are sent into the stream one after the other, RATE a
+    second: its time is compressed or stretched to that rate, every run's events are new, and each arrives as it is
+    sent. Read them with `portrait jobs consume`.
+    """
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.errors import DataError  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.events.simulation import simulate  # noqa: PLC0415
     from feature_repo.events.simulation_plan import Plan  # noqa: PLC0415
 
     now = SystemClock().now_us()
     plan = Plan(seed, users, count, now, days=days, late=late, duplicates=duplicates, malformed=malformed)
+    if live is not None:
+        return _play_live(plan, live, seconds, as_json)
+    if seconds is not None:
+        raise DataError("--seconds is for --live.", hint="say both, or neither.")
     with progress("Simulating") as step:
         report = simulate(load_settings(), plan, progress=step)
     emit(report, as_json, _render_simulation)
+    return report
+
+
+def _play_live(plan: Plan, rate: float, seconds: float | None, as_json: bool) -> object:
+    from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.settings import ensure_home, load_settings  # noqa: PLC0415
+    from feature_repo.events.simulation_plan import settle  # noqa: PLC0415
+    from feature_repo.events.simulation_player import play_live  # noqa: PLC0415
+    from feature_repo.events.stream.open import open_channel  # noqa: PLC0415
+
+    settings = load_settings()
+    plan, channel = settle(ensure_home(settings), plan), open_channel(settings)
+    length = math.inf if seconds is None else seconds
+    with progress("Playing") as step:
+        report = play_live(settings, plan, channel, SystemClock(), rate=rate, seconds=length, progress=step)
+    emit(report, as_json, _render_play)
     return report
 
 
@@ -246,6 +288,13 @@ def _render_simulation(report: SimulationReport) -> None:
         f"\n{report.read:,} rows sent, {report.late:,} of them late; {report.duplicates:,} known already\n"
         f"refused (in the table 'quarantine'): {refused}\n"
         f"{report.events:,} events in {report.seconds:.1f} s, {report.events_per_s:,.0f} a second\n"
+    )
+
+
+def _render_play(report: PlayReport) -> None:
+    sys.stdout.write(
+        f"{report.sent:,} events sent in {report.seconds:.1f} s, {report.events_per_s:,.0f} a second: "
+        f"{report.late:,} late, {report.duplicates:,} sent twice, {report.malformed:,} malformed\n"
     )
 
 

@@ -6,14 +6,15 @@ acknowledged after it is in the log and folded, the log takes an entry once, and
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from threading import Event
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import redis
 
 from feature_repo.core.clock import SECOND, Clock
-from feature_repo.core.errors import StoreUnavailableError
+from feature_repo.core.errors import CommitConflictError, StoreUnavailableError
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb, connect_redis
 from feature_repo.events.stream.channel import Reader
@@ -40,6 +41,8 @@ PACE_US = 80_000
 _WAIT_S = 0.05
 _HEARTBEAT_US = SECOND
 _RETRY_S = 1.0
+# So many reads that found nothing say that nothing waits.
+_IDLE = 3
 
 _log = logging.getLogger("portrait")
 
@@ -75,6 +78,7 @@ class Consumer:
         self._meter = Meter(self.clock.now_us())
         self._beaten = 0
         self._due = 0
+        self._idle = 0
         self._worked = False
         self._lag = 0
 
@@ -90,19 +94,20 @@ class Consumer:
         LogError
             A table of the log is damaged.
         """
-        while not self.stop.is_set():
-            try:
-                if self._session():
+        with _few_collections():
+            while not self.stop.is_set():
+                try:
+                    self._session()
                     break
-            except (StoreUnavailableError, redis.RedisError) as error:
-                if self.until_empty or not self._worked:
-                    raise
-                _log.warning("The consumer starts again: %s", error)
-                self.stop.wait(_RETRY_S)
+                except (StoreUnavailableError, CommitConflictError, redis.RedisError) as error:
+                    if self.until_empty or not self._worked:
+                        raise
+                    _log.warning("The consumer starts again: %s", error)
+                    self.stop.wait(_RETRY_S)
         return self._meter.read(self.clock.now_us(), self._lag)
 
-    def _session(self) -> bool:
-        """Consume on one connection; return whether all is done."""
+    def _session(self) -> None:
+        """Consume on one connection, until stopped or all is done."""
         self._views.refresh()
         with ExitStack() as stack:
             client: Any = stack.enter_context(closing(connect_redis(self.settings, same_server=True)))
@@ -119,18 +124,19 @@ class Consumer:
                 meter=self._meter,
             )
             stack.enter_context(closing(pipeline))
-            stack.callback(client.hdel, CONSUMERS, self.name)
+            stack.callback(_quietly, client.hdel, CONSUMERS, self.name)
             # What comes next is read while this is folded. The pool ends first: then nobody reads any more.
             intake = stack.enter_context(ThreadPoolExecutor(1))
             coming = intake.submit(self._read, reader)
             while True:
                 batch = coming.result()
                 if self.stop.is_set():
-                    return True
+                    return
                 coming = intake.submit(self._read, reader)
-                if self._take(client, reader, pipeline, batch) and self.until_empty:
+                self._take(client, reader, pipeline, batch)
+                if self.until_empty and self._idle >= _IDLE and reader.lag() == 0:
                     self._lag = 0
-                    return True
+                    return
 
     def _read(self, reader: Reader) -> Intake:
         """Wait until the next batch is due, and read it."""
@@ -142,15 +148,16 @@ class Consumer:
         self._due = began + (PACE_US if batch.count < ENTRIES // 2 else 0)
         return batch
 
-    def _take(self, client: Any, reader: Reader, pipeline: Pipeline, batch: Intake) -> bool:
-        """Commit and fold a batch, and what others have committed; return whether there was nothing."""
+    def _take(self, client: Any, reader: Reader, pipeline: Pipeline, batch: Intake) -> None:
+        """Commit and fold a batch, and what others have committed."""
         if batch.count:
             reader.acknowledge(pipeline.take(batch))
         else:
             pipeline.follow(batch.owned)
         self._worked = True
+        # A broker may take seconds to say what is owned, and a read to see what waits.
+        self._idle = 0 if batch.count or not batch.owned else self._idle + 1
         self._beat(client, reader, pipeline, batch.owned)
-        return not batch.count and reader.lag() == 0
 
     def _beat(self, client: Any, reader: Reader, pipeline: Pipeline, owned: frozenset[int]) -> None:
         """Say once a second what is known: to whoever watches, and to who waits for erased shoppers to be kept out."""
@@ -169,3 +176,22 @@ class Consumer:
         }
         client.hset(CONSUMERS, self.name, json.dumps(said))
         self.progress(reading)
+
+
+def _quietly(work: Callable[..., object], *arguments: object) -> None:
+    with suppress(redis.RedisError, StoreUnavailableError):
+        work(*arguments)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Keep Python from looking through all that was imported, 50 ms long, in the middle of a batch."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

@@ -67,7 +67,8 @@ class EraseReport:
     keys, queued
         Keys of Redis, and events on their way, that were deleted.
     refolded
-        States of others (items, categories) that were made anew, as the person's events were in them.
+        States of others (items, categories) that were made anew, as the person's events were in them; of a dry run,
+        how many there are at most.
     rebuilt
         Views that had to be built anew as a whole for that.
     elsewhere

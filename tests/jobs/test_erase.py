@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from feature_repo.events import removal
 from feature_repo.events.door import admit
 from feature_repo.events.importing.job import import_events
 from feature_repo.events.importing.mapping_file import read_mapping
-from feature_repo.jobs import absence
+from feature_repo.jobs import absence, services
 from feature_repo.jobs.absence import Needles, scan
 from feature_repo.jobs.erase import EraseReport, erase
 from feature_repo.jobs.erase_redis import wait_for_consumers
@@ -37,6 +38,7 @@ from feature_repo.jobs.materialize import materialize
 from feature_repo.jobs.parity import parity
 from feature_repo.privacy.pseudonyms import load_pseudonymiser
 from feature_repo.privacy.tombstones import Tombstones
+from support_commands import run_portrait
 
 PEOPLE = 16
 BEGIN = datetime.now(UTC).replace(microsecond=7) - timedelta(days=20)
@@ -150,7 +152,7 @@ def test_a_person_is_erased_everywhere_and_others_stay(shop_of_few: Settings, re
     assert report.rows == rehearsal.rows == {"purchase": 4, "payment": 4, "quarantine": 4, "users": 1}
     assert report.keys == rehearsal.keys > 1
     assert (report.queued, report.elsewhere) == (1, {"entity_rows": 1})
-    assert report.refolded == rehearsal.refolded > 1
+    assert 1 < report.refolded <= rehearsal.refolded  # some are too old for a state of the live views
     assert (report.raw_id, report.rebuilt, rehearsal.files_scanned) == ("everywhere", (), 0)
     assert_gone(settings, redis, 0, report)
     after = states(settings, redis, "item_purchases", ["item_id"])
@@ -362,3 +364,20 @@ def test_what_is_left_somewhere_is_exit_1_and_named_without_the_person(
     (shop_of_few.home / "notes.txt").unlink()
     assert cli.main(["jobs", "erase", raw(0)]) == 0
     assert "nothing found" in capsys.readouterr().out
+
+
+def test_on_the_real_data_nothing_is_left_not_even_in_the_append_only_file(built_shop: Path, tmp_path: Path) -> None:
+    home = tmp_path / "shop"
+    shutil.copytree(built_shop, home)
+    settings = Settings(home=home, redis_url="")
+    needle = load_pseudonymiser(home).pseudonym("2375")[2:].encode()
+    services.up(settings, SystemClock())
+    try:
+        appended = [file for file in (home / "redis" / "appendonlydir").iterdir() if needle in file.read_bytes()]
+        assert appended
+        report = run_portrait("jobs erase 2375", home)
+        assert (report["rows"]["purchase"], report["elsewhere"], report["found"]) == (586, {"entity_rows": 2}, 0)
+        assert not [file for file in (home / "redis").rglob("*") if file.is_file() and needle in file.read_bytes()]
+        assert run_portrait("jobs parity --users 100", home)["mismatches"] == 0
+    finally:
+        services.down(settings)

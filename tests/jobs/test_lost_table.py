@@ -21,7 +21,8 @@ from feature_repo.jobs.materialize import materialize
 from feature_repo.jobs.parity import parity
 
 SHOPPER = "u_" + "0" * 32
-READ = {"purchase", "payment", "campaign_exposure", "coupon_redeem", "users", "items", "consent"}
+SHOPPING = {"purchase", "payment", "campaign_exposure", "coupon_redeem", "users", "items", "consent"}
+READ = SHOPPING | {"view", "search", "click", "cart"}
 
 
 def add(settings: Settings, table: str, **columns: Any) -> None:

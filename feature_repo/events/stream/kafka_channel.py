@@ -44,7 +44,7 @@ class KafkaChannel:
     Parameters
     ----------
     settings
-        The topic is made with ``partitions`` if it is missing; otherwise it has as many as it has.
+        The topic is made with ``partitions`` if it is missing.
     timeout_s
         For the broker to confirm what is sent.
     queue
@@ -53,7 +53,7 @@ class KafkaChannel:
     Raises
     ------
     SettingsError
-        The extra ``kafka`` is not installed.
+        The extra ``kafka`` is not installed, or the topic has another number of partitions than the settings say.
     StoreUnavailableError
         The broker does not answer.
     """
@@ -205,7 +205,7 @@ class KafkaReader:
     Raises
     ------
     SettingsError
-        The extra ``kafka`` is not installed.
+        The extra ``kafka`` is not installed, or the topic has another number of partitions than the settings say.
     StoreUnavailableError
         The broker does not answer.
     """
@@ -316,7 +316,7 @@ class KafkaReader:
                 "auto.offset.reset": "earliest",
                 "session.timeout.ms": 6000,
                 "heartbeat.interval.ms": 1000,
-                "fetch.wait.max.ms": 100,
+                "fetch.wait.max.ms": 20,  # some brokers let a fetch that waits sleep on when a record comes
                 "error_cb": self._note,
             }
         )

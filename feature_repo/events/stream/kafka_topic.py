@@ -65,6 +65,8 @@ class TopicAdmin:
 
         Raises
         ------
+        SettingsError
+            The topic has another number of partitions.
         StoreUnavailableError
             The broker does not answer, refuses to make the topic, or gives topics no ids.
         """
@@ -77,7 +79,14 @@ class TopicAdmin:
                 # A broker may need a moment to tell of a topic it has made.
                 self._admin.poll(_PAUSE_S)
                 found = self._look()
-        return found or self._missing()
+        found = found or self._missing()
+        if found.partitions != self._settings.partitions:
+            raise SettingsError(
+                f"PORTRAIT_PARTITIONS is {self._settings.partitions}, and Kafka's topic '{found.name}' has "
+                f"{found.partitions} partitions.",
+                hint=f"set PORTRAIT_PARTITIONS={found.partitions}: a shopper's events would change places midway.",
+            )
+        return found
 
     def find(self) -> Topic:
         """Return the topic.

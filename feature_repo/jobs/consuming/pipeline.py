@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import duckdb
@@ -22,13 +23,14 @@ from feature_repo.engine.positions import Position, Recorded
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.engine.spec import WindowedView
 from feature_repo.events.cleaning import USER_ID
-from feature_repo.events.log import EVENT_TIMESTAMP, INGESTED_AT
+from feature_repo.events.log import EVENT_TIMESTAMP, INGESTED_AT, Snapshot
 from feature_repo.events.quarantine import quarantine_rows
 from feature_repo.events.schema import arrow_schema, table_path
 from feature_repo.events.stream.arrivals import Arrivals
 from feature_repo.events.stream.channel import Entries, Reader
 from feature_repo.events.stream.decode import Decoded, decode
 from feature_repo.events.stream_table import Committed, StreamTable
+from feature_repo.events.upkeep import Upkeep
 from feature_repo.jobs.consuming.meter import LATE_US, Meter
 from feature_repo.jobs.consuming.views import Views
 from feature_repo.privacy.tombstones import Tombstones
@@ -106,10 +108,13 @@ class Pipeline:
         self._rows = RowMaterializer(connection, client, views.project)
         self._threads = ThreadPoolExecutor(THREADS)
         self._refused: dict[str, int] = {}
+        self._upkeep = Upkeep()
+        self._reading = Lock()
 
     def close(self) -> None:
         """Wait for what is under way."""
         self._threads.shutdown()
+        self._upkeep.close()
 
     @property
     def seen_tombstones(self) -> int:
@@ -132,6 +137,8 @@ class Pipeline:
             self._meter.quarantined.update(decoded.refused["reason"].to_pylist())
         committed = self._commit(decoded)
         self._fold(committed, batch.owned)
+        for name in committed:
+            self._upkeep.due(self._table(name))
         events = sum(each.rows.num_rows for each in committed.values())
         self._meter.visible(self._clock.now_us(), events, np.concatenate([each.arrived for each in batch.entries]))
         return {each.partition: int(each.positions[-1]) for each in batch.entries}
@@ -221,9 +228,14 @@ class Pipeline:
 
     def _head(self, name: str, committed: Committed | None) -> Head:
         table = self._table(name)
+        newer = partial(self._newer, table)
         if committed is not None and committed.rows.num_rows:
-            return Head(Position(table.table_id, committed.version), table.newer, committed.rows)
-        return Head(Position(table.table_id, table.head()), table.newer)
+            return Head(Position(table.table_id, committed.version), newer, committed.rows)
+        return Head(Position(table.table_id, table.head()), newer)
+
+    def _newer(self, table: StreamTable, above: int) -> Snapshot:
+        with self._reading:  # a table is one thread's at a time, and several views read the same
+            return table.newer(above)
 
     def _table(self, name: str) -> StreamTable:
         if name not in self._tables:

@@ -50,6 +50,7 @@ def test_a_killed_reader_is_taken_over_from_and_nothing_is_lost(
     sent = messages(range(30))
     KafkaChannel(kafka).send(sent)
     monkeypatch.setenv("PORTRAIT_KAFKA_BOOTSTRAP", kafka.kafka_bootstrap)
+    monkeypatch.setenv("PORTRAIT_PARTITIONS", str(kafka.partitions))
     command = [sys.executable, "-c", READS_AND_HANGS]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as doomed:
         assert doomed.stdout
@@ -214,3 +215,9 @@ def test_without_the_library_the_error_names_the_extra(home: Path, monkeypatch: 
 def test_without_a_server_the_error_names_the_setting(home: Path) -> None:
     with pytest.raises(SettingsError, match="PORTRAIT_KAFKA_BOOTSTRAP=host"):
         KafkaChannel(Settings(home=home))
+
+
+def test_a_topic_with_another_number_of_partitions_is_refused(kafka: Settings) -> None:
+    KafkaChannel(kafka)
+    with pytest.raises(SettingsError, match=r"PORTRAIT_PARTITIONS is 4, and .* has 3 partitions"):
+        KafkaReader(kafka.model_copy(update={"partitions": 4}), FixedClock(0), name="one")

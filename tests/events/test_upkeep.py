@@ -1,0 +1,86 @@
+"""Upkeep leaves every row that is to be kept, and is no one's concern who reads or commits meanwhile."""
+
+import os
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from feature_repo.core.clock import FixedClock
+from feature_repo.core.errors import SettingsError
+from feature_repo.core.settings import Settings
+from feature_repo.events import upkeep
+from feature_repo.events.log import read_snapshot
+from feature_repo.events.schema import arrow_schema, log_table
+from feature_repo.events.stream_table import StreamTable
+from feature_repo.events.upkeep import Upkeep, compact
+from stream_rows import DAY, NOW, arrivals, rows
+
+CLOCK = FixedClock(NOW)
+
+
+def ids(snapshot) -> list[str]:
+    with duckdb.connect(config={"threads": 1}) as connection:
+        return sorted(row[0] for row in connection.sql(f"SELECT event_id FROM {snapshot.sql()}").fetchall())
+
+
+def filled(home: Path, *, at: int = NOW) -> Path:
+    table = log_table(home / "log", "follow")
+    table.ensure()
+    for name in "abc":
+        table.commit(rows([name], at))
+    return table.path
+
+
+def test_many_files_become_one_and_a_reader_keeps_its_own(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    before = read_snapshot(path)
+    done = compact(Settings(home=tmp_path), CLOCK).tables["follow"]
+    assert (done.files_before, done.files_after, done.removed_rows) == (3, 1, 0)
+    assert ids(before) == ids(read_snapshot(path)) == ["a", "b", "c"]
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    filled(tmp_path)
+    settings = Settings(home=tmp_path)
+    first = compact(settings, CLOCK).tables["follow"]
+    again = compact(settings, CLOCK).tables["follow"]
+    assert (again.version_before, again.version_after) == (first.version_after,) * 2
+
+
+def test_events_older_than_their_types_retention_are_removed(tmp_path: Path) -> None:
+    path = filled(tmp_path, at=NOW - 30 * DAY - 1)
+    log_table(tmp_path / "log", "follow").commit(rows(["edge"], NOW - 30 * DAY))
+    assert compact(Settings(home=tmp_path, retention="view=1d"), CLOCK).tables["follow"].removed_rows == 0
+    assert compact(Settings(home=tmp_path, retention="follow=30d"), CLOCK).tables["follow"].removed_rows == 3
+    assert ids(read_snapshot(path)) == ["edge"]
+
+
+def test_a_retention_of_no_event_type_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"names 'logn'(.|\n)*did you mean 'login'"):
+        compact(Settings(home=tmp_path, retention="logn=1d"), CLOCK)
+
+
+def test_left_overs_are_removed_when_they_are_a_day_old(tmp_path: Path) -> None:
+    for name, age_s in (("import-old", 90_000), ("import-new", 80_000)):
+        folder = tmp_path / "tmp" / name
+        folder.mkdir(parents=True)
+        os.utime(folder, (NOW / 1e6 - age_s,) * 2)
+    assert compact(Settings(home=tmp_path), CLOCK).left_overs == 1
+    assert [path.name for path in (tmp_path / "tmp").iterdir()] == ["import-new"]
+
+
+def test_a_stream_is_compacted_on_its_way_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "DUE_VERSIONS", 4)
+    path = filled(tmp_path)
+    table, keeper = StreamTable(path, arrow_schema("follow"), known_days=7), Upkeep()
+    begun = []
+    for n in range(10):
+        table.commit(arrivals([f"s{n}", "a"], first=2 * n + 1))
+        begun.append(keeper.due(table))
+    keeper.close()
+    assert sum(begun) >= 1
+    assert keeper.errors == 0
+    assert ids(read_snapshot(path)) == sorted(["a", "b", "c", *(f"s{n}" for n in range(10))])
+    done = table.commit(arrivals(["s0", "new"], first=30))
+    assert (done.rows["event_id"].to_pylist(), done.duplicates) == (["new"], 1)
