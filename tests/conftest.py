@@ -45,6 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "both_servers: run against the embedded server and against Debian's")
+    config.addinivalue_line("markers", "slow: takes half a minute or more; run nevertheless")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -141,7 +142,7 @@ class Registry:
         """See other definitions."""
         windowed: dict[str, list[WindowedView]] = {}
         for view in views:
-            windowed.setdefault(view.source_name, []).append(view)
+            windowed.setdefault(Path(view.source_path).name, []).append(view)
         self.fed = Fed(windowed)
 
 
@@ -295,8 +296,9 @@ class Story:
         entities = KEYS[key]
         read = ViewRead(view, view.features, entity_keys(PROJECT, view.join_keys, [pa.array(entities)]))
         [columns] = WindowReader(PROJECT).read(self.client, [read], at)
-        unsaid = dict.fromkeys(arrow_schema(view.source_name).names)
-        meant = [unsaid | row for row in self.traffic.good[view.source_name].values()]
+        kind = Path(view.source_path).name
+        unsaid = dict.fromkeys(arrow_schema(kind).names)
+        meant = [unsaid | row for row in self.traffic.good[kind].values()]
         for feature, values in zip(view.features, columns, strict=True):
             known = [True] * len(entities) if values.valid is None else values.valid.tolist()
             for entity, value, there in zip(entities, values.data.tolist(), known, strict=True):
