@@ -146,5 +146,3 @@ def _entities(keys: list[str]) -> list[dict[str, Any]]:
 
 def _plain(value: Any) -> Any:
     return round(value.astimezone(UTC).timestamp() * SECOND) if isinstance(value, datetime) else value
-
-

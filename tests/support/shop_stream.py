@@ -123,5 +123,3 @@ class Traffic:
 def rows_about(rows: Sequence[dict[str, Any]], entity: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows whose columns are those of an entity."""
     return [row for row in rows if all(row.get(key) == value for key, value in entity.items())]
-
-
