@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import duckdb
 import numpy as np
@@ -103,6 +104,7 @@ class StreamTable:
         self._table = load_table(path)
         self._duckdb = duckdb.connect(config={"threads": 1, "memory_limit": "1GB"})
         self._known = KnownIds()
+        self._asked = Lock()
         self._covered_from = _newest(self._table) - known_days * _DAY_US
         self._plain = is_plain(self._table)
         self._version = -1
@@ -135,13 +137,17 @@ class StreamTable:
     def newer(self, above: int) -> Snapshot:
         """Return the head, with only those of its files that may hold rows with ``log_version > above``.
 
+        Threads may ask at the same time.
+
         Raises
         ------
         LogError
             The table is damaged.
         """
-        self._reload()
-        return self._newer(above)
+        # Loaded by another thread midway, files would be told by the statistics of others.
+        with self._asked:
+            self._reload()
+            return self._newer(above)
 
     def commit(self, arrivals: Arrivals, *, standing: Standing | None = None) -> Committed:
         """Append the rows that are new, with how far each partition has been read, as one version.

@@ -1,5 +1,6 @@
 """A consumer's commits: each row of the stream once, whatever is read again and whoever else commits."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -70,3 +71,18 @@ def test_a_person_erased_on_the_way_to_a_commit_is_left_out_when_it_is_tried_aga
 
     done = table.commit(arrivals(["a", "b"]), standing=standing)
     assert (asked, done.rows["event_id"].to_pylist(), done.duplicates, done.replayed) == ([2, 2], ["b"], 0, 0)
+
+
+def test_threads_that_ask_at_once_while_others_commit_are_told_whole_snapshots(log: LogTable) -> None:
+    table, other = opened(log), opened(log)
+
+    def ask(_: int) -> set[int]:
+        snapshot = table.newer(-1)
+        return {len(snapshot.files) - snapshot.version}  # each version here is one file
+
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.map(ask, range(40))]
+        for n in range(40):
+            other.commit(arrivals([str(n)], first=1 + n))
+            asked.append(threads.map(ask, range(10)))
+        assert {found for each in asked for answers in each for found in answers} == {0}

@@ -7,21 +7,27 @@ import os
 import random
 import secrets
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from feature_repo.core.clock import SystemClock
+from feature_repo.core.leases import TTL_MS
 from feature_repo.core.settings import Settings, load_settings
+from feature_repo.core.stores import connect_redis
 from feature_repo.jobs import services
 from mortal_consumers import ACKNOWLEDGED, TAKING, MortalConsumer
-from own_shops import Sender, consume_all, end_leases, kill_redis, opened
+from own_shops import Importer, Sender, consume_all, end_leases, kill_redis, opened
 from shop_checks import assert_holds
 from shop_stream import Traffic
-from tansu_process import tansu
+from tansu_process import Broker
 
-DEATHS = 50
+DEATHS = KAFKA_DEATHS = 50
+FLEET = 8
+RESTARTS = 5
+SLACK_S = 5.0  # of a busy machine
 PATIENCE_S = 90.0
 
 
@@ -61,3 +67,89 @@ def test_fifty_consumers_of_redis_die_and_nothing_is_lost_or_doubled(shop: Setti
     reading = consume_all(shop)
     print(f"{number + 1} consumers, {deaths} died in a batch, {traffic.count:,} events, {reading.replayed} replayed")  # noqa: T201
     assert_holds(shop, traffic)
+
+
+def test_redis_dies_again_and_again_and_nothing_acknowledged_is_lost(shop: Settings, seed: int) -> None:
+    traffic, chance = Traffic(seed, shop.partitions), random.Random(seed)
+    with Sender(shop, traffic).sending() as sender:
+        consumer = MortalConsumer.start("lasting")
+        for _ in range(RESTARTS):
+            assert consumer.hears(ACKNOWLEDGED, PATIENCE_S)
+            consumer.process.join(0.5 * chance.random())
+            kill_redis(shop)
+            services.up(shop, SystemClock())
+        assert consumer.hears(ACKNOWLEDGED, PATIENCE_S), "it did not recover"
+    consumer.kill()
+    end_leases(shop)
+    consume_all(shop)
+    print(f"{RESTARTS} restarts, {traffic.count:,} events, {sender.again} batches sent again")  # noqa: T201
+    assert_holds(shop, traffic, quarantined_again=True)
+
+
+def test_two_share_a_stream_with_imports_and_who_dies_or_sleeps_is_replaced(shop: Settings, seed: int) -> None:
+    traffic, chance = Traffic(seed, shop.partitions), random.Random(seed)
+    with Sender(shop, traffic).sending() as sender, Importer(shop, sender).importing() as importer:
+        one, other = MortalConsumer.start("one"), MortalConsumer.start("other")
+        await_shares(shop, 2)
+        assert one.hears(ACKNOWLEDGED, PATIENCE_S)
+        assert other.hears(ACKNOWLEDGED, PATIENCE_S)
+        one.process.join(chance.random())
+        one.kill()
+        began = time.monotonic()
+        await_shares(shop, 1)
+        assert time.monotonic() - began < 2 * TTL_MS / 1000 + SLACK_S
+        # Who sleeps for longer than its leases live wakes up in the middle of a batch that others have done.
+        os.kill(other.process.pid or 0, signal.SIGSTOP)
+        third = MortalConsumer.start("third")
+        await_shares(shop, 1)
+        assert third.hears(ACKNOWLEDGED, PATIENCE_S)
+        os.kill(other.process.pid or 0, signal.SIGCONT)
+        assert other.hears(ACKNOWLEDGED, PATIENCE_S)
+        assert third.hears(ACKNOWLEDGED, PATIENCE_S)
+    others_died = [each.kill() for each in (other, third)]
+    assert all(others_died), "a consumer ended by itself"
+    end_leases(shop)
+    consume_all(shop)
+    print(f"{importer.imports} imports, {traffic.count:,} events")  # noqa: T201
+    assert_holds(shop, traffic)
+
+
+def await_shares(settings: Settings, readers: int) -> None:
+    """Wait until so many readers hold all the leases."""
+    deadline = time.monotonic() + PATIENCE_S
+    with connect_redis(settings) as client:
+        keys = [f"portrait:lease:{partition}" for partition in range(settings.partitions)]
+        while True:
+            held = client.mget(keys)
+            if None not in held and len(set(held)) == readers:
+                return
+            assert time.monotonic() < deadline, held
+
+
+@pytest.fixture
+def kafka_shop(home: Path, kafka_broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A shop whose events go through Kafka."""
+    monkeypatch.setenv("PORTRAIT_THREADS", "2")
+    monkeypatch.setenv("PORTRAIT_PARTITIONS", str(FLEET))
+    monkeypatch.setenv("PORTRAIT_KAFKA_BOOTSTRAP", kafka_broker.address)
+    with opened(load_settings()) as settings:
+        yield settings
+
+
+def test_fleets_of_consumers_of_kafka_die_and_nothing_is_lost_or_doubled(kafka_shop: Settings, seed: int) -> None:
+    # To be given partitions takes a member three seconds, and those of a dead one six: they live and die together.
+    traffic, chance, deaths = Traffic(seed, kafka_shop.partitions), random.Random(seed), 0
+    with Sender(kafka_shop, traffic, size=60).sending():
+        for number in itertools.count():
+            fleet = [MortalConsumer.start(f"mortal-{number}-{n}") for n in range(FLEET)]
+            assert all(consumer.hears(TAKING, PATIENCE_S) for consumer in fleet)
+            chance.shuffle(fleet)
+            for consumer in fleet:
+                consumer.process.join(0.3 * chance.random())
+                assert consumer.process.is_alive(), "a consumer ended by itself"
+                deaths += consumer.kill() == TAKING
+            if deaths >= KAFKA_DEATHS:
+                break
+    reading = consume_all(kafka_shop)
+    print(f"{number + 1} fleets, {deaths} died in a batch, {traffic.count:,} events, {reading.replayed} replayed")  # noqa: T201
+    assert_holds(kafka_shop, traffic)

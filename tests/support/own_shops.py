@@ -6,14 +6,20 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from feature_repo.core.clock import SystemClock
 from feature_repo.core.errors import BufferFullError, StoreUnavailableError
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_redis, read_embedded
+from feature_repo.events.door import admit
+from feature_repo.events.schema import arrow_schema
 from feature_repo.events.stream.channel import Channel, Message
 from feature_repo.events.stream.open import open_channel
 from feature_repo.events.stream.redis_channel import READERS
@@ -22,6 +28,7 @@ from feature_repo.jobs.consume import Consumer
 from feature_repo.jobs.consuming.meter import Reading
 from feature_repo.jobs.features import apply
 from feature_repo.jobs.materialize import materialize
+from mortal_consumers import context
 from shop_stream import Traffic
 
 
@@ -118,3 +125,44 @@ class Sender:
                 self._stop.wait(0.05)
         with suppress(AttributeError):
             channel.close()  # type: ignore[union-attr]
+
+
+@dataclass
+class Importer:
+    """Another process that imports rows, some of which are sent through the stream too."""
+
+    settings: Settings
+    sender: Sender
+    every_s: float = 0.5
+    imports: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def importing(self) -> Iterator[Importer]:
+        """Import until the end of the block."""
+        with ProcessPoolExecutor(1, mp_context=context()) as pool:
+            thread = threading.Thread(target=self._run, args=(pool,))
+            thread.start()
+            try:
+                yield self
+            finally:
+                self._stop.set()
+                thread.join()
+
+    def _run(self, pool: ProcessPoolExecutor) -> None:
+        while not self._stop.wait(self.every_s):
+            kind, rows = self.sender.rows(200)
+            pool.submit(import_rows, self.settings.log_root, kind, rows).result()
+            self.imports += 1
+
+
+def import_rows(log_root: Path, kind: str, rows: list[dict[str, Any]]) -> None:
+    """Import rows whose instants are microseconds."""
+    schema = arrow_schema(kind)
+    columns = {name: pa.array([row.get(name) for row in rows]) for name in schema.names if name in rows[0]}
+    admit(
+        log_root,
+        kind,
+        pa.table({name: each.cast(schema.field(name).type) for name, each in columns.items()}),
+        source="import",
+    )
