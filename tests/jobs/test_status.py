@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -168,6 +169,13 @@ def test_feast_is_imported_only_when_the_registry_has_changed(declared: Settings
     assert run_python(told).splitlines()[-1] == "False"
     (declared.home / "run" / "views.json").write_text("{")
     assert run_python(told).splitlines()[-1] == "True"
+    assert declarations(declared) == known
+
+
+def test_a_home_that_cannot_be_written_is_read_all_the_same(declared: Settings) -> None:
+    known = declarations(declared)
+    shutil.rmtree(declared.home / "run")
+    (declared.home / "run").write_text("")
     assert declarations(declared) == known
 
 

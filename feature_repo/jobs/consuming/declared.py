@@ -6,6 +6,7 @@ To import Feast takes seconds, and whoever watches asks every few. So what the r
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,8 +54,9 @@ def declarations(settings: Settings) -> Declarations:
     if kept is not None:
         return kept
     found = _from_registry(settings)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    atomic_write(path, json.dumps({"stamp": stamp, **asdict(found)}), private=True)
+    with suppress(OSError):  # who may read a home and not write it waits for Feast every time
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        atomic_write(path, json.dumps({"stamp": stamp, **asdict(found)}), private=True)
     return found
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
 from typing import Any
 
 import duckdb
@@ -23,7 +22,7 @@ from feature_repo.engine.positions import Position, Recorded
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.engine.spec import WindowedView
 from feature_repo.events.cleaning import USER_ID
-from feature_repo.events.log import EVENT_TIMESTAMP, INGESTED_AT, Snapshot
+from feature_repo.events.log import EVENT_TIMESTAMP, INGESTED_AT
 from feature_repo.events.quarantine import quarantine_rows
 from feature_repo.events.schema import arrow_schema, table_path
 from feature_repo.events.stream.arrivals import Arrivals
@@ -109,7 +108,6 @@ class Pipeline:
         self._threads = ThreadPoolExecutor(THREADS)
         self._refused: dict[str, int] = {}
         self._upkeep = Upkeep()
-        self._reading = Lock()
 
     def close(self) -> None:
         """Wait for what is under way."""
@@ -228,14 +226,9 @@ class Pipeline:
 
     def _head(self, name: str, committed: Committed | None) -> Head:
         table = self._table(name)
-        newer = partial(self._newer, table)
         if committed is not None and committed.rows.num_rows:
-            return Head(Position(table.table_id, committed.version), newer, committed.rows)
-        return Head(Position(table.table_id, table.head()), newer)
-
-    def _newer(self, table: StreamTable, above: int) -> Snapshot:
-        with self._reading:  # a table is one thread's at a time, and several views read the same
-            return table.newer(above)
+            return Head(Position(table.table_id, committed.version), table.newer, committed.rows)
+        return Head(Position(table.table_id, table.head()), table.newer)
 
     def _table(self, name: str) -> StreamTable:
         if name not in self._tables:
