@@ -79,6 +79,14 @@ class Take:
 
 
 @dataclass(frozen=True)
+class Consume:
+    """Something is sent, and a consumer reads it and takes it at once."""
+
+    size: int
+    take: Take
+
+
+@dataclass(frozen=True)
 class Lapse:
     """All leases come to their end: others may claim what somebody still believes to own."""
 
@@ -109,20 +117,26 @@ class Compact:
 
 Who = st.integers(0, 1)
 Definition = st.integers(0, 2)
-Deaths = st.none() | st.none() | st.integers(0, 25)
+Deaths = st.none() | st.integers(0, 14)
+Takes = st.builds(Take, who=Who, dies_before=Deaths)
+Consumes = st.builds(Consume, size=st.integers(1, 40), take=Takes)
 Steps = st.lists(
     st.one_of(
         st.builds(Send, size=st.integers(1, 40)),
         st.builds(Read, who=Who),
         st.builds(Take, who=Who, dies_before=Deaths, acknowledges=st.booleans()),
-        st.builds(Take, who=Who, dies_before=Deaths),
+        Takes,
+        Consumes,
+        Consumes,
+        Consumes,
+        st.builds(Lapse),
         st.builds(Lapse),
         st.builds(Import, size=st.integers(4, 20)),
         st.builds(Build, definition=Definition, full=st.booleans()),
         st.builds(Define, who=Who, definition=Definition),
         st.builds(Compact),
     ),
-    min_size=4,
+    min_size=6,
     max_size=24,
 )
 
@@ -245,21 +259,30 @@ class Story:
         match step:
             case Send(size):
                 self.channel.send(self.traffic.batch(size, now))
-            case Read(who):
-                self.actors[who].read()
-            case Take(who):
-                self.actors[who].take(step)
             case Lapse():
                 end_leases(self.settings)
             case Import(size):
                 import_rows(self.settings.log_root, *self.traffic.rows(size, now))
             case Build():
                 self.build(step)
-            case Define(who, definition):
-                self.actors[who].registry.define(self.definitions[definition])
             case Compact():
                 for kind in KINDS:
                     merge(table_path(self.settings.log_root, kind), WHOLE_BYTES)
+            case _:
+                self._act(step)
+
+    def _act(self, step: Any) -> None:
+        match step:
+            case Read(who):
+                self.actors[who].read()
+            case Take(who):
+                self.actors[who].take(step)
+            case Define(who, definition):
+                self.actors[who].registry.define(self.definitions[definition])
+            case Consume(size, take):
+                self.do(Send(size))
+                self.do(Read(take.who))
+                self.do(take)
 
     def build(self, step: Build) -> None:
         with connect_duckdb(self.settings) as connection, suppress(StoreUnavailableError):
