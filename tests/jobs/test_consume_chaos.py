@@ -58,7 +58,7 @@ def killed_in_the_middle(chance: random.Random, name: str) -> bool:
 
 def test_fifty_consumers_of_redis_die_and_nothing_is_lost_or_doubled(shop: Settings, seed: int) -> None:
     traffic, chance, deaths = Traffic(seed, shop.partitions), random.Random(seed), 0
-    with Sender(shop, traffic).sending():
+    with Sender(shop, traffic, size=40).sending():
         for number in itertools.count():
             deaths += killed_in_the_middle(chance, f"mortal-{number}")
             end_leases(shop)

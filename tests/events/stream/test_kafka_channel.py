@@ -96,3 +96,14 @@ def test_two_readers_share_and_one_takes_over_what_the_other_left_unacknowledged
     again = collect(first, lambda found: lost <= {p for p, bodies in found.items() if len(bodies) == 10})
     assert {partition: again[partition] for partition in lost} == mine
     first.close()
+
+
+def test_what_waits_is_told_while_a_reader_still_joins(kafka: Settings) -> None:
+    KafkaChannel(kafka).send(messages(range(30)))
+    reader = opened(kafka)
+    assert reader.read(100, wait_s=0.5) == []  # the broker thinks for three seconds, and answers nothing meanwhile
+    assert reader.owned() == frozenset()
+    began = time.monotonic()
+    assert reader.lag() > 0
+    assert time.monotonic() - began < 2
+    reader.close()
