@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import secrets
 import signal
 import time
 from collections.abc import Iterator
@@ -22,21 +21,11 @@ from mortal_consumers import ACKNOWLEDGED, TAKING, MortalConsumer
 from own_shops import Importer, Sender, consume_all, end_leases, kill_redis, opened
 from shop_checks import assert_holds
 from shop_stream import Traffic
-from tansu_process import Broker
 
-DEATHS = KAFKA_DEATHS = 50
-FLEET = 8
+DEATHS = 50
 RESTARTS = 5
 SLACK_S = 5.0  # of a busy machine
 PATIENCE_S = 90.0
-
-
-@pytest.fixture
-def seed() -> int:
-    """Printed, and so shown of a test that fails; PORTRAIT_TEST_SEED brings it back."""
-    found = int(os.environ.get("PORTRAIT_TEST_SEED") or secrets.randbelow(10**6))
-    print(f"PORTRAIT_TEST_SEED={found}")  # noqa: T201
-    return found
 
 
 @pytest.fixture
@@ -124,32 +113,3 @@ def await_shares(settings: Settings, readers: int) -> None:
             if None not in held and len(set(held)) == readers:
                 return
             assert time.monotonic() < deadline, held
-
-
-@pytest.fixture
-def kafka_shop(home: Path, kafka_broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """A shop whose events go through Kafka."""
-    monkeypatch.setenv("PORTRAIT_THREADS", "2")
-    monkeypatch.setenv("PORTRAIT_PARTITIONS", str(FLEET))
-    monkeypatch.setenv("PORTRAIT_KAFKA_BOOTSTRAP", kafka_broker.address)
-    with opened(load_settings()) as settings:
-        yield settings
-
-
-def test_fleets_of_consumers_of_kafka_die_and_nothing_is_lost_or_doubled(kafka_shop: Settings, seed: int) -> None:
-    # To be given partitions takes a member three seconds, and those of a dead one six: they live and die together.
-    traffic, chance, deaths = Traffic(seed, kafka_shop.partitions), random.Random(seed), 0
-    with Sender(kafka_shop, traffic, size=60).sending():
-        for number in itertools.count():
-            fleet = [MortalConsumer.start(f"mortal-{number}-{n}") for n in range(FLEET)]
-            assert all(consumer.hears(TAKING, PATIENCE_S) for consumer in fleet)
-            chance.shuffle(fleet)
-            for consumer in fleet:
-                consumer.process.join(0.3 * chance.random())
-                assert consumer.process.is_alive(), "a consumer ended by itself"
-                deaths += consumer.kill() == TAKING
-            if deaths >= KAFKA_DEATHS:
-                break
-    reading = consume_all(kafka_shop)
-    print(f"{number + 1} fleets, {deaths} died in a batch, {traffic.count:,} events, {reading.replayed} replayed")  # noqa: T201
-    assert_holds(kafka_shop, traffic)

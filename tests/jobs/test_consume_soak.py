@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import resource
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,18 +54,17 @@ def resident_bytes(pid: int) -> int:
 
 
 @pytest.mark.slow
-def test_everything_at_once_ends_with_no_mismatch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_at_once_ends_with_no_mismatch(home: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setenv("PORTRAIT_THREADS", "2")
     with opened(load_settings()) as settings:
-        traffic = Traffic(secrets.randbelow(10**6), settings.partitions)
+        traffic = Traffic(seed, settings.partitions)
         jobs = jobs_of(settings, monkeypatch)
         done, sizes = soak(settings, traffic, jobs)
         consume_all(settings)
         materialize(settings, SystemClock())
         grown = sizes[-1] - sizes[len(sizes) // 2]
         print(  # noqa: T201
-            f"seed {traffic.seed}: {traffic.count:,} events in {SOAK_S:.0f} s, {done} jobs, "
-            f"resident {[size >> 20 for size in sizes]} MB"
+            f"{traffic.count:,} events in {SOAK_S:.0f} s, {done} jobs, resident {[size >> 20 for size in sizes]} MB"
         )
         assert_holds(settings, traffic)
         assert grown < GROWTH_BYTES
