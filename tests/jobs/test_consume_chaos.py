@@ -40,8 +40,10 @@ def killed_in_the_middle(chance: random.Random, name: str) -> bool:
     """Start a consumer, kill it; whether it had a batch that it had not acknowledged."""
     consumer = MortalConsumer.start(name)
     assert consumer.hears(TAKING, PATIENCE_S)
-    # Most die in their first batches, some later.
-    consumer.process.join(chance.choice([0.05, 0.3, 1.0]) * chance.random())
+    if chance.random() < 0.5:
+        assert consumer.hears(ACKNOWLEDGED, PATIENCE_S)
+    consumer.process.join(chance.random() / 2)
+    assert consumer.process.is_alive(), "the consumer ended by itself"
     return consumer.kill() == TAKING
 
 
