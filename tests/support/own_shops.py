@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
@@ -103,7 +104,9 @@ class Sender:
 
     def _run(self) -> None:
         try:
-            while not self._stop.wait(self.every_s):
+            due = time.monotonic()
+            while not self._stop.wait(max(0.0, due - time.monotonic())):
+                due = max(due + self.every_s, time.monotonic() - self.every_s)
                 with self._lock:
                     batch = self.traffic.batch(self.size, SystemClock().now_us())
                 self._send(batch)
