@@ -80,7 +80,7 @@ def folds(
     keys = [f"k{i}" for i in range(len(view.join_keys))]
     done = 0
     for rows in _whole_entities(connection.sql(f"FROM folds ORDER BY {', '.join(keys)}"), keys):
-        for fold in _chunks(view, rows, keys, project):
+        for fold in _chunks(view, rows, keys, project, most=ENTITIES_PER_CHUNK):
             yield fold
             done += len(fold.owner)
             progress(done / total)
@@ -120,9 +120,7 @@ def _whole_entities(relation: Any, keys: list[str]) -> Iterator[pa.Table]:
         yield held.combine_chunks()
 
 
-def _chunks(
-    view: WindowedView, rows: pa.Table, keys: list[str], project: str, *, most: int = ENTITIES_PER_CHUNK
-) -> Iterator[Fold]:
+def _chunks(view: WindowedView, rows: pa.Table, keys: list[str], project: str, *, most: int) -> Iterator[Fold]:
     starts = _starts(rows, keys)
     edges = np.append(starts, rows.num_rows)
     for first in range(0, len(starts), most):
