@@ -32,6 +32,7 @@ from training.log_views import head_versions, open_tables
 VIEWS = (
     "item_catalogue",
     "item_purchases",
+    "item_purchases_live",
     "user_campaigns",
     "user_category_purchases",
     "user_demographics",
