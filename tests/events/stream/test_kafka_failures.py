@@ -86,7 +86,7 @@ def test_a_broker_that_goes_away_is_an_error_in_bounded_time(kafka_broker: Broke
 def test_a_broker_that_comes_back_empty_is_sent_to_again_and_read_from_the_start(
     tansu: Path, kafka_broker: Broker, kafka: Settings
 ) -> None:
-    channel = KafkaChannel(kafka, timeout_s=1.0)
+    channel = KafkaChannel(kafka)
     channel.send(messages(range(3)))
     kafka_broker.end()
     with pytest.raises(StoreUnavailableError):
