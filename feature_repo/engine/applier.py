@@ -16,12 +16,13 @@ import duckdb
 import pyarrow as pa
 
 from feature_repo.core.clock import Clock
-from feature_repo.engine.folds import Fold, fold_of, folds
+from feature_repo.engine.folds import Fold, folds
+from feature_repo.engine.landing import Landed
 from feature_repo.engine.merging import Merger, Target
 from feature_repo.engine.monoids import Monoid, monoid_of
 from feature_repo.engine.positions import Layout, Position, Positions, Recorded
 from feature_repo.engine.shards import SHOPPER, owned_sql
-from feature_repo.engine.sources import events_of, renamed
+from feature_repo.engine.sources import events_of
 from feature_repo.engine.spec import WindowedView
 from feature_repo.engine.tile_codec import TileCodec
 from feature_repo.engine.tiles import first_tile, floor
@@ -46,7 +47,7 @@ class Head:
 
     position: Position
     newer: Callable[[int], Snapshot]
-    landed: pa.Table | None = None
+    landed: Landed | None = None
 
 
 class Applier:
@@ -112,7 +113,7 @@ class Applier:
         entities = 0
         with self._connection.cursor() as cursor:
             for fold in self._folds(cursor, stored, head, above, owned):
-                entities += len(self._merger.merge(target, fold, head.position.version))
+                entities += len(self._merger.merge(target, fold, head.position.version).keys)
         self.positions.advance_shards(layout, head.position, sorted(owned), of=self._shards)
         return entities
 
@@ -133,11 +134,7 @@ class Applier:
         since = floor(self._clock.now_us() - view.lookback, view.hop)
         versions = (above, head.position.version)
         if head.landed is not None and above == head.position.version - 1:
-            cursor.register("landed", self._left(head.landed))
-            source = self._owned(
-                view, renamed("landed", head.landed.schema, dict(view.mapping), view.source_name), owned
-            )
-            fold = fold_of(cursor, view, source, project=self._project, since=since, versions=versions)
+            fold = self._left(head.landed).fold(view, since=since, shards=owned, of=self._shards)
             yield from [fold] if fold else []
             return
         snapshot = head.newer(above)
@@ -150,11 +147,11 @@ class Applier:
         condition = owned_sql(view.join_keys, owned, of=self._shards)
         return source if condition == "true" else f"(FROM {source} WHERE {condition})"
 
-    def _left(self, rows: pa.Table) -> pa.Table:
+    def _left(self, landed: Landed) -> Landed:
         """Rows of shoppers who were not erased since they were committed."""
-        if self._standing is None or SHOPPER not in rows.column_names:
-            return rows
-        return rows.filter(self._standing(rows[SHOPPER]))
+        if self._standing is None or SHOPPER not in landed.rows.column_names:
+            return landed
+        return landed.only(self._standing(landed.rows[SHOPPER]))
 
     def _left_of(self, cursor: duckdb.DuckDBPyConnection, source: str, snapshot: Snapshot, above: int) -> str:
         if self._standing is None or SHOPPER not in snapshot.schema.names:

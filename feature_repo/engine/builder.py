@@ -15,7 +15,7 @@ from feature_repo.core.clock import Clock
 from feature_repo.core.errors import LogError
 from feature_repo.engine.entity_keys import entity_pattern
 from feature_repo.engine.folds import Fold, Progress, folds
-from feature_repo.engine.merging import Merger, Target, chosen
+from feature_repo.engine.merging import Merger, Target, Written
 from feature_repo.engine.positions import Layout, Position, Positions
 from feature_repo.engine.redis_writer import RedisWriter, remove_fields
 from feature_repo.engine.sources import events_of, located
@@ -179,9 +179,9 @@ class StateBuilder:
         for fold in self._folds(view, snapshot, EVERYTHING, progress):
             states = codec.encode(codec.live(fold.state(codec), oldest), snapshot.version)
             taken = self._writer.build(fold.keys, build.layout.field, snapshot.version, states, retired)
-            mine = chosen(fold.keys, states, taken)
+            mine, some = Written.of(fold.keys, states, taken), sampled(fold.keys)
             try:
-                verify_states(self._client, codec, build.layout.field, sampled(fold.keys), mine, snapshot.version)
+                verify_states(self._client, codec, build.layout.field, some, mine.to(some), snapshot.version)
             except NotHeldError:
                 self._positions.abandon(build)  # else the next run would take what is wrong for done
                 raise not_held(view.name, "run the command again: it builds the state anew.") from None
@@ -197,9 +197,9 @@ class StateBuilder:
         target = Target(view.name, codec, layout.field, self._oldest_tile(view), retired)
         written = 0
         for fold in self._folds(view, snapshot, held.version, progress):
-            mine = self._merger.merge(target, fold, snapshot.version)
+            mine, some = self._merger.merge(target, fold, snapshot.version), sampled(fold.keys)
             try:
-                verify_states(self._client, codec, layout.field, sampled(fold.keys), mine, snapshot.version)
+                verify_states(self._client, codec, layout.field, some, mine.to(some), snapshot.version)
             except NotHeldError:
                 raise not_held(view.name, f"run `portrait jobs materialize --full --views {view.name}`.") from None
             written += len(fold.keys)

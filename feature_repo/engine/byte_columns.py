@@ -90,10 +90,11 @@ def varints(values: Ints) -> Column:
     octets[places < lengths[:, None] - 1] |= 0x80
     if (lengths == longest).all():
         return Column((octets,), longest)
-    return Column((_strings(octets[places < lengths[:, None]], lengths),), lengths)
+    return Column((strings(octets[places < lengths[:, None]], lengths),), lengths)
 
 
-def _strings(octets: Octets, lengths: Ints) -> pa.Array:
+def strings(octets: Octets, lengths: Ints) -> pa.Array:
+    """Return bytes behind each other as ``large_binary[rows]``, each row of its length."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return pa.LargeBinaryArray.from_buffers(
@@ -125,4 +126,4 @@ def _group(group: list[bytes | Octets], rows: int) -> list[Any]:
     for block in blocks:
         octets[:, start : start + block.shape[1]] = block
         start += block.shape[1]
-    return [_strings(octets.reshape(-1), np.full(rows, width, np.int64))]
+    return [strings(octets.reshape(-1), np.full(rows, width, np.int64))]

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feature_repo.core.errors import DataError
-from feature_repo.engine.monoids import NUMPY_TYPES, TEXT, Array, EntityMonoid, Ints, Records, filled, known, runs
+from feature_repo.engine.monoids import (
+    NUMPY_TYPES,
+    TEXT,
+    Array,
+    EntityMonoid,
+    Events,
+    Ints,
+    Records,
+    filled,
+    known,
+    runs,
+)
 from feature_repo.engine.past import Past, below, firsts
+from feature_repo.engine.splicing import Places
 
 MAX_DISTINCT = 65_536
+# Shops have few categories, and many events of each.
+HASHES_KEPT = 65_536
 
 # After so many half-lives nothing is left of a double.
 _FORGOTTEN = 2_200
@@ -35,6 +52,10 @@ class Latest(EntityMonoid):
         """SQL aggregate over raw events; NULL of none."""
         valued = f" FILTER (WHERE {column} IS NOT NULL)" if self.column else ""
         return f"max({ts}){valued}"
+
+    def lifted(self, column: pa.Array | None, events: Events) -> pa.Array:
+        """Return the instant, NULL where there is no value."""
+        return pa.array(events.ts, mask=None if column is None else ~known(column))
 
     def unit_sql(self, column: str) -> str:
         """Whether there is a value, if one is asked for."""
@@ -81,6 +102,12 @@ class Decayed(EntityMonoid):
         """SQL aggregate over raw events."""
         weighted = f"sum({self.input_sql(column) or '1.0::DOUBLE'} * {self._weight_sql(ts, about)})"
         return f"{{'value': {weighted}, 'ref': any_value({about})}}"
+
+    def lifted(self, column: pa.Array | None, events: Events) -> pa.Array:
+        """Return the value as it is at the end of its tile."""
+        values = np.ones(len(events.ts)) if column is None else filled(self.input(column), np.nan)
+        weighted = pa.array(values * self._weight(events.ts, events.about))
+        return pa.StructArray.from_arrays([weighted, pa.array(events.about)], ["value", "ref"])
 
     def of_past(self, unit: pa.Array, past: Past) -> Array:
         """Sum up to every event, by doubling how far back the sums reach; a window is the sum at its last event."""
@@ -145,6 +172,13 @@ class Distinct(EntityMonoid):
         values = f"list(DISTINCT CAST({self.input_sql(column)} AS VARCHAR)) FILTER (WHERE {column} IS NOT NULL)"
         return f"list_transform({values}, lambda each: md5_number_lower(each))"
 
+    def lifted(self, column: pa.Array | None, events: Events) -> pa.Array:  # noqa: ARG002
+        """Return a list of one hash, or of none where there is no value."""
+        texts = pc.dictionary_encode(self.input(column))
+        hashes = pa.array([portable_hash(text) for text in texts.dictionary.to_pylist()], pa.uint64())
+        ends = np.append(0, np.cumsum(known(texts.indices)))
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), hashes.take(texts.indices.drop_null()))
+
     def unit_sql(self, column: str) -> str:
         """Return a hash of one query, which need mean nothing to another."""
         return f"CASE WHEN {column} IS NOT NULL THEN hash({column}) END"
@@ -188,10 +222,26 @@ class Distinct(EntityMonoid):
         order = np.lexsort((records.data["tile"], records.data["hash"], records.owner))
         records = records[order]
         starts = runs(records.owner, records.data["hash"])
-        found = records[np.append(starts[1:], len(order)) - 1] if len(starts) else records
-        if len(found.owner) > MAX_DISTINCT and int(np.bincount(found.owner).max()) > MAX_DISTINCT:
+        return self._bounded(records[np.append(starts[1:], len(order)) - 1] if len(starts) else records)
+
+    def folded(self, held: Records, fresh: Records) -> Records:
+        """Return held records, sorted by value, with fresh ones put among them.
+
+        Raises
+        ------
+        DataError
+            An entity has more than ``MAX_DISTINCT`` values.
+        """
+        starts, stops = (np.searchsorted(held.owner, fresh.owner, side) for side in ("left", "right"))
+        places = Places.among(held.data["hash"], starts, stops, fresh.data["hash"])
+        data, same = fresh.data.copy(), places.same
+        data["tile"][same] = np.maximum(data["tile"][same], held.data["tile"][places.at[same]])
+        return self._bounded(Records(places.inserted(held.owner, fresh.owner), places.spliced(held.data, data)))
+
+    def _bounded(self, records: Records) -> Records:
+        if len(records.owner) > MAX_DISTINCT and int(np.bincount(records.owner).max()) > MAX_DISTINCT:
             raise too_many_distinct(self.column)
-        return found
+        return records
 
     def live(self, records: Records, oldest: int) -> Records:
         """Return the values seen since."""
@@ -218,6 +268,12 @@ class Last(EntityMonoid):
         """SQL aggregate over raw events; NULL of none."""
         struct = f"{{'at': {ts}, 'id': {event_id}, 'value': {self.input_sql(column)}}}"
         return f"max({struct}) FILTER (WHERE {column} IS NOT NULL)"
+
+    def lifted(self, column: pa.Array | None, events: Events) -> pa.Array:
+        """Return the event, NULL where there is no value."""
+        values = self.input(column)
+        parts = [pa.array(events.ts), events.event_id, values]
+        return pa.StructArray.from_arrays(parts, ["at", "id", "value"], mask=values.is_null())
 
     def of_past(self, unit: pa.Array, past: Past) -> Array:
         """Return the last value in each range: events of one instant are sorted by id."""
@@ -285,6 +341,18 @@ class Last(EntityMonoid):
     def _numeric(self) -> np.dtype[Any]:
         stored: np.dtype[Any] = np.dtype(NUMPY_TYPES[self.kind]).newbyteorder("<")
         return stored
+
+
+@lru_cache(HASHES_KEPT)
+def portable_hash(text: str) -> int:
+    """Return the hash of a distinct value's text: the last eight bytes of its MD5, little-endian.
+
+    DuckDB's ``md5_number_lower``. Integers are their decimal text, booleans ``true`` and ``false``.
+
+    >>> portable_hash("abc")
+    8250560606382298838
+    """
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
 
 
 def too_many_distinct(column: str) -> DataError:

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from feature_repo.engine.entity_keys import entity_keys
 from feature_repo.engine.monoids import Ints
 from feature_repo.engine.spec import WindowedView
+from feature_repo.engine.state import NO_VERSION, State
 from feature_repo.engine.state_sql import tiles_sql
-from feature_repo.engine.tile_codec import NO_VERSION, State, TileCodec
+from feature_repo.engine.tile_codec import TileCodec
 
 ENTITIES_PER_CHUNK = 2_000
 ROWS_PER_BATCH = 50_000

@@ -9,7 +9,6 @@ its name. ``engine/oracle.py`` says in one line what it means, and the tests hol
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -269,17 +268,6 @@ class DecayedSum(_Plain):
     def reach(self, window: int) -> int:
         """Forty half-lives."""
         return HALF_LIVES * window
-
-
-def portable_hash(text: str) -> int:
-    """Return the hash of a distinct value's text: the last eight bytes of its MD5, little-endian.
-
-    DuckDB's ``md5_number_lower``. Integers are their decimal text, booleans ``true`` and ``false``.
-
-    >>> portable_hash("abc")
-    8250560606382298838
-    """
-    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
 
 
 def kernel_named(function: str) -> Kernel:

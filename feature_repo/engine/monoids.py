@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from feature_repo.core.errors import DeclarationError
 from feature_repo.engine.past import Past, portions, spread
+from feature_repo.engine.splicing import opaque, taken
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
@@ -37,6 +38,8 @@ TEXT = "text"
 BOOL = "bool"
 NUMPY_TYPES: dict[str, Any] = {INT: np.int64, FLOAT: np.float64, TIME: np.int64, TEXT: np.object_, BOOL: np.bool_}
 SQL_TYPES = {INT: "BIGINT", FLOAT: "DOUBLE", TIME: "BIGINT", TEXT: "VARCHAR", BOOL: "BOOLEAN"}
+ARROW_TYPES = {INT: pa.int64(), FLOAT: pa.float64(), TIME: pa.int64(), TEXT: pa.string(), BOOL: pa.bool_()}
+_INSTANTS = pa.timestamp("us", "UTC")
 
 MONOIDS: dict[str, type[Monoid]] = {}
 
@@ -61,12 +64,32 @@ class Records:
 
     def __getitem__(self, chosen: Any) -> Records:
         """Return records by mask or by position."""
-        return Records(self.owner[chosen], self.data[chosen])
+        return Records(self.owner[chosen], taken(self.data, chosen))
 
     @classmethod
     def joined(cls, parts: Sequence[Records]) -> Records:
         """Return the records of all parts."""
-        return cls(np.concatenate([part.owner for part in parts]), np.concatenate([part.data for part in parts]))
+        data = np.concatenate([opaque(part.data) for part in parts]).view(parts[0].data.dtype)
+        return cls(np.concatenate([part.owner for part in parts]), data)
+
+
+@dataclass(frozen=True)
+class Events:
+    """What states may need of single events besides a column.
+
+    Attributes
+    ----------
+    ts
+        When each happened (us); shape ``[m]``.
+    about
+        The instant (us) its state refers to: the end of its tile.
+    event_id
+        Strings; None where no state asks for it.
+    """
+
+    ts: Ints
+    about: Ints
+    event_id: pa.Array | None = None
 
 
 def runs(*columns: Array) -> Ints:
@@ -120,6 +143,13 @@ class Monoid(ABC):
         the state refers to, for states that mean something else an hour later.
         """
 
+    @abstractmethod
+    def lifted(self, column: pa.Array | None, events: Events) -> pa.Array:
+        """Return what :meth:`lift_sql` gives of each single event, of its column as the log has it (None: whole rows).
+
+        The first is for logs, which DuckDB reads from files; this is for the rows of a commit, which are in memory.
+        """
+
     def unit_sql(self, column: str) -> str:
         """SQL of what :meth:`of_past` needs of one event; empty if that is only when it was."""
         return self.input_sql(column)
@@ -137,6 +167,10 @@ class Monoid(ABC):
         if self.kind == TIME:
             return f"epoch_us({column})"
         return f"CAST({column} AS {SQL_TYPES[self.kind]})" if self.column else ""
+
+    def input(self, column: pa.Array) -> pa.Array:
+        """Return an input column in the state's kind, as :meth:`input_sql` does."""
+        return column.cast(_INSTANTS).cast(pa.int64()) if self.kind == TIME else column.cast(ARROW_TYPES[self.kind])
 
 
 def filled(unit: pa.Array, nothing: Any) -> Array:
@@ -209,6 +243,11 @@ class TileMonoid(Monoid):
         states: Array = column.to_numpy(zero_copy_only=False)
         return states
 
+    def lifted(self, column: pa.Array | None, events: Events) -> pa.Array:
+        """Return :meth:`units` of the column."""
+        units = self.units(pa.nulls(len(events.ts)) if column is None else self.input(column))
+        return pa.array(units)
+
     @property
     @abstractmethod
     def merges_as(self) -> Any:
@@ -277,6 +316,10 @@ class EntityMonoid(Monoid):
     @abstractmethod
     def merge(self, records: Records) -> Records:
         """Fold records into those one fold of all events would give, owners ascending."""
+
+    def folded(self, held: Records, fresh: Records) -> Records:
+        """Return what :meth:`merge` does of records it returned before, and a few more that it returned."""
+        return self.merge(Records.joined([held, fresh]))
 
     @abstractmethod
     def read(self, records: Records, *, entities: int, since: int, hop: int, at: int) -> Array:

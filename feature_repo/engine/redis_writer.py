@@ -37,7 +37,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 Strings: TypeAlias = pa.Array | Sequence[bytes]
 
 # KEYS: entities. ARGV: field, how many fields are retired, they; then for each key a log version and a state. A key
-# that holds a state never expires, whatever the rows beside it say.
+# that holds a state never expires, whatever the rows beside it say: the first state sees to it.
 _STATES = """
 local field, retired = ARGV[1], tonumber(ARGV[2])
 local taken, at = {{}}, retired + 3
@@ -48,7 +48,7 @@ for k, key in ipairs(KEYS) do
   if {condition} then
     redis.call('HSET', key, field, ARGV[at + 1])
     if retired > 0 then redis.call('HDEL', key, unpack(ARGV, 3, retired + 2)) end
-    redis.call('PERSIST', key)
+    if not held then redis.call('PERSIST', key) end
     taken[k] = '1'
   end
   at = at + 2

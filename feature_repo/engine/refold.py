@@ -98,7 +98,7 @@ class Refolder:
             if not found:
                 return len(written)
             # The log is read after the states: it holds all that they do.
-            versions = codec.decode([*found.values()])[1]
+            versions = codec.stored([*found.values()]).versions
             states = self._folded(view, codec, dict(zip(found, versions.tolist(), strict=True)))
             some = [*states]
             held = np.array([dict(zip(found, versions, strict=True))[key] for key in some], np.int64)
@@ -114,7 +114,7 @@ class Refolder:
         now = self._clock.now_us()
         snapshot = read_snapshot(located(view.source_path))
         nothing = codec.encode(codec.decode([None] * len(versions))[0], np.array([*versions.values()], np.int64))
-        states = dict(zip(versions, nothing, strict=True))
+        states = dict(zip(versions, nothing.to_pylist(), strict=True))
         since, oldest = floor(now - view.lookback, view.hop), first_tile(now, view.retention, view.hop)
         span = (_EVERYTHING, snapshot.version)
         source = self._asked(view, snapshot, versions)
@@ -122,7 +122,7 @@ class Refolder:
         if fold is not None:
             upto: Ints = np.array([versions[key] for key in fold.keys], np.int64)
             encoded = codec.encode(codec.live(fold.state(codec), oldest), upto)
-            states |= dict(zip(fold.keys, encoded, strict=True))
+            states |= dict(zip(fold.keys, encoded.to_pylist(), strict=True))
         self._connection.unregister(_ASKED)
         return states
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,16 +139,26 @@ def renamed(relation: str, schema: pa.Schema, names: Mapping[str, str], source: 
     DataError
         The relation lacks a column that is to be renamed.
     """
-    missing = [column for column in names if column not in schema.names]
-    if missing:
-        raise DataError(
-            f"Source '{source}' maps column '{missing[0]}', which it lacks",
-            hint=did_you_mean(missing[0], schema.names),
-        )
+    refuse_missing(names, schema.names, source)
     if not names:
         return relation
     renamed = ", ".join(f"{quote(column)} AS {quote(name)}" for column, name in names.items())
     return f"(SELECT * RENAME ({renamed}) FROM {relation})"
+
+
+def refuse_missing(mapped: Iterable[str], there: Sequence[str], source: str) -> None:
+    """Refuse a mapping of columns that are not there.
+
+    Raises
+    ------
+    DataError
+        One is not.
+    """
+    for column in mapped:
+        if column not in there:
+            raise DataError(
+                f"Source '{source}' maps column '{column}', which it lacks", hint=did_you_mean(column, there)
+            )
 
 
 def ensure_log_table(source: DataSource) -> None:

@@ -14,107 +14,30 @@ Python objects per value.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import add
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feature_repo.core.errors import StoreUnavailableError
+from feature_repo.engine.byte_columns import Column, fixed, joined, strings
 from feature_repo.engine.monoids import NARROW, WIDE, Array, EntityMonoid, Ints, Monoid, Records, TileMonoid, runs
 from feature_repo.engine.spec import CODEC_VERSION
-
-NO_VERSION = -1
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """Tile states of several entities, ascending by owner and tile.
-
-    Attributes
-    ----------
-    owner, tile
-        Position of the entity, and index of the tile, of each record; shape ``[m]``.
-    states
-        One array of shape ``[m]`` per tile monoid.
-    """
-
-    owner: Ints
-    tile: Ints
-    states: tuple[Array, ...]
-
-    def __getitem__(self, chosen: Any) -> Tiles:
-        """Return records by mask or by position."""
-        return Tiles(self.owner[chosen], self.tile[chosen], tuple(state[chosen] for state in self.states))
-
-    @classmethod
-    def joined(cls, parts: Sequence[Tiles]) -> Tiles:
-        """Return the records of all parts, in their order."""
-        columns = zip(*(part.states for part in parts), strict=True)
-        return cls(
-            np.concatenate([part.owner for part in parts]),
-            np.concatenate([part.tile for part in parts]),
-            tuple(np.concatenate(column) for column in columns),
-        )
+from feature_repo.engine.splicing import Places, taken
+from feature_repo.engine.state import NO_VERSION, Bools, State, StoredState, StoredTiles, Tiles
 
 
 @dataclass(frozen=True)
-class State:
-    """States of several entities of one view.
+class _Heads:
+    """What the headers of states say, and where in each its records and then its entity states end."""
 
-    Attributes
-    ----------
-    entities
-        How many.
-    tiles
-        Their tiles.
-    kept
-        Records of each entity monoid, ascending by owner.
-    """
-
-    entities: int
-    tiles: Tiles
-    kept: tuple[Records, ...]
-
-
-@dataclass(frozen=True)
-class StoredTiles:
-    """Tile records of the entities whose states have one layout, as they are stored.
-
-    Attributes
-    ----------
-    entities
-        Position of each entity, ascending.
-    counts
-        How many records each of them has.
-    records
-        Structured array ``tile, s0, s1, ...`` of the layout, entity by entity.
-    """
-
-    layout: int
-    entities: Ints
+    layouts: Ints
     counts: Ints
-    records: Array
-
-
-@dataclass(frozen=True)
-class StoredState:
-    """States of several entities as they are stored: what is read, but not merged, needs no widening.
-
-    Attributes
-    ----------
-    versions
-        Log version of each state, ``NO_VERSION`` where there is none.
-    """
-
-    entities: int
-    parts: tuple[StoredTiles, ...]
-    kept: tuple[Records, ...]
     versions: Ints
+    edges: tuple[Ints, ...]
 
 
 class TileCodec:
@@ -134,14 +57,13 @@ class TileCodec:
             np.dtype([("tile", "<i4"), *((f"s{i}", each.fields[layout].stored) for i, each in enumerate(self.tiled))])
             for layout in (WIDE, NARROW)
         )
-        self.header = struct.Struct(f"<BBBxIq{len(self.entity)}I")
-        self._known = (CODEC_VERSION, len(self.entity))
-        self._sizes = tuple(layout.itemsize for layout in self.layouts)
-        self._no_heads: list[tuple[int, ...]] = [()] * (5 + len(self.entity))
-        self._nothing = self.header.pack(*self._known, NARROW, 0, NO_VERSION, *([0] * len(self.entity)))
+        numbers = [("codec", "u1"), ("states", "u1"), ("layout", "u1"), ("zero", "u1"), ("tiles", "<u4")]
+        self.header = np.dtype([*numbers, ("version", "<i8"), ("sizes", "<u4", (len(self.entity),))])
+        self._widths = np.array([layout.itemsize for layout in self.layouts])
+        self._nothing = self._header_of(1, NO_VERSION).tobytes()
 
     def of_arrow(self, entities: int, owner: Ints, tile: Ints, columns: dict[str, pa.Array]) -> State:
-        """Return the state of lifted rows, one per entity, tile and commit, in any order.
+        """Return the state of lifted rows, any number per entity and tile, in any order.
 
         Parameters
         ----------
@@ -167,27 +89,28 @@ class TileCodec:
         kept = tuple(each.live(records, oldest) for each, records in zip(self.entity, state.kept, strict=True))
         return State(state.entities, state.tiles[state.tiles.tile >= oldest], kept)
 
-    def encode(self, state: State, log_version: int | Ints) -> list[bytes]:
-        """Return the bytes of each entity's state, all with one log version or each with its own."""
-        edges = np.arange(state.entities + 1)
-        tiles = np.searchsorted(state.tiles.owner, edges)
-        layout = self._fitting(state, tiles)
-        raw = [self._records(state.tiles, each).tobytes() for each in (WIDE, NARROW)]
-        widths = np.array(self._sizes)[layout]
-        starts, stops = tiles[:-1] * widths, tiles[1:] * widths
-        records = zip(layout.tolist(), starts.tolist(), stops.tolist(), strict=True)
-        pieces, sizes = [[raw[which][start:stop] for which, start, stop in records]], []
-        for monoid, kept in zip(self.entity, state.kept, strict=True):
-            content, lengths = monoid.pack(kept)
-            ends = np.append(0, np.cumsum(lengths))[np.searchsorted(kept.owner, edges)]
-            pieces.append([content[start:stop] for start, stop in pairwise(ends.tolist())])
-            sizes.append(np.diff(ends).tolist())
-        versions = np.broadcast_to(log_version, state.entities).tolist()
-        heads = zip(layout.tolist(), np.diff(tiles).tolist(), versions, *sizes, strict=True)
-        return [
-            self.header.pack(*self._known, which, count, version, *lengths) + b"".join(parts)
-            for (which, count, version, *lengths), parts in zip(heads, zip(*pieces, strict=True), strict=True)
-        ]
+    def encode(self, state: State, log_version: int | Ints) -> pa.Array:
+        """Return the bytes of each entity's state (``large_binary``), all with one log version or each with its own."""
+        tiles, narrow = state.tiles, self._narrow(state.entities, state.tiles)
+        chosen = {NARROW: narrow[tiles.owner], WIDE: ~narrow[tiles.owner]}
+        parts = {
+            layout: (tiles.owner[mine], self._records(tiles[mine], layout))
+            for layout, mine in chosen.items()
+            if mine.any()
+        }
+        return self._joined(state.entities, log_version, parts, state.kept)
+
+    def folded(self, held: StoredState, fresh: State, *, oldest: int, log_version: int) -> pa.Array:
+        """Return the bytes of stored states with others folded in: of ``encode(live(merge(decoded, fresh)))``.
+
+        A stored tile that nothing is added to is copied as it is.
+        """
+        spliced, narrow = self._spliced(held, fresh, oldest, log_version)
+        if narrow.all():
+            return spliced
+        odd = held.only(~narrow)
+        merged = self.live(self.merge(self.widened(odd), fresh.only(~narrow)), oldest)
+        return pc.replace_with_mask(spliced, pa.array(~narrow), self.encode(merged, log_version))
 
     def stored(self, blobs: Sequence[bytes | None]) -> StoredState:
         """Return what the bytes of states hold, where there are any.
@@ -198,9 +121,9 @@ class TileCodec:
             A state was written by another codec, or is cut short.
         """
         whole = [self._nothing if blob is None else blob for blob in blobs]
-        layouts, counts, versions, edges = self._heads(whole)
-        parts = self._parts(whole, layouts, counts, edges[0])
-        return StoredState(len(whole), parts, self._kept(whole, edges), np.array(versions, np.int64))
+        heads = self._heads(whole)
+        edges = [edge.tolist() for edge in heads.edges]
+        return StoredState(len(whole), self._parts(whole, heads, edges[0]), self._kept(whole, edges), heads.versions)
 
     def decode(self, blobs: Sequence[bytes | None]) -> tuple[State, Ints]:
         """Return the state of all entities, ready to be merged, and the log version of each.
@@ -211,24 +134,65 @@ class TileCodec:
             As :meth:`stored`.
         """
         stored = self.stored(blobs)
+        return self.widened(stored), stored.versions
+
+    def widened(self, stored: StoredState) -> State:
+        """Return stored states ready to be merged."""
         nothing = tuple(np.zeros(0, each.working) for each in self.tiled)
         empty = Tiles(np.zeros(0, np.int64), np.zeros(0, np.int64), nothing)
         tiles = Tiles.joined([empty, *(self._widened(part) for part in stored.parts)])
         if len(stored.parts) > 1:
             tiles = tiles[np.argsort(tiles.owner, kind="stable")]
-        return State(stored.entities, tiles, stored.kept), stored.versions
+        return State(stored.entities, tiles, stored.kept)
 
     def _widened(self, part: StoredTiles) -> Tiles:
         states = tuple(each.fields[part.layout].widened(part.records[f"s{i}"]) for i, each in enumerate(self.tiled))
         return Tiles(np.repeat(part.entities, part.counts), part.records["tile"].astype(np.int64), states)
 
-    def _fitting(self, state: State, edges: Ints) -> Ints:
-        """Return the layout of each entity: the narrow one where every field of every tile fits."""
-        fits = np.ones(len(state.tiles.owner), bool)
-        for monoid, column in zip(self.tiled, state.tiles.states, strict=True):
+    def _spliced(self, held: StoredState, fresh: State, oldest: int, log_version: int) -> tuple[pa.Array, Bools]:
+        """Fold into the states whose layout is and stays narrow; say which they are. The others mean nothing."""
+        counts, narrow = np.zeros(held.entities, np.int64), np.ones(held.entities, bool)
+        records = np.zeros(0, self.layouts[NARROW])
+        for part in held.parts:
+            if part.layout == NARROW:
+                counts[part.entities], records = part.counts, part.records
+            else:
+                narrow[part.entities] = False
+        tiles, stops = fresh.tiles, np.cumsum(counts)
+        places = Places.among(records["tile"], (stops - counts)[tiles.owner], stops[tiles.owner], tiles.tile)
+        tiles = self._added(tiles, records, places)
+        narrow &= self._narrow(held.entities, tiles)
+        owner = places.inserted(np.repeat(np.arange(held.entities), counts), tiles.owner)
+        records = places.spliced(records, self._records(tiles, NARROW))
+        seen = narrow[owner] & (records["tile"] >= oldest)
+        kept = tuple(
+            each.live(each.folded(*pair), oldest)
+            for each, *pair in zip(self.entity, held.kept, fresh.kept, strict=True)
+        )
+        return self._joined(held.entities, log_version, {NARROW: (owner[seen], taken(records, seen))}, kept), narrow
+
+    def _added(self, fresh: Tiles, records: Array, places: Places) -> Tiles:
+        """Return fresh tiles, to each of which the stored one in its place was added."""
+        if not places.same.any():
+            return fresh
+        same, at = places.same, places.at[places.same]
+        pairs = np.arange(0, 2 * len(at), 2)
+        states = []
+        for i, (monoid, column) in enumerate(zip(self.tiled, fresh.states, strict=True)):
+            found = column.copy()
+            both = np.stack([monoid.fields[NARROW].widened(records[f"s{i}"][at]), column[same]], axis=1)
+            found[same] = monoid.reduce(both.ravel(), pairs)
+            states.append(found)
+        return Tiles(fresh.owner, fresh.tile, tuple(states))
+
+    def _narrow(self, entities: int, tiles: Tiles) -> Bools:
+        """Whether each entity can have the narrow layout: every field of every tile fits."""
+        fits = np.ones(len(tiles.owner), bool)
+        for monoid, column in zip(self.tiled, tiles.states, strict=True):
             fits &= monoid.fields[NARROW].fits(column)
-        misfits = np.append(0, np.cumsum(~fits))[edges]
-        return np.where(np.diff(misfits) == 0, NARROW, WIDE)
+        narrow = np.ones(entities, bool)
+        narrow[tiles.owner[~fits]] = False
+        return narrow
 
     def _records(self, tiles: Tiles, layout: int) -> Array:
         records = np.empty(len(tiles.tile), self.layouts[layout])
@@ -237,15 +201,39 @@ class TileCodec:
             records[f"s{i}"] = monoid.fields[layout].narrowed(column)
         return records
 
-    def _parts(
-        self, blobs: Sequence[bytes], layouts: Sequence[int], counts: Sequence[int], ends: Sequence[int]
-    ) -> tuple[StoredTiles, ...]:
-        start, parts = self.header.size, []
-        for layout in sorted(set(layouts)):
-            mine = [i for i, each in enumerate(layouts) if each == layout]
-            raw = b"".join([blobs[i][start : ends[i]] for i in mine])
-            tiles = np.array([counts[i] for i in mine], np.int64)
-            parts.append(StoredTiles(layout, np.array(mine), tiles, np.frombuffer(raw, self.layouts[layout])))
+    def _joined(
+        self,
+        entities: int,
+        log_version: int | Ints,
+        parts: Mapping[int, tuple[Ints, Array]],
+        kept: Sequence[Records],
+    ) -> pa.Array:
+        """Join headers, records (with their owners) of each layout, and entity states."""
+        heads, columns = self._header_of(entities, log_version), []
+        for layout, (owner, records) in parts.items():
+            counts = np.bincount(owner, minlength=entities)
+            heads["tiles"] += counts.astype(np.uint32)
+            heads["layout"][counts > 0] = layout
+            columns.append(Column.of(strings(records.view(np.uint8), counts * self._widths[layout])))
+        for i, (monoid, mine) in enumerate(zip(self.entity, kept, strict=True)):
+            content, lengths = monoid.pack(mine)
+            ends = np.append(0, np.cumsum(lengths))[np.searchsorted(mine.owner, np.arange(entities + 1))]
+            heads["sizes"][:, i] = np.diff(ends)
+            columns.append(Column.of(strings(np.frombuffer(content, np.uint8), np.diff(ends))))
+        return joined(Column.concat(fixed(heads), *columns).pieces, entities)
+
+    def _header_of(self, entities: int, log_version: int | Ints) -> Array:
+        heads = np.zeros(entities, self.header)
+        heads["codec"], heads["states"], heads["layout"] = CODEC_VERSION, len(self.entity), NARROW
+        heads["version"] = log_version
+        return heads
+
+    def _parts(self, blobs: Sequence[bytes], heads: _Heads, ends: Sequence[int]) -> tuple[StoredTiles, ...]:
+        start, parts = self.header.itemsize, []
+        for layout in np.unique(heads.layouts).tolist():
+            mine = np.flatnonzero(heads.layouts == layout)
+            raw = b"".join([blobs[i][start : ends[i]] for i in mine.tolist()])
+            parts.append(StoredTiles(layout, mine, heads.counts[mine], np.frombuffer(raw, self.layouts[layout])))
         return tuple(parts)
 
     def _kept(self, blobs: Sequence[bytes], edges: Sequence[Sequence[int]]) -> tuple[Records, ...]:
@@ -254,28 +242,20 @@ class TileCodec:
             for monoid, (starts, ends) in zip(self.entity, pairwise(edges), strict=True)
         )
 
-    def _heads(self, blobs: Sequence[bytes]) -> tuple[Sequence[int], Sequence[int], Sequence[int], list[Sequence[int]]]:
-        """Return layout, tiles and version of each state, and where its records and then each entity state end."""
-        try:
-            heads = [*map(self.header.unpack_from, blobs)]
-        except struct.error:
-            raise _unreadable(min(blobs, key=len)) from None
-        codecs, states, layouts, tiles, versions, *sizes = zip(*heads, strict=True) if heads else self._no_heads
-        if set(zip(codecs, states, strict=True)) <= {self._known} and set(layouts) <= {WIDE, NARROW}:
-            widths = map(self._sizes.__getitem__, layouts)
-            edges: list[Sequence[int]] = [
-                [self.header.size + n * width for n, width in zip(tiles, widths, strict=True)]
-            ]
-            for size in sizes:
-                edges.append([*map(add, edges[-1], size)])
-            if edges[-1] == [*map(len, blobs)]:
-                return layouts, tiles, versions, edges
-        raise _unreadable(next(blob for blob in blobs if not self._is_whole(blob)))
-
-    def _is_whole(self, blob: bytes) -> bool:
-        codec, states, layout, tiles, _, *sizes = self.header.unpack_from(blob)
-        known = (codec, states) == self._known and layout in {WIDE, NARROW}
-        return known and len(blob) == self.header.size + tiles * self._sizes[layout] + sum(sizes)
+    def _heads(self, blobs: Sequence[bytes]) -> _Heads:
+        size = self.header.itemsize
+        lengths = np.fromiter(map(len, blobs), np.int64, len(blobs))
+        if lengths.min(initial=size) < size:
+            raise _unreadable(min(blobs, key=len))
+        found = np.frombuffer(b"".join([blob[:size] for blob in blobs]), self.header)
+        layouts, counts = found["layout"].astype(np.int64), found["tiles"].astype(np.int64)
+        known = (found["codec"] == CODEC_VERSION) & (found["states"] == len(self.entity)) & (layouts <= NARROW)
+        ends = size + counts * self._widths[np.minimum(layouts, NARROW)]
+        edges = np.cumsum(np.column_stack([ends, found["sizes"]]), axis=1, dtype=np.int64)
+        known &= edges[:, -1] == lengths
+        if not known.all():
+            raise _unreadable(blobs[int(np.argmin(known))])
+        return _Heads(layouts, counts, found["version"].astype(np.int64), tuple(edges.T))
 
     def _merged(self, tiles: Tiles) -> Tiles:
         tiles = tiles[np.lexsort((tiles.tile, tiles.owner))]

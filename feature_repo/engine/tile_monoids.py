@@ -8,7 +8,18 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.engine.monoids import FLOAT, INT, SQL_TYPES, Array, Ints, StoredField, TileMonoid, filled, known
+from feature_repo.engine.monoids import (
+    FLOAT,
+    INT,
+    SQL_TYPES,
+    Array,
+    Events,
+    Ints,
+    StoredField,
+    TileMonoid,
+    filled,
+    known,
+)
 from feature_repo.engine.past import Past
 from feature_repo.engine.stored_fields import Counts, Hundredths, Plain, Whole
 
@@ -86,6 +97,10 @@ class Rows(_Fold):
         """Four bytes or one: a tile has fewer than four billion events, and mostly a few."""
         return Counts(np.dtype("<u4")), Counts(np.dtype("<u1"))
 
+    def lifted(self, column: pa.Array | None, events: Events) -> pa.Array:  # noqa: ARG002
+        """Return ones."""
+        return pa.array(np.ones(len(events.ts), np.int64))
+
     def unit_sql(self, column: str) -> str:  # noqa: ARG002
         """Nothing: every event counts."""
         return ""
@@ -103,6 +118,10 @@ class Present(Rows):
     def lift_sql(self, column: str, *, ts: str, event_id: str, about: str) -> str:  # noqa: ARG002
         """SQL aggregate over raw events; the column is not cast, as any type can be counted."""
         return f"count({column})"
+
+    def lifted(self, column: pa.Array | None, events: Events) -> pa.Array:
+        """Return one where there is a value."""
+        return super().lifted(None, events) if column is None else column.is_valid().cast(pa.int64())
 
     def unit_sql(self, column: str) -> str:
         """Whether there is a value."""
@@ -183,6 +202,12 @@ class Moments(TileMonoid):
         x = self.input_sql(column)
         n = f"CAST(count({x}) AS DOUBLE)"
         return f"{{'n': {n}, 'mean': coalesce(avg({x}), 0.0), 'm2': coalesce(var_pop({x}), 0.0) * {n}}}"
+
+    def lifted(self, column: pa.Array | None, events: Events) -> pa.Array:
+        """Return structs of :meth:`units`."""
+        units = self.units(pa.nulls(len(events.ts), pa.float64()) if column is None else self.input(column))
+        names = ["n", "mean", "m2"]
+        return pa.StructArray.from_arrays([pa.array(units[name]) for name in names], names)
 
     def units(self, unit: pa.Array) -> Array:
         """Return one value without deviation per event that has one."""

@@ -12,7 +12,8 @@ import numpy as np
 from feature_repo.engine.kernels import Kernel, Values
 from feature_repo.engine.monoids import NARROW, WIDE, Array, EntityMonoid, Ints, StoredField, TileMonoid
 from feature_repo.engine.spec import WindowedFeature
-from feature_repo.engine.tile_codec import StoredState, StoredTiles, TileCodec
+from feature_repo.engine.state import StoredState, StoredTiles
+from feature_repo.engine.tile_codec import TileCodec
 from feature_repo.engine.tiles import floor
 
 Place = tuple[str, int]

@@ -26,7 +26,8 @@ KEY_BYTES = 32
 _PREFIX = "u_"
 _HEX_DIGITS = 32
 _LENGTH = len(_PREFIX) + _HEX_DIGITS
-_PSEUDONYM = re.compile(r"u_[0-9a-f]{32}")
+PSEUDONYM = "u_[0-9a-f]{32}"
+_PSEUDONYM = re.compile(PSEUDONYM)
 _DIGITS = b"0123456789abcdef"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import NotMaterializedError, StoreUnavailableError
 from feature_repo.engine.applier import Applier, Head
+from feature_repo.engine.landing import Landed
 from feature_repo.engine.oracle import oracle_value
 from feature_repo.engine.positions import Position, Positions
 from feature_repo.engine.spec import WindowedView, windowed_view_of
@@ -143,7 +144,8 @@ class History:
         with duckdb.connect(config={"threads": 1}) as connection, contextlib.suppress(KilledError):
             connection.execute("SET TimeZone='UTC'")
             landed = connection.sql(f"FROM {snapshot.sql()} WHERE log_version = {snapshot.version}").to_arrow_table()
-            head = Head(position, newer, landed if feed.from_memory else None)
+            in_memory = Landed(landed, snapshot.version, PROJECT) if feed.from_memory else None
+            head = Head(position, newer, in_memory)
             applier = Applier(connection, client, PROJECT, FixedClock(NOW), shards=3)
             recorded = applier.positions.recorded()
             applier.apply(self.specs[feed.definition], head, feed.owned, recorded)

@@ -16,11 +16,16 @@ from hypothesis import strategies as st
 from feature_repo.core.clock import HOUR
 from feature_repo.core.errors import DataError, DeclarationError, StoreUnavailableError
 from feature_repo.engine import entity_monoids
-from feature_repo.engine.kernels import KERNELS, kernel_named, portable_hash
+from feature_repo.engine.entity_monoids import portable_hash
+from feature_repo.engine.folds import fold_of
+from feature_repo.engine.kernels import KERNELS, kernel_named
+from feature_repo.engine.landing import Landed
 from feature_repo.engine.monoids import Monoid, monoid_of
+from feature_repo.engine.shards import owned_sql
 from feature_repo.engine.spec import windowed_view_of
+from feature_repo.engine.state import NO_VERSION, State
 from feature_repo.engine.state_sql import tiles_sql
-from feature_repo.engine.tile_codec import NO_VERSION, State, TileCodec
+from feature_repo.engine.tile_codec import TileCodec
 from feature_repo.engine.windows import Windows
 from histories import BASE, Event, events, every_kernel_view, table_of
 
@@ -51,8 +56,13 @@ def _plain(column: Any) -> Any:
     return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
 
 
+def encoded(state: State, version: int) -> list[bytes]:
+    found: list[bytes] = CODEC.encode(state, version).to_pylist()
+    return found
+
+
 def values(state: State, at: int = NOW) -> dict[str, list[Any]]:
-    found = WINDOWS.values(CODEC.stored(CODEC.encode(state, 1)), at)
+    found = WINDOWS.values(CODEC.stored(encoded(state, 1)), at)
     rows = {}
     for feature, column in zip(VIEW.features, found, strict=True):
         valid = np.ones(len(column.data), bool) if column.valid is None else column.valid
@@ -116,12 +126,44 @@ def test_every_function_says_what_it_takes_and_is_in_the_view_the_laws_run_over(
 @given(events(users=3), st.integers(0, 2**52))
 def test_what_is_encoded_is_decoded(history: list[Event], version: int) -> None:
     state = lifted(history)
-    blobs = CODEC.encode(state, version)
+    blobs = encoded(state, version)
     back, versions = CODEC.decode(blobs)
     assert versions.tolist() == [version] * 3
     # Sums of hundredths lose the last digits they never had.
     assert_same(values(back), values(state), sum(abs(event.amount or 0) + abs(event.units or 0) for event in history))
-    assert CODEC.encode(back, version) == blobs
+    assert encoded(back, version) == blobs
+
+
+@settings(max_examples=60)
+@given(events(users=3), st.sets(st.integers(0, 3)))
+def test_a_commit_in_memory_is_folded_as_duckdb_folds_the_log(history: list[Event], shards: set[int]) -> None:
+    rows, since = table_of(history), BASE - 12 * HOUR
+    fold = Landed(rows, 7, "shop").fold(VIEW, since=since, shards=shards, of=4)
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET TimeZone='UTC'")
+        connection.register("history", rows.append_column("log_version", pa.array([7] * len(history), pa.int64())))
+        source = f"(FROM history WHERE {owned_sql(VIEW.join_keys, shards, of=4)})"
+        expected = fold_of(connection, VIEW, source, project="shop", since=since, versions=(6, 7))
+    assert (fold is None) == (expected is None)
+    if fold is not None and expected is not None:
+        assert sorted(fold.keys) == sorted(expected.keys)
+        order = [fold.keys.index(key) for key in expected.keys]
+        scale = sum(abs(event.amount or 0) + abs(event.units or 0) for event in history) + 1
+        found, same = values(fold.state(CODEC)), values(expected.state(CODEC))
+        assert_same({name: [column[i] for i in order] for name, column in found.items()}, same, scale)
+
+
+@settings(max_examples=60)
+@given(events(users=4), events(users=4), st.integers(-30, 8), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_what_is_folded_into_stored_states_gives_the_bytes_of_merging_them(
+    before: list[Event], after: list[Event], oldest: int, stored: list[bool]
+) -> None:
+    held = lifted(before, entities=4)
+    blobs = [blob if there else None for blob, there in zip(encoded(held, 3), stored, strict=True)]
+    fresh, first = lifted(after, entities=4), BASE // VIEW.hop + oldest
+    merged = CODEC.live(CODEC.merge(CODEC.decode(blobs)[0], fresh), first)
+    folded = CODEC.folded(CODEC.stored(blobs), fresh, oldest=first, log_version=4)
+    assert folded.to_pylist() == encoded(merged, 4)
 
 
 @settings(max_examples=40)
@@ -145,7 +187,7 @@ def test_no_entities_have_no_values() -> None:
 
 @pytest.mark.parametrize("damage", [lambda blob: blob[:-3], lambda blob: b"", lambda blob: b"\1" + blob[1:]])
 def test_a_state_cut_short_or_of_another_codec_is_refused(damage: Any) -> None:
-    [blob, *_] = CODEC.encode(lifted([Event("u0", "a", BASE, 0, 1, 1.0)]), 1)
+    [blob, *_] = encoded(lifted([Event("u0", "a", BASE, 0, 1, 1.0)]), 1)
     with pytest.raises(StoreUnavailableError, match="does not read"):
         CODEC.decode([damage(blob)])
 
@@ -177,7 +219,7 @@ def test_the_format_of_a_state_is_pinned() -> None:
         keys[4]: pa.array([1.5]),
     }
     state = codec.of_arrow(1, np.array([0]), np.array([7]), columns)
-    [blob] = codec.encode(state, 258)
+    [blob] = codec.encode(state, 258).to_pylist()
     assert blob.hex() == (
         "02030100" "01000000" "0201000000000000" "0c000000" "10000000" "08000000"
         "07000000" "02" "96000000"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,6 @@ from feature_repo.engine import redis_writer
 from feature_repo.engine.byte_columns import Column, decimals
 from feature_repo.engine.redis_wire import Wire, bulk
 from feature_repo.engine.redis_writer import BYTES_PER_REQUEST, IN_FLIGHT, ROWS_PER_REQUEST, Batch, RedisWriter
-from feature_repo.engine.tile_codec import TileCodec
 from feature_repo.engine.value_columns import stamp_column
 
 pytestmark = pytest.mark.both_servers
@@ -44,7 +44,7 @@ def wrote(writer: RedisWriter, keys: list[bytes], times: list[int], values: list
 
 
 def state(version: int, text: bytes = b"") -> bytes:
-    return TileCodec([]).header.pack(2, 0, 0, 0, version) + text
+    return struct.pack("<BBBxIq", 2, 0, 0, 0, version) + text
 
 
 def reply_to_the_next_caller(client: redis_py.Redis, other: Any) -> Any:

@@ -18,6 +18,7 @@ from feature_repo.core.clock import SECOND, Clock
 from feature_repo.core.errors import PortraitError, StoreUnavailableError
 from feature_repo.core.settings import Settings
 from feature_repo.engine.applier import Applier, Head
+from feature_repo.engine.landing import Landed
 from feature_repo.engine.positions import Position, Recorded
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.engine.spec import WindowedView
@@ -227,7 +228,8 @@ class Pipeline:
     def _head(self, name: str, committed: Committed | None) -> Head:
         table = self._table(name)
         if committed is not None and committed.rows.num_rows:
-            return Head(Position(table.table_id, committed.version), table.newer, committed.rows)
+            landed = Landed(committed.rows, committed.version, self._views.project)
+            return Head(Position(table.table_id, committed.version), table.newer, landed)
         return Head(Position(table.table_id, table.head()), table.newer)
 
     def _table(self, name: str) -> StreamTable:
