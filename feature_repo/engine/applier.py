@@ -111,9 +111,8 @@ class Applier:
             recorded.retired(view.name),
         )
         entities = 0
-        with self._connection.cursor() as cursor:
-            for fold in self._folds(cursor, stored, head, above, owned):
-                entities += len(self._merger.merge(target, fold, head.position.version).keys)
+        for fold in self._folds(stored, head, above, owned):
+            entities += len(self._merger.merge(target, fold, head.position.version).keys)
         self.positions.advance_shards(layout, head.position, sorted(owned), of=self._shards)
         return entities
 
@@ -128,20 +127,18 @@ class Applier:
         stored = stored_view(view, layout) if fed.version < head.position.version else None
         return (layout, stored, fed.version) if stored is not None else None
 
-    def _folds(
-        self, cursor: duckdb.DuckDBPyConnection, view: WindowedView, head: Head, above: int, owned: Collection[int]
-    ) -> Iterator[Fold]:
+    def _folds(self, view: WindowedView, head: Head, above: int, owned: Collection[int]) -> Iterator[Fold]:
         since = floor(self._clock.now_us() - view.lookback, view.hop)
-        versions = (above, head.position.version)
         if head.landed is not None and above == head.position.version - 1:
             fold = self._left(head.landed).fold(view, since=since, shards=owned, of=self._shards)
             yield from [fold] if fold else []
             return
-        snapshot = head.newer(above)
-        source = self._owned(view, self._left_of(cursor, events_of(view, snapshot), snapshot, above), owned)
-        yield from folds(
-            cursor, view, source, project=self._project, since=since, versions=versions, progress=lambda _: None
-        )
+        snapshot, versions = head.newer(above), (above, head.position.version)
+        with self._connection.cursor() as cursor:
+            source = self._owned(view, self._left_of(cursor, events_of(view, snapshot), snapshot, above), owned)
+            yield from folds(
+                cursor, view, source, project=self._project, since=since, versions=versions, progress=lambda _: None
+            )
 
     def _owned(self, view: WindowedView, source: str, owned: Collection[int]) -> str:
         condition = owned_sql(view.join_keys, owned, of=self._shards)

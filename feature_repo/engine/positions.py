@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import redis
@@ -155,6 +155,10 @@ class Layout:
 
     def dump(self) -> str:
         """Canonical JSON; Redis compares it with what is served, so that what has no mapping does not name one."""
+        return self._dumped
+
+    @cached_property
+    def _dumped(self) -> str:
         facts = {name: fact for name, fact in asdict(self).items() if fact or name != "mapping"}
         return json.dumps(facts, separators=(",", ":"), sort_keys=True)
 
