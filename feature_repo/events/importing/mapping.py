@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from feature_repo.core.places import is_zone, zone_hint
 
 Format = Literal["csv", "jsonl", "parquet"]
 Duplicates = Literal["event_id", "keep", "drop"]
@@ -26,10 +27,8 @@ def _encoding(name: str) -> str:
 
 
 def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError):
-        raise ValueError(f"there is no time zone '{name}'; write an IANA name such as Europe/Berlin or UTC") from None
+    if not is_zone(name):
+        raise ValueError(f"there is no time zone '{name}'; {zone_hint(name).removesuffix('.')}")
     return name
 
 

@@ -32,7 +32,7 @@ WRONG = {
     "a target of another event": ("amount:", "dwell_s:", "purchase have no 'dwell_s'", "known are"),
     "a misspelt event type": ("purchase", "purchasee", "line 5, `event_type`", "did you mean 'purchase'?"),
     "an unknown format": ("format: csv", "format: xlsx", "line 2, `source.format`: is 'xlsx'", "csv, jsonl or parquet"),
-    "an unknown zone": ("Europe/Berlin", "Berlin", "no time zone 'Berlin'", "time"),
+    "an unknown zone": ("Europe/Berlin", "Berlin", "'Berlin'; did you mean 'Europe/Berlin'?", "time"),
     "an unknown encoding": ("format: csv", "format: csv\n  encoding: utf-88", "no encoding 'utf-88'", "source"),
     "a wide encoding": ("format: csv", "format: csv\n  encoding: utf-16", "convert the file to UTF-8", "source"),
     "a delimiter of two characters": ("format: csv", 'format: csv\n  delimiter: "||"', "a delimiter is one", "source"),
