@@ -13,7 +13,7 @@ import pandas as pd
 
 from feature_repo.core.allowed import ANY, Allowed
 from feature_repo.core.errors import DataError, ModelUnavailableError
-from feature_repo.engine.contract import Contract, differences
+from feature_repo.engine.contract import Contract, differences, settings_of
 from serving.entities import check_single
 
 NAMED = 3
@@ -118,22 +118,34 @@ class Model:
         return tuple(name for name in self.columns if name not in self.context)
 
     def check(self, current: Contract) -> None:
-        """Refuse a registry that defines a feature otherwise than the one the model was trained on.
+        """Refuse a registry that defines a feature otherwise than the one the model was trained on, or other settings.
 
         Raises
         ------
         ModelUnavailableError
-            The message names the first features that differ.
+            The message names the first features that differ, or the settings.
         """
         changed = differences({name: self.contract.get(name, "") for name in self.features}, current)
         if not changed:
             return
+        self._check_settings(changed, current)
         named = ", ".join(f"'{name}'" for name in changed[:NAMED])
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
         raise ModelUnavailableError(
             f"Model {self.name} was trained on other definitions of {named}{more} than the registry's.",
             hint="apply the definitions it was trained on (`portrait features apply`), or "
             f"run `portrait train {self.task}`.",
+        )
+
+    def _check_settings(self, changed: Sequence[str], current: Contract) -> None:
+        trained = {name: value for each in changed for name, value in settings_of(self.contract.get(each, "")).items()}
+        here = {name: value for each in changed for name, value in settings_of(current.get(each, "")).items()}
+        others = [name for name, value in trained.items() if here.get(name, value) != value]
+        if not others:
+            return
+        raise ModelUnavailableError(
+            f"Model {self.name} was trained with {_said(trained, others)}; here it is {_said(here, others)}.",
+            hint=f"set {' and '.join(others)} as for training, or run `portrait train {self.task}` with those of here.",
         )
 
     def scores(
@@ -174,6 +186,10 @@ class Model:
                     check_single(given, name)
                 matrix[:, i] = _numbers(name, given[name], self.allowed.get(name, ANY))
         return matrix
+
+
+def _said(settings: Mapping[str, str], names: Sequence[str]) -> str:
+    return " and ".join(f"{name}={settings[name]}" for name in names)
 
 
 def _numbers(name: str, values: Sequence[Any], allowed: Allowed) -> npt.NDArray[np.float64]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from feature_repo.core.errors import SettingsError
+from feature_repo.core.places import check_country, check_zone
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,8 +51,9 @@ class Settings(BaseSettings):
     partitions: int = Field(default=4, ge=1, le=256)
     stream_limit: int = Field(default=1_000_000, ge=1)
     known_days: int = Field(default=7, ge=0)
-    country: str = "US"
-    zone: str = "America/New_York"
+    # To know all countries is to import a library: whoever sets none is not made to wait for it.
+    country: Annotated[str, AfterValidator(check_country)] = Field(default="US", validate_default=False)
+    zone: Annotated[str, AfterValidator(check_zone)] = "America/New_York"
     retention: str = Field(default="", pattern=r"^([a-z_]+=[1-9]\d{0,4}d(,[a-z_]+=[1-9]\d{0,4}d)*)?$")
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, le=256)
@@ -84,7 +86,7 @@ def load_settings(**overrides: Any) -> Settings:
     Raises
     ------
     SettingsError
-        A value is out of its range; the message names the variable.
+        A value is out of its range, or names no country or time zone; the message names the variable.
     """
     try:
         settings = Settings(**overrides)

@@ -1,7 +1,7 @@
 """What day it is in the shop: computed on demand, from nothing but the instant features are read at.
 
-Which holidays and whose midnight is set by ``PORTRAIT_COUNTRY`` and ``PORTRAIT_ZONE``, the same for whoever trains and
-whoever serves.
+Which holidays and whose midnight is set by ``PORTRAIT_COUNTRY`` and ``PORTRAIT_ZONE``. They are part of what these
+features mean: a model that was trained with others is not served (:mod:`feature_repo.engine.contract`).
 """
 
 import pandas as pd

@@ -1,7 +1,8 @@
 """What each feature of a service means, as text: the contract between a model and the registry it is served from.
 
 A model pins the definitions of the features it reads. Windows, columns, functions, sources and the code of on-demand
-views are part of a definition; names of owners, descriptions and tags are not.
+views are part of a definition, and so are the settings such code asks for; names of owners, descriptions and tags are
+not.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from feast import FeatureStore, OnDemandFeatureView
 
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DeclarationError, did_you_mean
+from feature_repo.core.settings import shop_place
 from feature_repo.engine.spec import is_windowed, windowed_view_of
 
 Contract = dict[str, str]
+
+_PLACE = ("PORTRAIT_COUNTRY", "PORTRAIT_ZONE")
 
 
 def service_contract(store: FeatureStore, service: str) -> Contract:
@@ -67,6 +71,16 @@ def differences(pinned: Contract, current: Contract) -> list[str]:
     return [name for name, definition in pinned.items() if current.get(name) != definition]
 
 
+def settings_of(definition: str) -> dict[str, str]:
+    r"""Settings a definition rests on, with their values; none for most.
+
+    >>> settings_of('["hour", "..."]\n{"PORTRAIT_ZONE": "UTC"}')
+    {'PORTRAIT_ZONE': 'UTC'}
+    """
+    found: dict[str, str] = json.loads(definition.partition("\n")[2] or "{}")
+    return found
+
+
 class _Definitions:
     """Definitions of features, each view read once."""
 
@@ -77,7 +91,8 @@ class _Definitions:
     def of(self, view: str, feature: str) -> str:
         found = self._views[view]
         if isinstance(found, OnDemandFeatureView):
-            return json.dumps([feature, _code(found.feature_transformation.udf_string), sorted(self._inputs(found))])
+            code = _code(found.feature_transformation.udf_string)
+            return json.dumps([feature, code, sorted(self._inputs(found))]) + _settings(code)
         if view in self._windowed:
             return self._windowed[view].definition_of(feature)
         source = found.batch_source
@@ -92,6 +107,13 @@ class _Definitions:
                 yield f"{projection.name}__{feature.name}={self.of(projection.name, feature.name)}"
         for name, request in view.source_request_sources.items():
             yield from (f"{name}.{field.name}" for field in request.schema)
+
+
+def _settings(code: str) -> str:
+    """Return the settings that code asks for, on a line of their own: JSON has none within."""
+    if not any(isinstance(node, ast.Name) and node.id == shop_place.__name__ for node in ast.walk(ast.parse(code))):
+        return ""
+    return "\n" + json.dumps(dict(zip(_PLACE, shop_place(), strict=True)))
 
 
 def _code(source: str) -> str:

@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError
 
 from feature_repo.core.errors import CommitConflictError, LogError
 from feature_repo.core.locks import locked
+from feature_repo.events.table_head import first_line, load_table, restore_hint
 
 EVENT_ID = "event_id"
 EVENT_TIMESTAMP = "event_timestamp"
@@ -308,43 +309,12 @@ def outrun(path: Path) -> CommitConflictError:
     )
 
 
-def load_table(path: str | Path, version: int | None = None) -> DeltaTable:
-    """Open a table's head, or a version of it.
-
-    Raises
-    ------
-    LogError
-        There is no table at ``path``, or its transaction log is damaged.
-    """
-    try:
-        return DeltaTable(str(path), version=version)
-    except TableNotFoundError:
-        raise LogError(
-            f"The event log has no table '{Path(path).name}' ({path}).",
-            hint="run `portrait features apply` to create the tables, then import events (`portrait events demo`).",
-        ) from None
-    except (DeltaError, OSError, ValueError) as error:
-        raise LogError(
-            f"Table '{Path(path).name}' of the event log cannot be read: {first_line(error)}", hint=_restore(path)
-        ) from None
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without what is behind it."""
-    # delta-rs puts a Rust backtrace behind it.
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _restore(path: str | Path) -> str:
-    return f"restore {path} from a backup, or move it away and import its events again."
-
-
 def _damaged(error: Exception, concerned: list[Snapshot]) -> LogError:
     # An error that names no file may be about any of them: the file is looked for, as what to do depends on it.
     found = concerned if len(concerned) == 1 else (list(filter(_unreadable, concerned)) or concerned)
     names = " or ".join(f"'{Path(snapshot.path).name}'" for snapshot in found)
     places = " or ".join(snapshot.path for snapshot in found)
-    return LogError(f"Table {names} of the event log cannot be read: {first_line(error)}", hint=_restore(places))
+    return LogError(f"Table {names} of the event log cannot be read: {first_line(error)}", hint=restore_hint(places))
 
 
 def _unreadable(snapshot: Snapshot) -> bool:

@@ -11,13 +11,13 @@ from calendar import monthrange
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
 from feature_repo.core.clock import MINUTE, from_us
-from feature_repo.core.errors import SettingsError
+from feature_repo.core.places import check_country, check_zone
 
 Instants: TypeAlias = npt.NDArray[np.int64]
 Table: TypeAlias = npt.NDArray[np.float64]
@@ -116,21 +116,9 @@ def holidays_of(country: str, year: int) -> tuple[date, ...]:
     """
     import holidays  # noqa: PLC0415 - only who asks for a calendar pays for it
 
-    try:
-        return tuple(sorted(holidays.country_holidays(country, years=year, expand=False)))
-    except NotImplementedError:
-        raise SettingsError(
-            f"PORTRAIT_COUNTRY is '{country}', of which no public holidays are known.",
-            hint="set it to a country's code of two letters, for example US, CN or DE.",
-        ) from None
+    return tuple(sorted(holidays.country_holidays(check_country(country), years=year, expand=False)))
 
 
 @lru_cache
 def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SettingsError(
-            f"PORTRAIT_ZONE is '{name}', which is no time zone.",
-            hint="set it to an IANA name, for example America/New_York or Asia/Shanghai.",
-        ) from None
+    return ZoneInfo(check_zone(name))

@@ -28,7 +28,8 @@ def in_time_order(
     ------
     pa.RecordBatch
         At most ``rows`` rows of ``due`` (``timestamp[us, UTC]``: when it arrives, rising), ``event_type`` and
-        ``event`` (JSON: the columns of the type that are known, ``ingested_at`` among them).
+        ``event`` (JSON: the columns of the type that are known, ``ingested_at`` among them; instants as integer
+        microseconds).
     """
     pseudonymiser = load_pseudonymiser(settings.home)
     with closing(connect_duckdb(settings)) as connection:
@@ -37,7 +38,13 @@ def in_time_order(
             connection.register("sent", parcel.sent.rows.append_column(_DUE, parcel.sent.due))
             connection.execute(
                 f"INSERT INTO coming "
-                f"SELECT {_DUE}, '{parcel.event_type}', to_json(struct_pack(*COLUMNS(* EXCLUDE ({_DUE})))) FROM sent"
+                f"SELECT {_DUE}, '{parcel.event_type}', to_json(struct_pack(*COLUMNS(* EXCLUDE ({_DUE})))) "
+                f"FROM (SELECT * REPLACE ({_in_us(parcel.sent.rows.schema)}) FROM sent)"
             )
             connection.unregister("sent")
         yield from connection.sql(f"FROM coming ORDER BY {_DUE}, event_type, event").to_arrow_reader(rows)
+
+
+def _in_us(schema: pa.Schema) -> str:
+    instants = [field.name for field in schema if pa.types.is_timestamp(field.type)]
+    return ", ".join(f"epoch_us({name}) AS {name}" for name in instants)

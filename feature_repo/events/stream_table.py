@@ -35,8 +35,6 @@ from feature_repo.events.log import (
     Snapshot,
     append,
     committing,
-    first_line,
-    load_table,
     outrun,
     reading,
     snapshot_of,
@@ -44,6 +42,7 @@ from feature_repo.events.log import (
     unknown_rows,
 )
 from feature_repo.events.stream.arrivals import Arrivals
+from feature_repo.events.table_head import first_line, load_table
 
 Standing = Callable[[pa.ChunkedArray], pa.Array]
 

@@ -26,10 +26,11 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from feature_repo.core.clock import DAY, Clock
 from feature_repo.core.errors import LogError, SettingsError, did_you_mean
 from feature_repo.core.settings import Settings
-from feature_repo.events.log import EVENT_TIMESTAMP, MAX_ATTEMPTS, first_line, load_table, outrun
+from feature_repo.events.log import EVENT_TIMESTAMP, MAX_ATTEMPTS, outrun
 from feature_repo.events.quarantine import QUARANTINE
 from feature_repo.events.schema import TABLES
 from feature_repo.events.stream_table import StreamTable
+from feature_repo.events.table_head import first_line, load_table
 
 Progress = Callable[[str, float], None]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["events", "features"]
 
-Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files; a pattern in quotes, gzip too.")]
+Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files; a pattern in quotes, gzip and ZIP too.")]
 OnePath = Annotated[str, typer.Argument(metavar="PATH", help="A file, or a pattern in quotes; its first file is read.")]
 MappingFile = Annotated[
     Path, typer.Option("--mapping", help="YAML that says what its columns mean; `portrait events map` drafts it.")
@@ -92,8 +92,9 @@ def _render_import(report: ImportReport) -> None:
         table(["table", "rows"], [(name, f"{rows:,}") for name, rows in report.tables.items()])
         sys.stdout.write("\n")
     left_out = f", {report.ignored:,} left out by their event type" if report.ignored else ""
+    derived = f", {report.derived:,} derived from them" if report.derived else ""
     sys.stdout.write(
-        f"{report.read:,} rows of {report.files} files read, {report.published:,} published, "
+        f"{report.read:,} rows of {report.files} files read, {report.published:,} published{derived}, "
         f"{report.duplicates:,} known already{left_out}, {sum(report.quarantined.values()):,} refused, "
         f"{report.seconds:.1f} s\n"
     )

@@ -13,8 +13,8 @@ from typing import Any
 from feature_repo.core.clock import SECOND, Clock
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_redis, redis_answers
-from feature_repo.events.log import load_table
 from feature_repo.events.stream.waiting import Waiting, waiting
+from feature_repo.events.table_head import load_table
 from feature_repo.jobs.consuming.declared import Declarations, Declared, declarations
 
 # Where consumers write their word once a second (jobs/consume.py, which takes Feast to import).

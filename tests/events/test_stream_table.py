@@ -6,9 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from feature_repo.events.log import LogTable, append, load_table, read_snapshot, stamped
+from feature_repo.events.log import LogTable, append, read_snapshot, stamped
 from feature_repo.events.schema import arrow_schema, log_table
 from feature_repo.events.stream_table import StreamTable
+from feature_repo.events.table_head import load_table
 from stream_rows import DAY, NOW, arrivals, rows
 
 

@@ -162,6 +162,14 @@ def test_views_behind_the_log_are_told_from_those_that_hold_it(declared: Setting
     assert samples(status_text(head))["portrait_view_behind", "user_views"] == moved
 
 
+def test_what_reads_and_writes_tables_is_not_imported_to_say_how_they_are(declared: Settings) -> None:
+    heavy = {"feast", "pandas", "numpy", "pyarrow", "duckdb", "mlflow", "xgboost"}
+    told = f"import sys; from feature_repo.cli import main; main(['jobs', 'status']); print({heavy} & {{*sys.modules}})"
+    assert stream_status(declared, SystemClock()).tables
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
 def test_feast_is_imported_only_when_the_registry_has_changed(declared: Settings) -> None:
     known = declarations(declared)
     assert len(known.views) > 10

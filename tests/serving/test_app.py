@@ -18,7 +18,7 @@ from feature_repo import cli
 from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import SettingsError
 from feature_repo.core.settings import Settings
-from feature_repo.events.stream.redis_channel import FACTS
+from feature_repo.events.stream.redis_keys import FACTS
 from serving.app import MOST_BYTES, MOST_EVENTS, create_app
 from serving.http_server import listen
 

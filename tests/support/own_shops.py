@@ -23,7 +23,7 @@ from feature_repo.events.door import admit
 from feature_repo.events.schema import arrow_schema
 from feature_repo.events.stream.channel import Channel, Message
 from feature_repo.events.stream.open import open_channel
-from feature_repo.events.stream.redis_channel import READERS
+from feature_repo.events.stream.redis_keys import READERS
 from feature_repo.jobs import services
 from feature_repo.jobs.consume import Consumer
 from feature_repo.jobs.consuming.meter import Reading

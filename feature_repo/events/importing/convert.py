@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from feature_repo.core.clock import DAY
 from feature_repo.events.cleaning import USER_ID, complete, faults, normalise
 from feature_repo.events.importing import cells
-from feature_repo.events.importing.instants import INSTANT, read_instants
+from feature_repo.events.importing.instants import INSTANT, date_and_time, read_instants
 from feature_repo.events.importing.mapping import Column, EventTypes, Mapping
 from feature_repo.events.importing.refusals import Reasons, Refusals
 from feature_repo.events.importing.rows import Piece, part_of
@@ -126,13 +126,17 @@ class Converter:
     def _column(self, piece: Piece, target: pa.Field, rules: Counter[str]) -> tuple[pa.Array, pa.Array] | None:
         """Values of a target column, and the reasons of the bad ones; None if the mapping does not speak of it."""
         rule = self._mapping.columns.get(target.name)
-        constant = self._mapping.constants.get(target.name)
+        constant, source = self._mapping.constants.get(target.name), self._mapping.source
         if rule is None and constant is None:
             return None
         if rule is None:
             rule, column = Column(column=target.name), pa.array([constant] * len(piece.lines), pa.string())
         else:
-            column = piece.columns.get(rule.column, pa.nulls(len(piece.lines), pa.string()))
+            column = _cell_of(piece, rule.column)
+        if rule.time is not None:
+            clock = Column(column=rule.time.column, pad=rule.time.pad)
+            clocks = cells.texts(_cell_of(piece, clock.column), source, clock)
+            column, rule = date_and_time(column, clocks, source, rule), Column(column=rule.column, format=rule.format)
         return self._typed(column, target, rule, rules)
 
     def _typed(
@@ -180,6 +184,10 @@ class Converter:
         now = pa.scalar(self._now_us, pa.int64()).cast(INSTANT)
         happened = table[EVENT_TIMESTAMP]
         return table.append_column(INGESTED_AT, pc.if_else(pc.greater(happened, now), now, happened))
+
+
+def _cell_of(piece: Piece, name: str) -> pa.Array:
+    return piece.columns.get(name, pa.nulls(len(piece.lines), pa.string()))
 
 
 def _kind(rule: EventTypes, word: str | None) -> str | None:

@@ -12,7 +12,10 @@ from pathlib import Path
 from feature_repo.core.errors import DataError
 from feature_repo.events.importing.files import find_files
 from feature_repo.events.importing.guesses import (
+    BARE_CLOCK,
+    are_dates,
     are_numbers,
+    clock_format,
     event_type_of,
     has_decimal_commas,
     has_thousands_marks,
@@ -22,7 +25,7 @@ from feature_repo.events.importing.guesses import (
     said_in,
     time_format,
 )
-from feature_repo.events.importing.mapping import WHITESPACE, Source
+from feature_repo.events.importing.mapping import UTF_16, WHITESPACE, Source, TimeOfDay
 from feature_repo.events.importing.sample import Sample, take_sample
 from feature_repo.events.importing.words import NAMES, TYPE_NAMES, USER_ID
 from feature_repo.events.log import EVENT_ID, EVENT_TIMESTAMP, INGESTED_AT
@@ -31,7 +34,7 @@ from feature_repo.events.schema import arrow_schema
 UNKNOWN = "NAME_IN_THE_FILE"
 
 _MAX_WORDS = 40
-_NUMERIC = {"quantity", "amount", "price", "rating"}
+_NUMERIC = {"quantity", "amount", "price", "coupon_discount", "rating"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class _Findings:
     type_column: str | None
     targets: dict[str, str]
     format: str
+    clock: TimeOfDay | None
     questions: list[str] = field(default_factory=list)
 
 
@@ -93,8 +97,13 @@ def draft_mapping(pattern: str) -> Draft:
     sample = take_sample(find_files([pattern])[0])
     found = _find(sample)
     told = {column: tuple(t for t, name in found.targets.items() if name == column) for column in sample.columns}
+    if found.clock is not None:
+        told[found.clock.column] += (EVENT_TIMESTAMP,)
     guesses = tuple(Guess(name, _kind(sample, name), told[name]) for name in sample.columns)
-    text = "\n".join([*_head(found), *_event_type(found), *_columns(found, guesses), *_duplicates(found)]) + "\n"
+    text = (
+        "\n".join([*_head(found), *_event_type(found), *_columns(found, guesses), *_duplicates(found), *_derive(found)])
+        + "\n"
+    )
     return Draft(text, guesses, tuple(found.questions))
 
 
@@ -127,7 +136,11 @@ def _find(sample: Sample) -> _Findings:
     chosen = {each for each in types.values() if each}
     known = {name for each in chosen for name in arrow_schema(each).names}
     targets = {target: column for target, column in named.items() if target in known and column != type_column}
-    found = _Findings(sample, types, type_column, targets, times.get(targets.get(EVENT_TIMESTAMP, "")) or "iso")
+    pattern = times.get(targets.get(EVENT_TIMESTAMP, "")) or "iso"
+    clock = _clock(sample, targets, pattern)
+    if clock is not None:
+        pattern = _joined(pattern, clock_format(sample.columns[clock.column], clock.column) or "")
+    found = _Findings(sample, types, type_column, targets, pattern, clock)
     _require(found, chosen)
     return found
 
@@ -144,6 +157,22 @@ def _by_name(sample: Sample, times: dict[str, str | None]) -> dict[str, str]:
     if EVENT_TIMESTAMP not in found and timed:
         found[EVENT_TIMESTAMP] = timed[0]
     return found
+
+
+def _clock(sample: Sample, targets: dict[str, str], pattern: str) -> TimeOfDay | None:
+    """Find the column with the time of day, where that of the event's time holds dates only."""
+    days = targets.get(EVENT_TIMESTAMP)
+    if days is None or not are_dates(sample.columns[days], pattern):
+        return None
+    for name, cells in sample.columns.items():
+        if name != days and (found := clock_format(cells, name)) is not None:
+            return TimeOfDay(column=name, pad=len("0000") if found == BARE_CLOCK else None)
+    return None
+
+
+def _joined(date: str, clock: str) -> str:
+    """Format of a date and a time of day; ``iso`` reads the padded ones only."""
+    return f"{'%Y-%m-%d' if date == 'iso' else date} {clock}"
 
 
 def _plain_names(sample: Sample) -> dict[str, str]:
@@ -194,6 +223,7 @@ def _kind(sample: Sample, name: str) -> str:
         return "empty in the sample"
     pattern = time_format(cells)
     kind = "time" if name in sample.typed or pattern else ("number" if are_numbers(cells) else "text")
+    kind = "time of day" if kind != "time" and clock_format(cells, name) else kind
     return kind if said == len(cells) else f"{kind}, {said} of {len(cells)} rows"
 
 
@@ -209,7 +239,7 @@ def _head(found: _Findings) -> list[str]:
         "time:",
         f"  format: {_quoted(found.format):<20}# iso, epoch_s, epoch_ms, epoch_us, or '%d.%m.%Y %H:%M'",
     ]
-    if found.format in {"%d/%m/%Y %H:%M", "%d/%m/%Y", "%d/%m/%Y %H:%M:%S"}:
+    if found.format.startswith("%d/%m/%Y"):
         found.questions.append("Is the day before the month?")
     said = found.sample.columns.get(found.targets[EVENT_TIMESTAMP], [])
     if not (found.format.startswith("epoch") or names_zone(said)):
@@ -228,7 +258,8 @@ def _source(source: Source) -> list[str]:
         return []
     lines = [f"  encoding: {source.encoding}"]
     if source.encoding != "utf-8":
-        lines[0] += "            # a guess: the file is not UTF-8"
+        why = "as its byte order mark says" if source.encoding == UTF_16 else "a guess: the file is not UTF-8"
+        lines[0] += f"            # {why}"
     if source.format == "csv":
         delimiter = {"\t": "tab", WHITESPACE: WHITESPACE}.get(source.delimiter, _quoted(source.delimiter))
         lines += [f"  delimiter: {delimiter}", f"  header: {str(source.header).lower()}"]
@@ -274,13 +305,29 @@ def _columns(found: _Findings, guesses: tuple[Guess, ...]) -> list[str]:
         "# Column of the event: column of the file. More can be said of one: {column: uid, pad: 8} fills with zeros,",
         "# {column: uid, kind: integer} takes '007' and '7.0' for 7, {column: x, values: {Y: 'true'}} replaces words,",
         "# {column: id, prefix: web-} keeps ids of two sources apart,",
-        "# {column: x, optional: true} allows files without it.",
+        "# {column: x, optional: true} allows files without it, {column: day, time: clock} joins a date and its time.",
         "columns:",
-        *(f"  {target}: {_quoted(column)}" for target, column in found.targets.items()),
+        *(f"  {target}: {_told(found, target, column)}" for target, column in found.targets.items()),
         *(["# not read:"] if unread else []),
         *(f"#   {_quoted(guess.column)} ({guess.kind})" for guess in unread),
         "constants: {}                 # the same for every row, such as {device: mobile}",
     ]
+
+
+def _told(found: _Findings, target: str, column: str) -> str:
+    if target != EVENT_TIMESTAMP or found.clock is None:
+        return _quoted(column)
+    clock = _quoted(found.clock.column)
+    time = f"{{column: {clock}, pad: {found.clock.pad}}}" if found.clock.pad else clock
+    return f"{{column: {_quoted(column)}, time: {time}}}     # a date, and its time of day"
+
+
+def _derive(found: _Findings) -> list[str]:
+    if "purchase" not in found.types.values() or "payment" in found.types.values():
+        return []
+    if "order_id" in found.targets:
+        return ["derive: payment               # of each order one, the sum over its lines; not if payments are logged"]
+    return ["# derive: payment             # what a shopper buys at one instant is one order, and paid at once"]
 
 
 def _duplicates(found: _Findings) -> list[str]:

@@ -14,6 +14,7 @@ _PATTERNS = (
     "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y",
     "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%d", "%Y%m%d%H%M%S",
 )  # fmt: skip
+BARE_CLOCK = "%H%M"
 _LENGTHS = {"%Y%m%d": 8, "%Y%m%d%H%M%S": 14}
 _EPOCHS = {
     "epoch_s": re.compile(r"([89]\d{8}|[12]\d{9})(\.\d+)?"),
@@ -22,6 +23,15 @@ _EPOCHS = {
 }
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?\s*(Z|z|UTC|[+-]\d{2}(:?\d{2})?)?)?")
 _WITH_ZONE = re.compile(r".*\d{2}:\d{2}.*(Z|z|UTC|[+-]\d{2}(:?\d{2})?)")
+_CLOCKS = {
+    "%H:%M": re.compile(r"([01]?\d|2[0-3]):[0-5]\d"),
+    "%H:%M:%S": re.compile(r"([01]?\d|2[0-3]):[0-5]\d:[0-5]\d"),
+    "%H:%M:%S.%f": re.compile(r"([01]?\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{1,6}"),
+    "%I:%M %p": re.compile(r"(0?\d|1[0-2]):[0-5]\d [AaPp][Mm]"),
+    "%I:%M:%S %p": re.compile(r"(0?\d|1[0-2]):[0-5]\d:[0-5]\d [AaPp][Mm]"),
+}
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_BARE_CLOCK = re.compile(r"([01]?\d|2[0-3])?[0-5]?\d")  # 930 for half past nine, 5 for five past midnight
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})*)([.,]\d+)?([eE][+-]?\d+)?")
 _SHARE = 0.95
 _TRIED = 200
@@ -49,6 +59,34 @@ def time_format(cells: Sequence[str | None]) -> str | None:
         if _mostly(shape.fullmatch(cell) is not None for cell in said):
             return name
     return next((each for each in _PATTERNS if _mostly(_parses(cell, each) for cell in said)), None)
+
+
+def are_dates(cells: Sequence[str | None], pattern: str) -> bool:
+    """Whether times in a format have no time of day.
+
+    >>> are_dates(["2025-01-02"], "iso"), are_dates(["2025-01-02 10:00"], "iso"), are_dates(["02.01.2025"], "%d.%m.%Y")
+    (True, False, True)
+    """
+    if pattern == "iso":
+        return all(_DATE.fullmatch(cell) for cell in said_in(cells))
+    return not pattern.startswith("epoch") and "%H" not in pattern
+
+
+def clock_format(cells: Sequence[str | None], name: str = "") -> str | None:
+    """Format of times of day that nearly all cells have; None if there is none.
+
+    Numbers such as 930 are times of day only in a column whose name says so.
+
+    >>> clock_format(["9:30", "23:05"]), clock_format(["930", "5"], "sale_time"), clock_format(["930", "5"], "price")
+    ('%H:%M', '%H%M', None)
+    """
+    said = said_in(cells)[:_TRIED]
+    if not said:
+        return None
+    shapes = dict(_CLOCKS)
+    if plain_name(name).endswith(("time", "hhmm", "clock")):
+        shapes[BARE_CLOCK] = _BARE_CLOCK
+    return next((each for each, shape in shapes.items() if _mostly(shape.fullmatch(cell) for cell in said)), None)
 
 
 def said_in(cells: Iterable[str | None]) -> list[str]:
@@ -116,6 +154,6 @@ def _parses(cell: str, pattern: str) -> bool:
     return 1970 <= year <= 2100  # noqa: PLR2004 - the years a log may hold
 
 
-def _mostly(found: Iterable[bool]) -> bool:
-    answers = list(found)
+def _mostly(found: Iterable[object]) -> bool:
+    answers = [bool(each) for each in found]
     return sum(answers) >= _SHARE * len(answers)

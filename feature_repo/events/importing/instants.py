@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.core.clock import HOUR, MINUTE, SECOND
-from feature_repo.events.importing.cells import floats
+from feature_repo.events.importing.cells import floats, texts
 from feature_repo.events.importing.local_time import FIRST, LAST, Flags, place
-from feature_repo.events.importing.mapping import Source, Times
+from feature_repo.events.importing.mapping import Column, Source, Times
 from feature_repo.events.wall_clock import Instants
 
 INSTANT = pa.timestamp("us", "UTC")
@@ -95,6 +95,27 @@ def read_instants(
     return Read(values, pa.array(reasons, pa.string()), rules)
 
 
+def date_and_time(days: pa.Array, clocks: pa.Array, source: Source, rule: Column) -> pa.Array:
+    """Join dates with their times of day, a space between them; NULL where either is.
+
+    Parameters
+    ----------
+    days
+        Strings as they stand in the file, dates, or timestamps whose own time of day says nothing.
+    clocks
+        Strings, stripped.
+    """
+    if pa.types.is_string(days.type):
+        return pc.binary_join_element_wise(texts(days, source, rule), clocks, " ")
+    seconds = days.cast(pa.timestamp("s", getattr(days.type, "tz", None)), safe=False)
+    return pc.binary_join_element_wise(pc.strftime(seconds, "%Y-%m-%d"), clocks, " ")
+
+
+def has_time_of_day(pattern: str) -> bool:
+    """Whether a strptime pattern has a time of day in it."""
+    return any(part in pattern for part in _WITH_TIME)
+
+
 def _placed(walls: _Walls, times: Times, reasons: npt.NDArray[np.object_]) -> tuple[Instants, Counter[str]]:
     """UTC of each time; writes why there is none into ``reasons``."""
     us = walls.us.copy()
@@ -136,7 +157,7 @@ def _walls(column: pa.Array, pattern: str, source: Source, connection: duckdb.Du
         found = connection.sql(_PATTERN, params={"pattern": pattern}).to_arrow_table()
     finally:
         connection.unregister("cells")
-    timed = any(part in pattern for part in _WITH_TIME)
+    timed = has_time_of_day(pattern)
     zoned = any(part in pattern for part in _WITH_ZONE)
     us, known = _numbers(found["us"])
     return _Walls(us, known, np.full(len(us), timed), np.full(len(us), zoned))

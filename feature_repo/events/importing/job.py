@@ -19,10 +19,11 @@ from feature_repo.core.stores import connect_duckdb
 from feature_repo.events.door import Admitted, admit
 from feature_repo.events.importing.convert import LINE, Converter
 from feature_repo.events.importing.delimited import read_delimited
-from feature_repo.events.importing.files import Opened, find_files, open_file
+from feature_repo.events.importing.files import Opened, encoding_of, find_files, open_file
 from feature_repo.events.importing.json_lines import read_json_lines
 from feature_repo.events.importing.mapping import Mapping
 from feature_repo.events.importing.parquet_rows import read_parquet
+from feature_repo.events.importing.payments import PAYMENT, payments
 from feature_repo.events.importing.rows import Piece
 from feature_repo.events.importing.staging import FILE, Staged, renamed, staging
 from feature_repo.events.quarantine import QUARANTINE, quarantine_rows
@@ -54,7 +55,7 @@ class ImportReport:
     places
         Where each reason was met first.
     tables
-        Rows written, by table.
+        Rows written, by table; those that were derived too.
     rules
         Rows, or lines, each rule of reading touched.
     files
@@ -65,6 +66,8 @@ class ImportReport:
         Time it took.
     erased
         Rows of people who were erased, which went nowhere.
+    derived
+        Events written that follow from the rows (``derive`` of the mapping) and are none of them.
     """
 
     read: int
@@ -79,6 +82,7 @@ class ImportReport:
     dry_run: bool
     seconds: float = field(compare=False)
     erased: int = 0
+    derived: int = 0
 
 
 def import_events(
@@ -143,11 +147,12 @@ def read_pieces(opened: Opened, mapping: Mapping) -> Iterator[Piece]:
         It is not what the mapping says.
     """
     source, wanted = mapping.source, mapping.wanted
-    if source.format == "csv":
-        return read_delimited(opened.path, opened.stream, source, wanted)
+    if source.format == "parquet":
+        return read_parquet(opened.path, opened.stream, wanted)
+    encoding = encoding_of(opened, source.encoding)
     if source.format == "jsonl":
-        return read_json_lines(opened.path, opened.stream, source.encoding, wanted)
-    return read_parquet(opened.path, opened.stream, wanted)
+        return read_json_lines(opened.path, opened.stream, encoding, wanted)
+    return read_delimited(opened.path, opened.stream, source.model_copy(update={"encoding": encoding}), wanted)
 
 
 def _stage(files: list[Path], mapping: Mapping, converter: Converter, staged: Staged, tell: Progress) -> None:
@@ -195,7 +200,7 @@ def _admit(log_root: Path, name: str, rows: pa.Table) -> Iterator[Admitted]:
 def _publish(
     settings: Settings, mapping: Mapping, staged: Staged, connection: duckdb.DuckDBPyConnection, tell: Progress
 ) -> tuple[Counter[str], Counter[str]]:
-    """Return the rows written by table, and those that were not, by why."""
+    """Return the rows written by table; those that were not, by why; and how many were derived."""
     tables: Counter[str] = Counter()
     left: Counter[str] = Counter()
     done, whole = 0, max(staged.rows.total(), 1)
@@ -209,9 +214,24 @@ def _publish(
                 tables[name] += admitted.published
                 left.update(duplicates=admitted.duplicates, erased=admitted.erased)
             done += len(batch)
+    left["derived"] = _derive(settings, mapping, staged, connection, tables)
     for refused in staged.batches(QUARANTINE):
         quarantine_rows(settings.log_root, pa.table(refused))
     return tables, left
+
+
+def _derive(
+    settings: Settings,
+    mapping: Mapping,
+    staged: Staged,
+    connection: duckdb.DuckDBPyConnection,
+    tables: Counter[str],
+) -> int:
+    if mapping.derive is None:
+        return 0
+    for rows in payments(staged, mapping, connection):
+        tables[PAYMENT] += sum(each.published for each in _admit(settings.log_root, PAYMENT, rows))
+    return tables[PAYMENT]
 
 
 def _report(
@@ -224,17 +244,19 @@ def _report(
     dry_run: bool,
     started: float,
 ) -> ImportReport:
+    derived = () if mapping.derive is None else (mapping.derive,)
     return ImportReport(
         read=staged.read,
-        published=tables.total(),
+        published=tables.total() - left["derived"],
         duplicates=left["duplicates"],
         erased=left["erased"],
         ignored=staged.ignored,
         quarantined=dict(sorted(staged.refused.items())),
         places=staged.places,
-        tables={name: tables[name] for name in mapping.types if not dry_run},
+        tables={name: tables[name] for name in (*mapping.types, *derived) if not dry_run},
         rules=dict(sorted(staged.rules.items())),
         files=files,
         dry_run=dry_run,
         seconds=time.monotonic() - started,
+        derived=left["derived"],
     )

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import codecs
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from feature_repo.core.places import is_zone, zone_hint
 
 Format = Literal["csv", "jsonl", "parquet"]
 Duplicates = Literal["event_id", "keep", "drop"]
 
 WHITESPACE = "whitespace"
+UTF_16 = "utf-16"
 EVENT_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us")
 
 
 def _encoding(name: str) -> str:
+    if name.lower().replace("_", "-") == UTF_16:
+        return UTF_16  # the file's byte order mark says which of the two it is
     name = {"utf-8-sig": "utf-8"}.get(name.lower(), name)  # a byte order mark is left out anyway
     try:
         if "\n,a".encode(name) != b"\n,a":
@@ -26,10 +30,8 @@ def _encoding(name: str) -> str:
 
 
 def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError):
-        raise ValueError(f"there is no time zone '{name}'; write an IANA name such as Europe/Berlin or UTC") from None
+    if not is_zone(name):
+        raise ValueError(f"there is no time zone '{name}'; {zone_hint(name).removesuffix('.')}")
     return name
 
 
@@ -77,7 +79,9 @@ class Source(_Part):
     delimiter: Delimiter = Field(default=",", description="One character, tab, or whitespace (runs of it).")
     header: bool = Field(default=True, description="Whether the first line names the columns.")
     names: tuple[Name, ...] | None = Field(default=None, description="Names of the columns of a file without a header.")
-    encoding: Encoding = Field(default="utf-8", description="Of a text file.")
+    encoding: Encoding = Field(
+        default="utf-8", description="Of a text file; one that begins with a byte order mark of UTF-16 is read as that."
+    )
     skip_lines: int = Field(default=0, ge=0, le=10_000, description="Lines before the header that are no data.")
     null_values: tuple[str, ...] = Field(default=(), description="Cells that mean not known; empty ones always do.")
     decimal: Literal[".", ","] = Field(default=".", description="Decimal mark of numbers.")
@@ -100,6 +104,13 @@ class Times(_Part):
     )
 
 
+class TimeOfDay(_Part):
+    """Where the time of day of a date stands that is in another column."""
+
+    column: Name = Field(description="Name in the file.")
+    pad: int | None = Field(default=None, ge=1, le=64, description="Fill with zeros from the left: 930 is 0930 by 4.")
+
+
 class Column(_Part):
     """Where the value of one column of an event stands in the file."""
 
@@ -114,7 +125,15 @@ class Column(_Part):
     prefix: str = Field(default="", description="Put before a text, so that ids of two sources do not meet.")
     values: dict[str, str | None] = Field(default={}, description="Words to replace; null is not known.")
     format: TimeFormat | None = Field(default=None, description="Format of this time, where it has one of its own.")
+    time: Annotated[TimeOfDay, BeforeValidator(_column)] | None = Field(
+        default=None, description="Of a date: the column of its time of day; ``format`` is then that of 'date time'."
+    )
     optional: bool = Field(default=False, description="Whether a file may lack the column.")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Columns of the file it is made of."""
+        return (self.column,) if self.time is None else (self.column, self.time.column)
 
 
 class EventTypes(_Part):
@@ -136,6 +155,9 @@ class Mapping(_Part):
     duplicates: Duplicates = Field(
         description="event_id: the column tells. keep: rows alike are numbered, drop: they are one."
     )
+    derive: Literal["payment"] | None = Field(
+        default=None, description="payment: one for each order of the log, the sum over its purchases."
+    )
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -149,5 +171,5 @@ class Mapping(_Part):
         """Columns of the file that are read -> whether a file may lack them."""
         told = {} if isinstance(self.event_type, str) else {self.event_type.column: False}
         for each in self.columns.values():
-            told[each.column] = told.get(each.column, True) and each.optional
+            told.update({name: told.get(name, True) and each.optional for name in each.parts})
         return told

@@ -10,7 +10,9 @@ import duckdb
 from pydantic import BaseModel, ValidationError
 
 from feature_repo.core.errors import DeclarationError, did_you_mean
-from feature_repo.events.importing.mapping import EVENT_FORMATS, Column, EventTypes, Mapping, Source, Times
+from feature_repo.events.importing.instants import INSTANT, has_time_of_day
+from feature_repo.events.importing.mapping import EVENT_FORMATS, Column, EventTypes, Mapping, Source, TimeOfDay, Times
+from feature_repo.events.importing.payments import PAYMENT, PURCHASE
 from feature_repo.events.importing.yaml_lines import Document, YamlError, parse
 from feature_repo.events.log import CLIENT_TIMESTAMP, EVENT_ID, EVENT_TIMESTAMP, INGESTED_AT
 from feature_repo.events.schema import TABLES, arrow_schema
@@ -98,6 +100,8 @@ def _explained(error: ValidationError, document: Document, name: str) -> Declara
 
 def _known_keys(path: tuple[str, ...]) -> list[str]:
     part = _PARTS.get(path[0]) if len(path) > 1 else Mapping
+    if path[2:3] == ("time",) and path[0] == "columns":
+        part = TimeOfDay
     return list(part.model_fields) if part else []
 
 
@@ -117,6 +121,8 @@ def _faults(mapping: Mapping) -> Iterator[Fault]:
     yield from _source_faults(mapping.source)
     yield from _identity_faults(mapping)
     yield from _not_mapped(mapping)
+    yield from _derived_faults(mapping)
+    yield from _time_of_day_faults(mapping)
     for path, pattern in _patterns(mapping):
         yield from _pattern_faults(path, pattern)
 
@@ -179,6 +185,28 @@ def _not_mapped(mapping: Mapping) -> Iterator[Fault]:
                     f"event type '{each}' needs '{field.name}'",
                     f"write `{field.name}: NAME IN THE FILE`.",
                 )
+
+
+def _derived_faults(mapping: Mapping) -> Iterator[Fault]:
+    if mapping.derive is None:
+        return
+    if PURCHASE not in mapping.types:
+        yield ("derive",), "no event type is purchase", "leave it out: payments follow from lines of orders."
+    if PAYMENT in mapping.types:
+        yield ("derive",), "payments are in the file already", "leave it out, or null their word in event_type."
+
+
+def _time_of_day_faults(mapping: Mapping) -> Iterator[Fault]:
+    instants = {each.name for kind in mapping.types for each in arrow_schema(kind) if each.type == INSTANT}
+    for name, each in mapping.columns.items():
+        pattern = each.format or mapping.time.format
+        if each.time is None:
+            continue
+        if name not in instants:
+            yield ("columns", name, "time"), f"'{name}' is no time", "write it for a time that stands in two columns."
+        if pattern != "iso" and (pattern in EVENT_FORMATS or not has_time_of_day(pattern)):
+            hint = "write the format of both with a space between them, such as '%d.%m.%Y %H:%M', or iso."
+            yield ("columns", name, "time"), f"the format '{pattern}' is not of a date and a time of day", hint
 
 
 def _patterns(mapping: Mapping) -> Iterator[tuple[tuple[str, ...], str]]:

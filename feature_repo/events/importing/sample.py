@@ -58,8 +58,9 @@ def take_sample(path: Path) -> Sample:
         if head_of(opened.stream, 4) == PARQUET:
             return _parquet(path, opened.stream)
         check_line_ends(path, opened.stream)
-        encoding = _encoding(opened.stream)
-        lines = list(islice(TextLines(opened.stream, encoding), ROWS + 1))
+        read_as = _encoding(opened.stream)
+        lines = list(islice(TextLines(opened.stream, read_as), ROWS + 1))
+        encoding = opened.encoding or read_as
     if not lines:
         raise DataError(f"'{path}' has no line of text.", hint="name a file with some rows in it.")
     if lines[0].lstrip().startswith(("{", "[")):

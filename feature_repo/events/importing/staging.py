@@ -84,9 +84,13 @@ class Staged:
         if waiting:
             yield pa.concat_tables(waiting)
 
+    def paths(self, name: str) -> list[str]:
+        """Parquet files of a table's rows."""
+        return [str(path) for path in self._files.get(name, [])]
+
     def number_repeats(self, name: str, connection: duckdb.DuckDBPyConnection) -> None:
         """Find the rows of a table that are alike within their file; `renamed` tells them apart."""
-        files = [str(path) for path in self._files.get(name, [])]
+        files = self.paths(name)
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE repeats AS SELECT {FILE}, {LINE}, "
             f"row_number() OVER (PARTITION BY {FILE}, {EVENT_ID} ORDER BY {LINE}) AS n "

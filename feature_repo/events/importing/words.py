@@ -11,12 +11,13 @@ NAMES: dict[str, list[str]] = {
     target: names.split()
     for target, names in {
         USER_ID: "userid user uid customerid customer custid memberid member visitorid visitor buyerid shopperid "
-        "householdid accountid clientid personid who email",
+        "householdid accountid clientid personid cardid cardno card who email",
         EVENT_TIMESTAMP: "eventtimestamp timestamp eventtime datetime ts time createdat occurredat orderdate orderedat "
         "purchasedat date day invoicedate transactiontime transactiondate at",
         EVENT_ID: "eventid messageid uuid lineid orderlineid",
         "item_id": "itemid item productid product sku articleid article stockcode goodsid asin",
-        "order_id": "orderid order orderno ordernumber basketid basket invoiceno invoice transactionid receiptid",
+        "order_id": "orderid order orderno ordernumber basketid basket invoiceno invoice transactionid "
+        "receiptid receiptno receipt",
         "category": "category categorycode categoryid cat cid productcategory",
         "department": "department dept",
         "brand": "brand brandname make",
@@ -24,6 +25,7 @@ NAMES: dict[str, list[str]] = {
         "quantity": "quantity qty units count pieces",
         "amount": "amount sales salesvalue revenue total linetotal paid value price unitprice",
         "price": "price unitprice",
+        "coupon_discount": "coupondiscount coupondisc",
         "session_id": "sessionid session usersession visitid",
         "device": "device devicetype platform",
         "region": "region country city",
@@ -53,6 +55,7 @@ EVENT_WORDS: dict[str, list[str]] = {
         "cart": "cart addtocart addcart basket",
         "wishlist": "wishlist fav favorite favourite like addtowishlist collect",
         "purchase": "purchase buy bought order ordered transaction sale paid checkout",
+        "payment": "payment pay",
         "return": "return returned refund",
         "search": "search query",
         "login": "login signin",

@@ -21,10 +21,7 @@ from feature_repo.core.leases import TTL_MS, Leases
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_redis, redis_answers
 from feature_repo.events.stream.channel import Entries, Ints, Message
-
-FACTS = "portrait:events"
-ACKNOWLEDGED = "portrait:events:acknowledged"
-READERS = "portrait:events:readers"
+from feature_repo.events.stream.redis_keys import ACKNOWLEDGED, FACTS, READERS
 
 RETRY_AFTER_S = 1.0
 LONGEST_WAIT_S = 2.0  # well below what a reply may take, and a lease lives

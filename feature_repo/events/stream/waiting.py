@@ -7,6 +7,7 @@ from typing import Any
 
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import redis_answers
+from feature_repo.events.stream.redis_keys import ACKNOWLEDGED, FACTS
 
 _TIMEOUT_S = 5.0
 
@@ -69,8 +70,6 @@ def waiting(settings: Settings, client: Any) -> Waiting:
 
 
 def _redis(settings: Settings, client: Any) -> Waiting:
-    from feature_repo.events.stream.redis_channel import ACKNOWLEDGED, FACTS  # noqa: PLC0415
-
     with redis_answers():
         partitions = range(int(client.hget(FACTS, "partitions") or 0))
         acknowledged = {int(p): at.decode() for p, at in client.hgetall(ACKNOWLEDGED).items()}

@@ -1,6 +1,9 @@
 """Whatever bytes a file has, it is imported, refused row by row, or told about: never a traceback."""
 
 import gzip
+import io
+import zipfile
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given, settings
@@ -43,22 +46,42 @@ pieces = st.sampled_from(
         b"null",
     ]
 )
+
+
+def plain(content: bytes) -> bytes:
+    return content
+
+
+def zipped(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as found:
+        found.writestr("any", content)
+    return packed.getvalue()
+
+
+def bytes_of_utf_16(content: bytes) -> bytes:
+    return content.decode("latin-1").encode("utf-16")
+
+
 contents = st.one_of(st.lists(pieces, max_size=30).map(b"".join), st.binary(max_size=60))
 
 
 @settings(max_examples=150)
-@given(content=contents, packed=st.booleans())
-@example(content=b'user,ts\n"', packed=False)
-@example(content=b"\n\n", packed=True)
-@example(content=b"PAR1PAR1", packed=False)
-@example(content=b'{"user": {"user": {"user": 1}}}', packed=False)
-@example(content=b",\n,\n", packed=False)
+@given(content=contents, pack=st.sampled_from([plain, gzip.compress, zipped, bytes_of_utf_16]))
+@example(content=b'user,ts\n"', pack=plain)
+@example(content=b"\n\n", pack=gzip.compress)
+@example(content=b"PAR1PAR1", pack=plain)
+@example(content=b"PAR1PAR1", pack=zipped)
+@example(content=b'{"user": {"user": {"user": 1}}}', pack=plain)
+@example(content=b",\n,\n", pack=plain)
+@example(content=b"", pack=zipped)
+@example(content=b"", pack=bytes_of_utf_16)
 def test_any_file_makes_a_draft_and_an_import_or_an_error_that_says_what_to_do(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes, packed: bool
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, pack: Callable[[bytes], bytes]
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     path = folder / "any"
-    path.write_bytes(gzip.compress(content) if packed else content)
+    path.write_bytes(pack(content))
     try:
         mapping = read_mapping(draft_mapping(str(path)).mapping, "draft")
         home = Settings(home=folder / "home", threads=1, memory="1GB")

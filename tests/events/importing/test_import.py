@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 from collections import Counter
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -286,6 +286,35 @@ def text(path: Path) -> None:
 
 def misspelt(path: Path) -> None:
     pq.write_table(pa.table({"whom": ["a"], "at": ["x"], "item": ["x"], "paid": ["x"]}), path)
+
+
+CLOCKED = PARQUET.replace("event_timestamp: at", "event_timestamp: {column: at, time: clock}")
+DAYS = {
+    "dates": pa.array([date(2024, 7, 1), None], pa.date32()),
+    "timestamps of midnight": pa.array([datetime(2024, 7, 1), None], pa.timestamp("ns")),  # noqa: DTZ001 - no zone
+    "text": pa.array(["2024-07-01", None]),
+}
+CLOCKS = {
+    "times": pa.array([time(9, 30), time(9, 30)], pa.time64("us")),
+    "text": pa.array([" 09:30:00 ", "09:30"]),
+}
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("day", DAYS)
+def test_a_typed_date_is_joined_with_its_time_of_day(
+    own_settings: Settings, tmp_path: Path, day: str, clock: str
+) -> None:
+    columns = {"who": ["ada", "bob"], "at": DAYS[day], "clock": CLOCKS[clock], "item": ["7", "7"], "paid": [1.0, 1.0]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    report = bring(own_settings, [tmp_path / "a.parquet"], CLOCKED)
+    assert (report.published, report.quarantined) == (1, {"missing_event_timestamp": 1})
+    assert rows_of(own_settings, "purchase")[0]["event_timestamp"] == datetime(2024, 7, 1, 7, 30, tzinfo=UTC)
+
+
+def test_a_file_that_lacks_the_column_of_the_time_of_day_is_told(own_settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no column 'clock'"):
+        import_text(own_settings, tmp_path / "a.csv", (HEADER + LINE).encode(), CLOCKED.replace("parquet", "csv"))
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ WRONG_FILES = {
     "another delimiter": (HEADER.replace(b",", b";") + GOOD, "has no column"),
     "no header": (GOOD + LAST, "has no column"),
     "lines ended by a carriage return": ((HEADER + GOOD).replace(b"\n", b"\r"), "carriage return alone"),
-    "UTF-16": ((HEADER + GOOD).decode().encode("utf-16"), "is UTF-16"),
+    "UTF-32": ((HEADER + GOOD).decode().encode("utf-32"), "is UTF-32"),
     "a ZIP archive": (b"PK\x03\x04" + GOOD, "a ZIP archive or an Excel sheet"),
     "bzip2": (b"BZh9" + GOOD, "compressed by bzip2"),
     "gzip cut off": (gzip.compress(HEADER + GOOD)[:-9], "damaged or cut off"),

@@ -96,7 +96,52 @@ def test_half_of_the_shoppers_came_once_and_none_is_lost(own_settings: Settings,
     assert (len(set(users)), len(users)) == (100, 51 + 49 * 3)
 
 
+def test_a_date_and_its_time_of_day_stand_in_two_columns(own_settings: Settings) -> None:
+    report = bring(own_settings, "tills.csv", "tills")
+    assert (report.read, report.published, report.quarantined) == (8, 7, {"missing_event_timestamp": 1})
+    times = {row["event_timestamp"] for row in rows_of(own_settings, "purchase")}
+    assert times == {
+        datetime(2024, 3, 4, 23, 5, tzinfo=UTC),
+        datetime(2024, 3, 5, 8, 30, tzinfo=UTC),
+        datetime(2024, 3, 5, 8, 31, tzinfo=UTC),
+        datetime(2024, 3, 5, 17, 30, tzinfo=UTC),
+    }
+
+
+def test_payments_are_the_sums_of_orders_paid_with_their_last_line(own_settings: Settings) -> None:
+    report = bring(own_settings, "tills.csv", "tills")
+    assert (report.published, report.derived, report.tables) == (7, 3, {"purchase": 7, "payment": 3})
+    night, morning, evening = rows_of(own_settings, "payment")
+    assert [row["user_id"] for row in (night, morning, evening)] == names(own_settings, "00007", "00042", "00007")
+    assert morning["event_timestamp"] == morning["ingested_at"] == datetime(2024, 3, 5, 8, 31, tzinfo=UTC)
+    wanted = {"order_id": "0001", "amount": 14.0, "lines": 3, "items": 4, "categories": 2, "coupon_discount": 1.0}
+    assert {name: morning[name] for name in wanted} == wanted
+    assert (morning["coupon_lines"], morning["retail_discount"], morning["method"]) == (1, None, None)
+    assert (night["items"], night["categories"], night["coupon_lines"]) == (1, 1, 0)
+    assert (night["coupon_discount"], round(night["amount"], 9)) == (None, 0.3)
+    # Without an order id: what a shopper buys at one instant.
+    assert (evening["order_id"], evening["amount"], evening["lines"]) == (None, 7.0, 2)
+
+
+def test_text_of_a_spreadsheet_in_utf_16_is_read_as_it_is(own_settings: Settings) -> None:
+    report = bring(own_settings, "unicode_text.txt", "unicode_text")
+    assert (report.read, report.published) == (2, 2)
+    rows = rows_of(own_settings, "search")
+    # The bytes of the second word hold a line feed's twice.
+    assert [row["query"] for row in rows] == ["grüner Tee 绿茶 🍵", "ਊ"]
+    assert rows[0]["event_timestamp"] == datetime(2024, 7, 1, 9, 30, tzinfo=UTC)
+
+
+def test_a_zip_archive_with_one_file_is_that_file(own_settings: Settings) -> None:
+    report = bring(own_settings, "clicks.zip", "clicks")
+    assert (report.read, report.tables) == (5, {"view": 3, "search": 1})
+    assert bring(own_settings, "clicks.jsonl", "clicks").duplicates == 4
+
+
 PAIRS = [
+    ("tills.csv", "tills"),
+    ("unicode_text.txt", "unicode_text"),
+    ("clicks.zip", "clicks"),
     ("clicks.jsonl", "clicks"),
     ("order_lines.csv", "order_lines"),
     ("reviews.tsv", "reviews"),
@@ -119,18 +164,30 @@ def test_a_rehearsal_writes_no_event(own_settings: Settings, data: str, mapping:
     assert not own_settings.log_root.exists()
 
 
-@pytest.mark.parametrize("data", ["clicks.jsonl", "order_lines.csv", "reviews.tsv", "ratings.txt", "members.csv"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        "clicks.jsonl",
+        "order_lines.csv",
+        "reviews.tsv",
+        "ratings.txt",
+        "members.csv",
+        "tills.csv",
+        "unicode_text.txt",
+        "clicks.zip",
+    ],
+)
 def test_a_draft_is_a_mapping_and_holds_no_cell_of_the_file(data: str) -> None:
     draft = draft_mapping(str(FIXTURES / data))
     mapping = read_mapping(draft.mapping, "draft")
     assert draft.open_questions
-    for cell in ("0017", "4711", "000042", "0002", "196", "25-34"):
+    for cell in ("0017", "4711", "000042", "0002", "196", "25-34", "00042", "930", "Tee"):
         assert cell not in draft.mapping
     assert set(mapping.wanted) <= {*(guess.column for guess in draft.columns), "NAME_IN_THE_FILE", mapping_column(data)}
 
 
 def mapping_column(data: str) -> str:
-    return "action" if data == "clicks.jsonl" else ""
+    return "action" if data.startswith("clicks.") else ""
 
 
 def test_a_draft_guesses_delimiter_header_time_and_decimal_mark() -> None:
@@ -147,3 +204,21 @@ def test_a_draft_guesses_delimiter_header_time_and_decimal_mark() -> None:
         "member",
         "review",
     )
+
+
+def test_a_draft_sees_a_time_of_day_beside_a_date_and_orders_to_derive_payments_from(own_settings: Settings) -> None:
+    draft = draft_mapping(str(FIXTURES / "tills.csv"))
+    mapping = read_mapping(draft.mapping, "draft")
+    at = mapping.columns["event_timestamp"]
+    assert (at.parts, at.time.pad if at.time else 0) == (("day", "sale_time"), 4)
+    assert (mapping.time.format, mapping.derive) == ("%d.%m.%Y %H%M", "payment")
+    assert [each.targets for each in draft.columns if each.column == "sale_time"] == [("event_timestamp",)]
+    report = import_events(own_settings, FixedClock(to_us(NOW)), [str(FIXTURES / "tills.csv")], mapping)
+    assert (report.published, report.derived) == (7, 3)
+
+
+def test_a_draft_sees_utf_16_and_what_is_in_an_archive(own_settings: Settings) -> None:
+    text = read_mapping(draft_mapping(str(FIXTURES / "unicode_text.txt")).mapping, "draft")
+    assert (text.source.encoding, text.source.delimiter, text.time.format) == ("utf-16", "\t", "%Y-%m-%d %H:%M")
+    assert text.columns["event_timestamp"].parts == ("day", "clock")
+    assert read_mapping(draft_mapping(str(FIXTURES / "clicks.zip")).mapping, "draft").source.format == "jsonl"
