@@ -38,6 +38,7 @@ from feature_repo.jobs.materialize import materialize
 from feature_repo.jobs.parity import parity
 from feature_repo.privacy.pseudonyms import load_pseudonymiser
 from feature_repo.privacy.tombstones import Tombstones
+from redis_keys import keys_in
 from support_commands import run_portrait
 
 PEOPLE = 16
@@ -120,7 +121,7 @@ def states(settings: Settings, redis: redis_py.Redis, view: str, keys: list[str]
     layout = Positions(redis, project).serving(view)
     assert layout is not None
     found = {}
-    for key in redis.scan_iter(match=entity_pattern(project, keys), count=1000):
+    for key in keys_in(redis, entity_pattern(project, keys)):
         blob = redis.hget(key, layout.field)
         if blob and int.from_bytes(blob[4:8], "little"):
             found[entity_of(project, key)] = blob[:8] + blob[16:]
