@@ -200,6 +200,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_an_erasure_that_stops_before_any_step_is_finished_by_the_next(
     shop_of_few: Settings, redis: redis_py.Redis
 ) -> None:
