@@ -117,7 +117,7 @@ def database() -> duckdb.DuckDBPyConnection:
 
 
 def a_connection() -> duckdb.DuckDBPyConnection:
-    """A connection with temporary tables and settings of its own; a database of its own takes a hundred times longer."""
+    """A connection with its own temporary tables and settings; a database of its own takes a hundred times as much."""
     connection = database().cursor()
     connection.execute("SET TimeZone='UTC'")
     return connection
