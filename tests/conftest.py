@@ -45,7 +45,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "both_servers: run against the embedded server and against Debian's")
-    config.addinivalue_line("markers", "slow: takes half a minute or more; run nevertheless")
+    config.addinivalue_line("markers", "slow: takes half a minute or more; begun first")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, whatever order they are in: a worker that began one last would be waited for.
+
+    A worker takes whole files. Left to itself xdist begins with the files of the most tests, which are quick ones.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -67,8 +67,8 @@ def _written(store: FeatureStore, now: int) -> Spent:
 def _check_equal(ground: Ground, ours: str, peer: str) -> None:
     """Compare what the two projects hold of some entities, byte by byte, and how many entities each holds."""
     with ground.redis() as client:
-        keys = list(client.scan_iter(match=f"*user_id*{peer}", count=1000))
-        others = sum(1 for _ in client.scan_iter(match=f"*user_id*{ours}", count=1000))
+        keys = sorted(set(client.scan_iter(match=f"*user_id*{peer}", count=1000)))  # one may come twice
+        others = len(set(client.scan_iter(match=f"*user_id*{ours}", count=1000)))
         pairs = [(key, key.removesuffix(peer.encode()) + ours.encode()) for key in keys[:CHECKED]]
         differing = sum(client.hgetall(theirs) != client.hgetall(mine) for theirs, mine in pairs)
     if not keys or others != len(keys) or differing:

@@ -160,13 +160,13 @@ def _stream_names(stream: BinaryIO | Any, needles: Needles) -> bool:
 
 
 def _scan_redis(client: Any, needles: Needles) -> tuple[int, list[str]]:
-    seen, found = 0, set()
+    seen, found = set(), set()
     for keys in _pages(client):
-        seen += len(keys)
+        seen.update(keys)  # a key may come twice
         for key, kind, texts in _contents(client, keys):
             if needles.names(key) or any(map(needles.names, texts)):
                 found.add(f"redis: a {kind}")
-    return seen, sorted(found)
+    return len(seen), sorted(found)
 
 
 def _pages(client: Any) -> Iterator[list[bytes]]:

@@ -88,7 +88,7 @@ def delete_keys(client: Any, needle: bytes) -> int:
 def queued_naming(client: Any, needle: bytes) -> dict[bytes, list[bytes]]:
     """Entries of the streams of events that contain ``needle``: stream -> ids."""
     found = {}
-    for stream in sorted(client.scan_iter(match=STREAMS, count=PAGE, _type="stream")):
+    for stream in sorted(set(client.scan_iter(match=STREAMS, count=PAGE, _type="stream"))):
         ids = [entry for entry, fields in entries(client, stream) if any(needle in value for value in fields.values())]
         if ids:
             found[stream] = ids

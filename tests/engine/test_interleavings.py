@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,16 +98,29 @@ Fed = st.lists(st.one_of(events(users=3), Runs, Feeds, Feeds), min_size=3, max_s
 Steps = st.lists(st.one_of(events(users=3), Runs, Runs), min_size=2, max_size=7)
 
 
-def definitions(path: Path) -> list[WindowedView]:
+@cache
+def definitions() -> list[WindowedView]:
     """All functions over one column each; a shorter hop; half of the functions in longer windows."""
     found = []
     for minutes in (60, 30):
-        view = windowed_view_of(every_kernel_view(path, hop=timedelta(minutes=minutes)))
+        view = windowed_view_of(every_kernel_view(Path("history"), hop=timedelta(minutes=minutes)))
         chosen = {
             (each.function, each.window): each for each in view.features if each.column in {"", "amount", "place"}
         }
         found.append(replace(view, features=tuple(chosen.values())))
     return [*found, replace(found[0], features=found[0].features[::2])]
+
+
+@cache
+def database() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1})
+
+
+def a_connection() -> duckdb.DuckDBPyConnection:
+    """A connection with its own temporary tables and settings; a database of its own takes a hundred times as much."""
+    connection = database().cursor()
+    connection.execute("SET TimeZone='UTC'")
+    return connection
 
 
 class History:
@@ -115,7 +129,7 @@ class History:
     def __init__(self, path: Path, redis: Any) -> None:
         self.table = log_of(path)
         self.redis = redis
-        self.specs = definitions(path)
+        self.specs = [replace(spec, source_path=str(path)) for spec in definitions()]
         self.prefixes: list[list[Event]] = [[]]
 
     def commit(self, batch: list[Event]) -> None:
@@ -133,16 +147,13 @@ class History:
         if isinstance(run, Feed):
             self._feed(run, client)
             return
-        with duckdb.connect(config={"threads": 1}) as connection:
-            connection.execute("SET TimeZone='UTC'")
-            with contextlib.suppress(KilledError, StoreUnavailableError):
-                builder(connection, client).bring_to_head(self.specs[run.definition], full=run.full)
+        with a_connection() as connection, contextlib.suppress(KilledError, StoreUnavailableError):
+            builder(connection, client).bring_to_head(self.specs[run.definition], full=run.full)
 
     def _feed(self, feed: Feed, client: Any) -> None:
         snapshot = read_snapshot(self.table.path)
         newer, position = lambda _: read_snapshot(self.table.path), Position(snapshot.table_id, snapshot.version)
-        with duckdb.connect(config={"threads": 1}) as connection, contextlib.suppress(KilledError):
-            connection.execute("SET TimeZone='UTC'")
+        with a_connection() as connection, contextlib.suppress(KilledError):
             landed = connection.sql(f"FROM {snapshot.sql()} WHERE log_version = {snapshot.version}").to_arrow_table()
             in_memory = Landed(landed, snapshot.version, PROJECT) if feed.from_memory else None
             head = Head(position, newer, in_memory)
@@ -183,6 +194,7 @@ def test_a_build_that_ran_within_another_of_the_view_keeps_its_state(tmp_path: P
     history.assert_at_head(history.specs[0])
 
 
+@pytest.mark.slow
 @settings(max_examples=160, suppress_health_check=list(HealthCheck))
 @given(steps=Steps, last=st.integers(0, 2))
 def test_no_interleaving_shows_a_wrong_number_and_the_last_run_shows_the_right_ones(
@@ -201,6 +213,7 @@ def test_no_interleaving_shows_a_wrong_number_and_the_last_run_shows_the_right_o
         history.assert_at_head(history.specs[last])
 
 
+@pytest.mark.slow
 @settings(max_examples=160, suppress_health_check=list(HealthCheck))
 @given(steps=Fed, last=st.integers(0, 2))
 def test_consumers_of_some_shards_among_all_others_show_no_wrong_number(

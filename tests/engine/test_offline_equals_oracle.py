@@ -68,6 +68,7 @@ def cut_into(size: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     history=events(users=4),

@@ -138,6 +138,7 @@ def test_rows_merged_by_a_run_that_died_are_not_merged_again_with_later_ones(
     assert online(redis, spec, NOW)["u0"]["count_all_24h"] == 3
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(first=events(users=3), built=st.booleans(), rounds=Rounds)
 def test_a_run_killed_between_any_two_commands_is_finished_by_the_next(

@@ -27,6 +27,7 @@ from feature_repo.engine.positions import Positions
 from feature_repo.engine.row_encoder import RowEncoder
 from feature_repo.engine.spec import windowed_view_of
 from histories import BASE, Event, every_kernel_view, log_of
+from redis_keys import keys_in
 from test_online_equals_oracle import PROJECT, builder, connection
 
 __all__ = ["connection"]
@@ -114,7 +115,7 @@ def test_a_later_row_written_in_the_midst_of_an_earlier_write_is_lost_by_stock_f
     write(Racing(redis, lambda: write(redis, 2)), 1)
     field = RowEncoder.of(view).names[1]
     later = Value(int64_val=2).SerializeToString()
-    assert sum(redis.hget(key, field) != later for key in redis.scan_iter()) == lost
+    assert sum(redis.hget(key, field) != later for key in keys_in(redis)) == lost
 
 
 def test_of_writers_that_race_the_latest_row_of_every_shopper_holds(store: FeatureStore, tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_a_deleted_view_takes_its_rows_and_no_others(store: FeatureStore, tmp_pa
         online_of(store).online_write_batch(store.config, view, rows(3, BASE), None)
     store.apply([*view_entities(), second], objects_to_delete=[first], partial=False)
     assert sizes(store, "second", "u0") == [3]
-    assert {redis.hlen(key) for key in redis.scan_iter()} == {2}
+    assert {redis.hlen(key) for key in keys_in(redis)} == {2}
 
 
 def test_teardown_leaves_nothing_and_touches_no_other_project(
@@ -226,7 +227,7 @@ def test_teardown_leaves_nothing_and_touches_no_other_project(
         redis.hset(key, "f", 1)
     assert redis.dbsize() == SHOPPERS + 1 + 1 + len(foreign)
     store.teardown()
-    assert sorted(redis.scan_iter()) == sorted(foreign)
+    assert keys_in(redis) == set(foreign)
     assert redis.unlink(*foreign) == len(foreign)
     assert redis.dbsize() == 0
 

@@ -33,6 +33,7 @@ from feature_repo.engine.redis_writer import RedisWriter
 from feature_repo.engine.row_encoder import PushedRow, RowEncoder
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.events.log import LogTable
+from redis_keys import keys_in
 
 pytestmark = pytest.mark.both_servers
 US = pa.timestamp("us", "UTC")
@@ -224,7 +225,7 @@ def test_a_pattern_matches_the_keys_of_its_join_keys_and_no_others(redis: Any) -
     pair = entity_keys("shop", [name, "y"], [pa.array(["a"]), pa.array(["b"])])
     for key in [*single, *pair]:
         redis.hset(key, "f", 1)
-    assert set(redis.scan_iter(match=entity_pattern("shop", [name]))) == set(single)
+    assert keys_in(redis, entity_pattern("shop", [name])) == set(single)
 
 
 def test_a_view_that_gains_a_feature_is_written_anew(tmp_path: Path, redis: Any) -> None:
@@ -284,7 +285,7 @@ def test_a_table_recreated_while_the_view_was_redeclared_replaces_all_the_same(f
 def test_full_replaces_whatever_redis_holds(facts: Facts) -> None:
     facts.commit(row(5_000_000, "ann"))
     facts.materialize()
-    [key] = list(facts.client.scan_iter(match=b"*rows"))
+    [key] = keys_in(facts.client, b"*rows")
     field = next(field for field, value in facts.client.hgetall(key).items() if b"ann" in value)
     facts.client.hset(key, field, b"\x12\x03bob")
     facts.client.hset(key, b"_ts:facts", Timestamp(seconds=99).SerializeToString())
@@ -308,7 +309,7 @@ def test_entities_written_and_removed_in_parts_are_those_of_one_run(
     facts.commit(*(row(500_000, key, key=key) for key in new))
     assert facts.bring().entities == 20
     assert [found["name"].string_val for _, found in facts.stock_read(*new)] == new
-    assert len(list(facts.client.scan_iter(match=b"*rows"))) == 20
+    assert len(keys_in(facts.client, b"*rows")) == 20
 
 
 def test_an_incremental_run_touches_the_entities_of_the_new_commits_only(facts: Facts) -> None:
@@ -350,7 +351,7 @@ def test_a_view_with_another_ttl_is_written_anew_so_that_its_keys_do_not_expire_
     facts.view.ttl = timedelta(days=1)
     facts.commit(row(now, "ann"))
     facts.materialize()
-    [key] = facts.client.scan_iter(match=b"*rows")
+    [key] = keys_in(facts.client, b"*rows")
     assert 0 < facts.client.ttl(key) <= 86_400
     facts.view.ttl = timedelta(0)
     assert facts.materialize() == "built"
@@ -386,7 +387,7 @@ def test_keys_are_of_the_declared_type_whatever_the_file_holds(
             assert RowMaterializer(connection, redis, "rows").bring_to_head(view).action == "built"
         protos = python_values_to_proto_values(kept, declared.to_value_type())
         keys = [EntityKey(join_keys=["thing"], entity_values=[proto]) for proto in protos]
-        assert set(redis.scan_iter(match=b"*rows")) == {serialize_entity_key(key, 3) + b"rows" for key in keys}
+        assert keys_in(redis, b"*rows") == {serialize_entity_key(key, 3) + b"rows" for key in keys}
 
 
 @pytest.mark.parametrize("attempt", range(4))

@@ -19,6 +19,7 @@ from feature_repo.engine.redis_writer import RedisWriter
 from feature_repo.engine.spec import windowed_view_of
 from feature_repo.events.log import LogTable
 from histories import BASE, Event, every_kernel_view, log_of
+from redis_keys import keys_in
 from test_online_equals_oracle import NOW, PROJECT, builder, commit, connection, online
 from test_redis_rows import Facts, row
 
@@ -133,7 +134,7 @@ def damaging(monkeypatch: pytest.MonkeyPatch, redis: Any, damage: Callable[[byte
 
     def badly(*arguments: Any, **options: Any) -> Iterator[Any]:
         yield from write(*arguments, **options)
-        for key in redis.scan_iter(match=b"*rows"):
+        for key in keys_in(redis, b"*rows"):
             damage(key)
 
     monkeypatch.setattr(RedisWriter, "rows", badly)
@@ -171,4 +172,4 @@ def test_a_later_row_and_one_that_has_expired_are_no_fault(
     facts.view.ttl = timedelta(days=1)
     facts.commit(row(SystemClock().now_us() - 2 * DAY, "bob", key="u2"))
     assert facts.materialize() == "built"
-    assert list(redis.scan_iter(match=b"*u2rows")) == []
+    assert keys_in(redis, b"*u2rows") == set()

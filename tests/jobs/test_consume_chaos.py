@@ -47,6 +47,7 @@ def killed_in_the_middle(chance: random.Random, name: str) -> bool:
     return consumer.kill() == TAKING
 
 
+@pytest.mark.slow
 def test_fifty_consumers_of_redis_die_and_nothing_is_lost_or_doubled(shop: Settings, seed: int) -> None:
     traffic, chance, deaths = Traffic(seed, shop.partitions), random.Random(seed), 0
     with Sender(shop, traffic, size=40).sending():

@@ -31,6 +31,7 @@ def kafka_shop(home: Path, kafka_broker: Broker, monkeypatch: pytest.MonkeyPatch
         yield settings
 
 
+@pytest.mark.slow
 def test_fleets_of_consumers_of_kafka_die_and_nothing_is_lost_or_doubled(kafka_shop: Settings, seed: int) -> None:
     # To be given partitions takes a member three seconds, and those of a dead one six: they live and die together.
     traffic, chance, deaths = Traffic(seed, kafka_shop.partitions), random.Random(seed), 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -329,6 +330,7 @@ class Story:
                 assert close(value if there else None, expected), (view.name, feature.name, entity)
 
 
+@pytest.mark.slow
 @examples(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(steps=Steps, seed=st.integers(0, 10**6))
 def test_no_order_of_what_happens_loses_or_doubles_an_event(

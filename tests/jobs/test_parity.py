@@ -11,6 +11,7 @@ from feature_repo.engine.entity_keys import entity_pattern
 from feature_repo.engine.feature_store import open_store
 from feature_repo.engine.positions import Positions
 from feature_repo.jobs.parity import parity
+from redis_keys import keys_in
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_two_hundred_households_read_the_same_online_and_offline_in_all_views(sh
 def test_a_changed_byte_in_redis_is_found_and_named(shop: Settings, redis_of_shop: Any) -> None:
     project = open_store().project
     field = Positions(redis_of_shop, project).serving("user_campaigns").field
-    keys = redis_of_shop.scan_iter(match=entity_pattern(project, ["user_id"]))
+    keys = keys_in(redis_of_shop, entity_pattern(project, ["user_id"]))
     kept = {key: state for key in keys if (state := redis_of_shop.hget(key, field))}
     try:
         for key, state in kept.items():

@@ -25,6 +25,7 @@ def state_of(home: Path) -> tuple[object, ...]:
     return tables, run_portrait("status", home)["redis"]["keys"]
 
 
+@pytest.mark.slow
 def test_a_second_demo_changes_nothing(second_home: Path) -> None:
     run_portrait("up", second_home)
     before = state_of(second_home)
