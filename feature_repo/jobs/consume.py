@@ -28,6 +28,7 @@ from feature_repo.core.stores import connect_duckdb, connect_redis
 from feature_repo.events.stream.channel import Reader
 from feature_repo.events.stream.open import open_reader
 from feature_repo.events.stream_table import StreamTable
+from feature_repo.jobs.consuming.keeping import keeping
 from feature_repo.jobs.consuming.meter import Meter, Reading
 from feature_repo.jobs.consuming.pipeline import Intake, Pipeline
 from feature_repo.jobs.consuming.views import Views
@@ -113,6 +114,7 @@ class Consumer:
             client: Any = stack.enter_context(closing(connect_redis(self.settings, same_server=True)))
             connection = stack.enter_context(closing(connect_duckdb(self.settings)))
             reader = stack.enter_context(closing(open_reader(self.settings, self.clock, name=self.name)))
+            stack.enter_context(keeping(reader))
             pipeline = Pipeline(
                 self.settings,
                 self.clock,
@@ -134,7 +136,7 @@ class Consumer:
                     return
                 coming = intake.submit(self._read, reader)
                 self._take(client, reader, pipeline, batch)
-                if self.until_empty and self._idle >= _IDLE and reader.lag() == 0:
+                if self.until_empty and self._idle >= _IDLE and reader.drained():
                     self._lag = 0
                     return
 
