@@ -91,7 +91,7 @@ def build() -> None:
 
 
 def erase_beside(settings: Settings, person: str) -> None:
-    """Erase when all who sleep are taken for dead; at most a file is found that one of them has not written to its end."""
+    """Erase when all who sleep are taken for dead; at most a file that one of them has half written is found."""
     later = FixedClock(SystemClock().now_us() + (DEAD_AFTER_S + 1) * SECOND)
     for place in erase(settings, later, person).places:
         with pytest.raises(pa.ArrowInvalid):
