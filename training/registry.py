@@ -19,9 +19,11 @@ from feature_repo.core.console import to_json
 from feature_repo.core.mlflow_client import CHAMPION, champion_of
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import fingerprint
+from feature_repo.privacy.tombstones import Tombstones
 from training import scorer
 from training.card import model_card
 from training.datasets import SPLIT, Dataset, dataset
+from training.erasure import ENTITY_ROWS
 from training.evaluate import Evaluation
 from training.labels import AT
 from training.pictures import draw_calibration, draw_contributions, draw_importance
@@ -74,6 +76,7 @@ def register(trained: Trained, settings: Settings) -> Registered:
             mlflow.log_metrics(dict(_metrics(trained)))
             mlflow.set_tags({"mlflow.note.content": model_card(trained), "task": task.name})
             mlflow.log_artifacts(str(_write_run(trained, Path(folder) / "run")))
+            _log_entity_rows(trained.data, settings, Path(folder))
             logged = _log_model(trained, _write_model(trained, Path(folder) / "model"))
         new = _create_version(client, trained, logged.model_uri, run.info.run_id)
     return Registered(new, run.info.run_id, trained.holds)
@@ -203,7 +206,6 @@ def _write_run(trained: Trained, folder: Path) -> Path:
     for name, text in _texts(trained).items():
         (folder / name).write_text(text, "utf-8")
     _draw(trained, folder)
-    pq.write_table(_entity_rows(trained.data), folder / "entity_rows.parquet")
     return folder
 
 
@@ -238,6 +240,16 @@ def _draw(trained: Trained, folder: Path) -> None:
 
 def _shown(trained: Trained) -> dict[str, Evaluation]:
     return {name: trained.baselines[name] for name in trained.data.task.not_worse_than}
+
+
+def _log_entity_rows(data: Dataset, settings: Settings, folder: Path) -> None:
+    """List the rows, but those of people who were erased since they were read; who is erased next is found in it."""
+    import mlflow  # noqa: PLC0415
+
+    tombstones = Tombstones(settings.home)
+    with tombstones.unchanged():
+        pq.write_table(tombstones.standing_rows(_entity_rows(data)), folder / ENTITY_ROWS)
+        mlflow.log_artifact(str(folder / ENTITY_ROWS))
 
 
 def _entity_rows(data: Dataset) -> pa.Table:

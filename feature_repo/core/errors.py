@@ -10,7 +10,8 @@
     ├── LogError                  the event log: missing table, other schema
     │   └── CommitConflictError   another writer committed first, again and again
     ├── StoreUnavailableError     Redis does not answer (exit 3 when it was ours and running)
-    │   └── BufferFullError       the stream of events is at its bound; try again later
+    │   ├── BufferFullError       the stream of events is at its bound; try again later
+    │   └── FencedError           what a job has read was removed meanwhile; it has to start over
     ├── NotMaterializedError      a view has no state in Redis yet
     ├── ViewsRefusedError         (jobs) some views could not be brought to the head; the others were
     ├── ModelUnavailableError     no champion, or one that was trained on other definitions
@@ -90,6 +91,10 @@ class BufferFullError(StoreUnavailableError):
         self.accepted = accepted
         self.retry_after_s = retry_after_s
         self.rejected: tuple[Any, ...] = ()
+
+
+class FencedError(StoreUnavailableError):
+    """Rows were removed from the log since a job read it: it may write no more to Redis, and has to start over."""
 
 
 class NotMaterializedError(PortraitError):

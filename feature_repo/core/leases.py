@@ -53,6 +53,17 @@ end
 return {kept, claimed}
 """
 
+# What has come to its end stays so: others may have held it since, and only who claims it again can know.
+_KEEP = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+for n = 2, #KEYS do
+  if redis.call('GET', KEYS[n]) == ARGV[1] then redis.call('PEXPIRE', KEYS[n], ARGV[2]) end
+end
+"""
+
 _RELEASE = """
 redis.call('ZREM', KEYS[1], ARGV[1])
 for n = 2, #KEYS do
@@ -96,7 +107,7 @@ class Leases:
     name
         Of this process, for those who look into Redis.
     ttl_ms
-        How long a lease outlives the last :meth:`renew`.
+        How long a lease outlives the last :meth:`renew` or :meth:`keep`.
     """
 
     def __init__(self, client: Any, names: Sequence[str], *, members: str, name: str, ttl_ms: int = TTL_MS) -> None:
@@ -105,6 +116,7 @@ class Leases:
         self._keys = [members, *self.names]
         self._ttl_ms = ttl_ms
         self._share = client.register_script(_SHARE)
+        self._keep = client.register_script(_KEEP)
         self._release = client.register_script(_RELEASE)
 
     def renew(self) -> Shares:
@@ -117,6 +129,16 @@ class Leases:
         """
         kept, claimed = self._share(keys=self._keys, args=[self.token, self._ttl_ms])
         return Shares(frozenset(kept), frozenset(claimed))
+
+    def keep(self) -> None:
+        """Say that this process is alive, and keep what it still holds: nothing is claimed, and nothing given up.
+
+        Raises
+        ------
+        redis.RedisError
+            Redis does not answer.
+        """
+        self._keep(keys=self._keys, args=[self.token, self._ttl_ms])
 
     def release(self) -> None:
         """Give up all leases and the place among the living; others claim them at once.

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,6 +19,8 @@ from feature_repo.core.settings import Settings, ensure_home
 if TYPE_CHECKING:
     import duckdb
     import redis
+
+Guard = Callable[[Any], None]
 
 LOOPBACK = "127.0.0.1"
 SAFE_POLICY = "noeviction"
@@ -116,6 +118,7 @@ def connect_redis(
     decode: bool = False,
     retries: int = 0,
     same_server: bool = False,
+    guard: Guard | None = None,
 ) -> redis.Redis:
     """Connect, and check that the server answers and never evicts.
 
@@ -131,6 +134,8 @@ def connect_redis(
     same_server
         Refuse to go on with another server process than the first connection led to: for writers, which remember what
         Redis held. After a restart it may hold older data.
+    guard
+        With ``same_server``: is given every new connection before it is used, and may refuse it.
 
     Raises
     ------
@@ -140,7 +145,7 @@ def connect_redis(
     """
     client = redis_client(redis_url(settings), timeout_s=timeout_s, decode=decode, retries=retries)
     if same_server:
-        client.connection_pool.connection_kwargs["redis_connect_func"] = _SameServer()
+        client.connection_pool.connection_kwargs["redis_connect_func"] = _SameServer(guard)
     try:
         check_redis(client, settings)
     except BaseException:
@@ -166,8 +171,9 @@ def redis_answers() -> Iterator[None]:
 class _SameServer:
     """Refuses a connection to another server process than the first one led to."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None) -> None:
         self._run_id = b""
+        self._guard = guard
 
     def __call__(self, connection: Any) -> None:
         connection.on_connect()
@@ -180,6 +186,8 @@ class _SameServer:
                 hint="run the command again: it starts from what Redis holds now.",
             )
         self._run_id = run_id
+        if self._guard is not None:
+            self._guard(connection)
 
 
 def _server_facts(connection: Any) -> bytes:

@@ -7,7 +7,8 @@ run after which nothing was committed writes nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from feast import Entity, FeatureView, RepoConfig
@@ -18,13 +19,16 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
 
 from feature_repo.core.clock import Clock, SystemClock
+from feature_repo.core.errors import FencedError, LogError
+from feature_repo.core.fences import folding_client
 from feature_repo.core.settings import Settings, load_settings
-from feature_repo.core.stores import connect_duckdb, connect_redis, redis_answers
+from feature_repo.core.stores import connect_duckdb, redis_answers
 from feature_repo.engine.builder import Materialized, StateBuilder
 from feature_repo.engine.folds import Progress
 from feature_repo.engine.row_writer import RowMaterializer
 from feature_repo.engine.sources import reading_from
 from feature_repo.engine.spec import is_windowed, windowed_view_of
+from feature_repo.privacy.tombstones import Tombstones
 
 
 class WindowedBatchEngineConfig(FeastConfigBaseModel):
@@ -77,6 +81,8 @@ def materialize_view(
 ) -> Materialized:
     """Bring one view's state in Redis to the head of its table, or say what that would take (``dry_run``).
 
+    If somebody is erased meanwhile, it starts over.
+
     Raises
     ------
     LogError
@@ -84,17 +90,31 @@ def materialize_view(
     StoreUnavailableError
         Redis is not there, or went away. Running again goes on.
     """
+    read_again = False
+    while True:
+        try:
+            with _keeping(view, project, settings, clock) as (keeper, about):
+                run = keeper.plan if dry_run else partial(keeper.bring_to_head, progress=progress)
+                done: Materialized = run(about, full=full)
+                return done
+        except FencedError:
+            continue
+        except LogError:  # an erasure replaces files and deletes the old ones, of which some may not have been read yet
+            if read_again or not Tombstones(settings.home).count:
+                raise
+            read_again = True
+
+
+@contextlib.contextmanager
+def _keeping(view: FeatureView, project: str, settings: Settings, clock: Clock) -> Iterator[tuple[Any, Any]]:
+    """What keeps a view's state in Redis, and what it takes for the view."""
     with (
         contextlib.closing(connect_duckdb(settings)) as connection,
-        contextlib.closing(connect_redis(settings, same_server=True)) as client,
         redis_answers(),
+        folding_client(settings) as client,
         reading_from(view.batch_source),
     ):
-        keeper: Any = RowMaterializer(connection, client, project)
-        about: Any = view
         if is_windowed(view):
-            keeper, about = StateBuilder(connection, client, project, clock), windowed_view_of(view)
-        done: Materialized = (
-            keeper.plan(about, full=full) if dry_run else keeper.bring_to_head(about, full=full, progress=progress)
-        )
-        return done
+            yield StateBuilder(connection, client, project, clock), windowed_view_of(view)
+        else:
+            yield RowMaterializer(connection, client, project), view

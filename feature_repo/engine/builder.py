@@ -13,6 +13,7 @@ import duckdb
 
 from feature_repo.core.clock import Clock
 from feature_repo.core.errors import LogError
+from feature_repo.core.fences import fence_of
 from feature_repo.engine.entity_keys import entity_pattern
 from feature_repo.engine.folds import Fold, Progress, folds
 from feature_repo.engine.merging import Merger, Target, Written
@@ -124,11 +125,12 @@ class StateBuilder:
         LogError
             The table has lost commits, or is another than Redis was fed from and has no rows; ``full`` builds anyway.
         """
+        fence = fence_of(self._client)  # before the log is read
         plan = self._planned(view, full=full)
         if plan.action is Action.APPLY and plan.layout is not None and plan.held is not None:
             return self._apply(view, plan.layout, plan.held, plan.snapshot, progress)
         if plan.action is Action.BUILD:
-            return replace(self._build(view, plan.snapshot, progress), why=plan.why)
+            return replace(self._build(view, plan.snapshot, fence, progress), why=plan.why)
         return Materialized(view.name, plan.action.done, plan.snapshot.version, 0)
 
     def plan(self, view: WindowedView, *, full: bool = False) -> Materialized:
@@ -170,8 +172,8 @@ class StateBuilder:
             return None
         return self._positions.position(view.name, layout.state_hash, layout.generation)
 
-    def _build(self, view: WindowedView, snapshot: Snapshot, progress: Progress) -> Materialized:
-        build = self._positions.intend(view, snapshot.table_id)
+    def _build(self, view: WindowedView, snapshot: Snapshot, fence: str, progress: Progress) -> Materialized:
+        build = self._positions.intend(view, snapshot.table_id, fence)
         codec = TileCodec(view.monoids)
         retired = self._positions.retired(view.name)
         oldest = self._oldest_tile(view)
@@ -205,6 +207,11 @@ class StateBuilder:
             written += len(fold.keys)
         self._positions.advance(layout, Position(snapshot.table_id, snapshot.version))
         return Materialized(view.name, Action.APPLY.done, snapshot.version, written)
+
+    def abandon_before(self, view: WindowedView, fence: str) -> None:
+        """Give a build up that began before the fence was raised, and remove what it has written."""
+        self._positions.abandon_before(view.name, fence)
+        self.retire(view)
 
     def retire(self, view: WindowedView) -> None:
         """Remove states of earlier definitions and generations, from entities that were not written since."""

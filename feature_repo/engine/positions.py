@@ -6,7 +6,8 @@ One hash per project, ``portrait:<project>:state``::
     at:<view>:<hash>:<generation>       "<table id>:<log version>", written after the merges it covers
     shards:<view>:<hash>:<generation>   "<table id>:<log version>,<log version>,...": how far each shard is fed, where
                                         consumers share the entities; ``at`` is the least of them
-    build:<view>                        the Layout being built and its table id, so that a killed build goes on
+    build:<view>                        the Layout being built, its table id and the fence it began behind, so that a
+                                        killed build goes on, unless rows were removed from the log since
 
 A state without a position is not fed. An ordinary view has a position only, under generation 0 of its own hash.
 """
@@ -273,22 +274,32 @@ class Positions:
         """Record how far an ordinary view is written."""
         self._client.hset(self.key, _at(view.name, rows_hash(view), 0), str(position))
 
-    def intend(self, view: WindowedView, table_id: str) -> Build:
-        """Claim the layout to build: the one a killed build of the same definition and table left, or the next."""
+    def intend(self, view: WindowedView, table_id: str, fence: str = "0") -> Build:
+        """Claim the layout to build: the one a killed build of the same definition and table left, or the next.
+
+        What was written before the fence was raised may be of rows that are gone: it is not gone on with.
+        """
         while True:
             recorded = self._recorded()
             raw = recorded.get(f"build:{view.name}".encode(), b"")
             left = _claimed(raw)
-            if left and left == (Layout.of(view, left[0].generation), table_id):
+            if left and left == (Layout.of(view, left[0].generation), table_id, fence):
                 return Build(left[0], raw.decode())
             layout = Layout.of(view, _next_generation(recorded, view.name))
-            claim = json.dumps({"layout": layout.dump(), "table_id": table_id})
+            claim = json.dumps({"layout": layout.dump(), "table_id": table_id, "fence": fence})
             if self._replace_claim(view.name, raw, claim):
                 return Build(layout, claim)
 
     def abandon(self, build: Build) -> None:
         """Give a claimed build up: what it wrote is retired, and the next run builds another generation."""
         self._replace_claim(build.layout.view, build.claim.encode(), "")
+
+    def abandon_before(self, view: str, fence: str) -> None:
+        """Give a view's build up that began before the fence was raised."""
+        raw = self._client.hget(self.key, f"build:{view}") or b""
+        left = _claimed(raw)
+        if left and left[2] != fence:
+            self._replace_claim(view, raw, "")
 
     def _replace_claim(self, view: str, raw: bytes, claim: str) -> bool:
         left = _claimed(raw)
@@ -374,12 +385,12 @@ def _next_generation(recorded: Iterable[bytes], view: str) -> int:
     return max((int(field.rsplit(b":", 1)[1]) for field in _fields(recorded, view)), default=-1) + 1
 
 
-def _claimed(raw: bytes) -> tuple[Layout, str] | None:
-    """Layout and table of a claim; None if there is none."""
+def _claimed(raw: bytes) -> tuple[Layout, str, str] | None:
+    """Layout, table and fence of a claim; None if there is none."""
     if not raw:
         return None
     facts = json.loads(raw)
-    return Layout.load(facts["layout"]), facts["table_id"]
+    return Layout.load(facts["layout"]), facts["table_id"], facts.get("fence", "0")
 
 
 def _overtaken(view: str) -> StoreUnavailableError:

@@ -72,7 +72,7 @@ def append_entry(
         entry_path(table, version).hardlink_to(draft)
     except FileExistsError:
         # After any other error the entry may be there: the file stays, and is vacuumed if it belongs to no version.
-        file.unlink()
+        file.unlink(missing_ok=True)  # an erasure sweeps files of no version too
         raise
     finally:
         draft.unlink(missing_ok=True)

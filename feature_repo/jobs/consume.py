@@ -22,15 +22,18 @@ from typing import Any
 import redis
 
 from feature_repo.core.clock import SECOND, Clock
-from feature_repo.core.errors import CommitConflictError, StoreUnavailableError
+from feature_repo.core.errors import CommitConflictError, FencedError, LogError, StoreUnavailableError
+from feature_repo.core.fences import folding_client
 from feature_repo.core.settings import Settings
-from feature_repo.core.stores import connect_duckdb, connect_redis
+from feature_repo.core.stores import connect_duckdb
 from feature_repo.events.stream.channel import Reader
 from feature_repo.events.stream.open import open_reader
 from feature_repo.events.stream_table import StreamTable
+from feature_repo.jobs.consuming.keeping import keeping
 from feature_repo.jobs.consuming.meter import Meter, Reading
 from feature_repo.jobs.consuming.pipeline import Intake, Pipeline
 from feature_repo.jobs.consuming.views import Views
+from feature_repo.privacy.tombstones import Tombstones
 
 CONSUMERS = "portrait:consumers"
 
@@ -74,6 +77,7 @@ class Consumer:
 
     def __post_init__(self) -> None:
         self._views = Views(self.settings)
+        self._tombstones = Tombstones(self.settings.home)
         self._tables: dict[str, StreamTable] = {}
         self._meter = Meter(self.clock.now_us())
         self._beaten = 0
@@ -85,7 +89,8 @@ class Consumer:
     def run(self) -> Reading:
         """Consume until stopped; return what was done.
 
-        Redis or the broker may go away and come back: then everything starts again from what they hold.
+        Redis or the broker may go away and come back, and people may be erased: then everything starts again from what
+        is there.
 
         Raises
         ------
@@ -96,23 +101,30 @@ class Consumer:
         """
         with _few_collections():
             while not self.stop.is_set():
+                erased = self._tombstones.count
                 try:
                     self._session()
                     break
+                except FencedError as error:
+                    _log.info("The consumer starts again: %s", error.what)
                 except (StoreUnavailableError, CommitConflictError, redis.RedisError) as error:
                     if self.until_empty or not self._worked:
                         raise
                     _log.warning("The consumer starts again: %s", error)
                     self.stop.wait(_RETRY_S)
+                except LogError:
+                    if self._tombstones.count == erased:
+                        raise  # else an erasure replaced files that were listed, and not read yet
         return self._meter.read(self.clock.now_us(), self._lag)
 
     def _session(self) -> None:
         """Consume on one connection, until stopped or all is done."""
         self._views.refresh()
         with ExitStack() as stack:
-            client: Any = stack.enter_context(closing(connect_redis(self.settings, same_server=True)))
+            client = stack.enter_context(folding_client(self.settings))
             connection = stack.enter_context(closing(connect_duckdb(self.settings)))
             reader = stack.enter_context(closing(open_reader(self.settings, self.clock, name=self.name)))
+            stack.enter_context(keeping(reader))
             pipeline = Pipeline(
                 self.settings,
                 self.clock,
@@ -134,7 +146,7 @@ class Consumer:
                     return
                 coming = intake.submit(self._read, reader)
                 self._take(client, reader, pipeline, batch)
-                if self.until_empty and self._idle >= _IDLE and reader.lag() == 0:
+                if self.until_empty and self._idle >= _IDLE and reader.drained():
                     self._lag = 0
                     return
 

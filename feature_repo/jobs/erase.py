@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,9 +21,12 @@ from feast import FeatureView
 from feature_repo.core.clock import Clock
 from feature_repo.core.contributions import contributions
 from feature_repo.core.errors import DeclarationError
+from feature_repo.core.fences import raise_fence
+from feature_repo.core.locks import locked
 from feature_repo.core.settings import Settings, ensure_home
 from feature_repo.core.stores import connect_duckdb, connect_redis, redis_answers
 from feature_repo.engine.batch_engine import materialize_view
+from feature_repo.engine.builder import StateBuilder
 from feature_repo.engine.entity_keys import entity_keys
 from feature_repo.engine.feature_store import open_store, stored_views
 from feature_repo.engine.refold import Refolder
@@ -115,9 +118,10 @@ def erase(
     """Erase a person, or say what that would remove. Twice is once.
 
     Readers of the log that began before, and have not opened all files yet, may fail and have to read again. Jobs that
-    read a person's rows before, and write what follows from them after the erasure is done (a training run, a
-    ``materialize`` that builds a view), are found by running it again. Kafka's topic is left to its retention: what is
-    in it is dropped by those who read it. Copies that others keep (backups, a model's weights) are theirs.
+    read a person's rows before are cut off from Redis, however long they sleep, and start over; a training run leaves
+    the person out of the rows it lists. What an import under way could not commit may stay on the disk as a file of no
+    version: running it again finds that. Kafka's topic is left to its retention: what is in it is dropped by those who
+    read it. Copies that others keep (backups, a model's weights) are theirs.
 
     Parameters
     ----------
@@ -148,7 +152,9 @@ def erase(
         progress("tombstone", 0.0)
         tombstones.add(pseudonym)
     needles = Needles(pseudonym.removeprefix("u_"), None if is_pseudonym(user) else user)
-    with redis_answers(), closing(connect_redis(settings, timeout_s=60.0)) as client:
+    # Erasures take turns: one that sleeps before it writes a state would bring another's person back.
+    turn = nullcontext() if dry_run else locked(settings.home / "run" / "erase.lock")
+    with turn, redis_answers(), closing(connect_redis(settings, timeout_s=60.0)) as client:
         run = _Erasure(settings, clock, client, needles, dry_run)
         if not dry_run:
             progress("consumers", 0.05)
@@ -194,6 +200,9 @@ class _Erasure:
             progress(f"table {path.name}", 0.1 + 0.3 * n / len(self._tables))
             rows = self._rows(path, notes)
             found.rows |= {path.name: rows} if rows else {}
+        if not self.dry_run:
+            progress("jobs under way", 0.38)
+            self._cut_off()
         progress("queued events", 0.4)
         streams = queued_naming(self.client, needle.encode())
         found.queued = sum(map(len, streams.values()))
@@ -241,12 +250,27 @@ class _Erasure:
         return [path for path in paths if DeltaTable.is_deltatable(str(path))]
 
     @cached_property
+    def _stored(self) -> list[FeatureView]:
+        with suppress(DeclarationError):  # nothing was applied yet
+            return stored_views(open_store())
+        return []
+
+    @property
     def _views(self) -> list[FeatureView]:
         """Stored views that are about others than shoppers, and read the log."""
-        with suppress(DeclarationError):  # nothing was applied yet
-            views = stored_views(open_store())
-            return [view for view in views if USER_ID not in view.join_keys and is_delta(view.batch_source)]
-        return []
+        return [view for view in self._stored if USER_ID not in view.join_keys and is_delta(view.batch_source)]
+
+    def _cut_off(self) -> None:
+        """Keep jobs that read the log before from writing, and remove what they have left half done.
+
+        Here is where it belongs: who reads the log from now on finds nothing, and who was cut off writes nothing any
+        more of what is deleted next.
+        """
+        fence = raise_fence(self.client)
+        with closing(connect_duckdb(self.settings)) as connection:
+            for view in filter(is_windowed, self._stored):
+                builder = StateBuilder(connection, self.client, self._project, self.clock)
+                builder.abandon_before(windowed_view_of(view), fence)
 
     def _rows(self, path: Path, notes: Notes) -> int:
         def touched(rows: pa.Table) -> None:

@@ -9,6 +9,8 @@ import hashlib
 import os
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,6 +120,22 @@ class Tombstones:
         except OSError as error:
             raise self._unusable(error) from None
         return True
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Nobody is erased until the end of the block: for who lists shoppers where an erasure looks for them.
+
+        Raises
+        ------
+        SettingsError
+            The home cannot be written.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self._lock))
+            except OSError as error:
+                raise self._unusable(error) from None
+            yield
 
     def hash(self, pseudonym: str) -> bytes:
         """Return what stands for a person here: 32 hex digits.

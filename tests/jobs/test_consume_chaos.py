@@ -8,7 +8,9 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from feature_repo.core.clock import SystemClock
 from feature_repo.core.leases import TTL_MS
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.core.stores import connect_redis
+from feature_repo.events.stream.open import open_channel
 from feature_repo.jobs import services
 from mortal_consumers import ACKNOWLEDGED, TAKING, MortalConsumer
 from own_shops import Importer, Sender, consume_all, end_leases, kill_redis, opened
@@ -104,6 +107,41 @@ def test_two_share_a_stream_with_imports_and_who_dies_or_sleeps_is_replaced(shop
     consume_all(shop)
     print(f"{importer.imports} imports, {traffic.count:,} events")  # noqa: T201
     assert_holds(shop, traffic)
+
+
+@pytest.mark.slow
+def test_a_fold_longer_than_a_lease_keeps_its_partitions_and_who_is_stopped_loses_them(
+    shop: Settings, seed: int
+) -> None:
+    traffic = Traffic(seed, shop.partitions)
+    slow = MortalConsumer.start("slow", slow_s=1.6 * TTL_MS / 1000)
+    await_shares(shop, 1)
+    with closing(open_channel(shop)) as channel:
+        channel.send(traffic.batch(400, SystemClock().now_us()))
+        assert slow.hears(TAKING, PATIENCE_S)
+        [holder] = holders(shop)
+        while slow.at == TAKING:
+            assert holders(shop) == {holder}
+        channel.send(traffic.rest())
+    assert slow.hears(TAKING, PATIENCE_S)
+    os.kill(slow.process.pid or 0, signal.SIGSTOP)
+    other = MortalConsumer.start("other")
+    while holder in holders(shop):
+        assert other.process.is_alive()
+    assert other.hears(ACKNOWLEDGED, PATIENCE_S)
+    os.kill(slow.process.pid or 0, signal.SIGCONT)
+    assert slow.hears(ACKNOWLEDGED, PATIENCE_S)
+    assert all(each.kill() for each in (slow, other)), "a consumer ended by itself"
+    end_leases(shop)
+    consume_all(shop)
+    assert_holds(shop, traffic)
+
+
+def holders(settings: Settings) -> set[bytes | None]:
+    """Who holds the leases; None if some are free."""
+    with connect_redis(settings) as client:
+        found: Any = client.mget([f"portrait:lease:{partition}" for partition in range(settings.partitions)])
+        return set(found)
 
 
 def await_shares(settings: Settings, readers: int) -> None:

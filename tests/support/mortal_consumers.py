@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -49,11 +50,11 @@ class MortalConsumer:
     heard: list[str] = field(default_factory=list)
 
     @classmethod
-    def start(cls, name: str) -> MortalConsumer:
-        """Start one in the home and for the broker that the environment names."""
+    def start(cls, name: str, *, slow_s: float = 0.0) -> MortalConsumer:
+        """Start one in the home and for the broker that the environment names; each batch takes it so long at least."""
         ear, mouth = context().Pipe(duplex=False)
         chosen = {key: value for key, value in os.environ.items() if key.startswith("PORTRAIT_")}
-        process = context().Process(target=_consume, args=(name, chosen, mouth), daemon=True)
+        process = context().Process(target=_consume, args=(name, slow_s, chosen, mouth), daemon=True)
         process.start()
         mouth.close()
         return cls(process, ear)
@@ -90,7 +91,7 @@ class MortalConsumer:
         return heard
 
 
-def _consume(name: str, environment: Mapping[str, str], mouth: Connection) -> None:
+def _consume(name: str, slow_s: float, environment: Mapping[str, str], mouth: Connection) -> None:
     os.environ.update(environment)
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415 - by the server, once for all
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
@@ -100,6 +101,7 @@ def _consume(name: str, environment: Mapping[str, str], mouth: Connection) -> No
         def _take(self, client: Any, reader: Any, pipeline: Any, batch: Any) -> bool:
             if batch.count:
                 mouth.send(TAKING)
+                time.sleep(slow_s)
             done = super()._take(client, reader, pipeline, batch)
             if batch.count:
                 mouth.send(ACKNOWLEDGED)

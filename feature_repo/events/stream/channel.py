@@ -104,7 +104,17 @@ class Reader(Protocol):
         ...
 
     def owned(self) -> frozenset[int]:
-        """Partitions this reader owns now; claims and gives up what it has to. Call it at least every second."""
+        """Partitions this reader owns now; claims and gives up what it has to."""
+        ...
+
+    def keep(self) -> None:
+        """Keep what is owned while other work is done; what was lost stays lost. Any thread may call it.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The broker does not answer.
+        """
         ...
 
     def read(self, most: int, *, wait_s: float) -> list[Entries]:
@@ -123,6 +133,10 @@ class Reader(Protocol):
 
     def lag(self) -> int:
         """Entries of owned partitions that were not acknowledged; of all partitions if none is owned."""
+        ...
+
+    def drained(self) -> bool:
+        """Whether owned partitions were read to their end, and all of it acknowledged; False if none is owned."""
         ...
 
     def close(self) -> None:

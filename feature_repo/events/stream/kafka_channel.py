@@ -217,6 +217,7 @@ class KafkaReader:
         self._checked_at = clock.now_us()
         self._read: dict[int, int] = {}  # owned partition -> position of the last entry read
         self._acknowledged: dict[int, int] = {}
+        self._ended: dict[int, int] = {}  # owned partition -> position behind its last entry, as a fetch found it
         self._waiting: list[Record] = []
         self._rebalances = 0
         self._joining = False
@@ -243,6 +244,9 @@ class KafkaReader:
             self._check_topic()
         return frozenset(self._read)
 
+    def keep(self) -> None:
+        """Nothing to do: the library tells the broker that this process lives, for five minutes without a poll."""
+
     def read(self, most: int, *, wait_s: float) -> list[Entries]:
         """Return up to ``most`` entries of owned partitions, behind the last ones read; wait for the first.
 
@@ -259,8 +263,12 @@ class KafkaReader:
         records, self._waiting = self._waiting[:most], self._waiting[most:]
         by_partition: defaultdict[int, list[Record]] = defaultdict(list)
         for record in records:
-            by_partition[record.partition()].append(record)
-        return [self._entries(partition, found) for partition, found in sorted(by_partition.items())]
+            if not record.error():
+                by_partition[record.partition()].append(record)
+        entries = [self._entries(partition, found) for partition, found in sorted(by_partition.items())]
+        # Behind the entries before them: whoever asks at the same time must not take those for read and done.
+        self._ended |= {record.partition(): record.offset() for record in records if record.error()}
+        return entries
 
     def acknowledge(self, upto: Mapping[int, int]) -> None:
         """Commit positions of partitions that are still owned; of others they are let go by their new owners.
@@ -292,6 +300,15 @@ class KafkaReader:
                 starts = dict(zip(everything, self._starts(everything, self._asking()), strict=True))
             return sum(max(0, self._end(partition) - start) for partition, start in starts.items())
 
+    def drained(self) -> bool:
+        """Whether owned partitions were read to an end that a fetch found, and all of it acknowledged.
+
+        Where a partition ends is not asked: some brokers tell where their last batch begins.
+        """
+        read = dict(self._read)
+        done = (self._ended.get(p, -1) >= n and self._acknowledged.get(p, 0) >= n for p, n in read.items())
+        return bool(read) and all(done)
+
     def close(self) -> None:
         """Leave the group, so that the others get the partitions at once."""
         # A member that leaves while it joins is waited for by some brokers, for long, and nobody reads meanwhile.
@@ -314,6 +331,7 @@ class KafkaReader:
                 "client.id": name,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
                 "session.timeout.ms": 6000,
                 "heartbeat.interval.ms": 1000,
                 "fetch.wait.max.ms": 20,  # some brokers let a fetch that waits sleep on when a record comes
@@ -331,13 +349,13 @@ class KafkaReader:
             self._failure = str(error)
             return
         self._acknowledged = dict(zip(partitions, starts, strict=True))
-        self._read, self._waiting = dict(self._acknowledged), []
+        self._read, self._ended, self._waiting = dict(self._acknowledged), {}, []
         self._rebalances += 1
         self._joining = False
         self._go_on(consumer)
 
     def _revoked(self, _consumer: Consumer, _taken: list[TopicPartition]) -> None:
-        self._read, self._waiting = {}, []
+        self._read, self._ended, self._waiting = {}, {}, []
         self._rebalances += 1
 
     def _go_on(self, consumer: Consumer) -> None:
@@ -356,7 +374,7 @@ class KafkaReader:
                 # Some may have been taken before the rebalance, and would be returned before those that come again.
                 records = []
                 self._go_on(self._consumer)
-        self._failure = self._failure or next((found.str() for record in records if (found := record.error())), "")
+        self._failure = self._failure or next(filter(None, map(_failure, records)), "")
         self._check_broker()
         return records
 
@@ -431,6 +449,12 @@ class KafkaReader:
             f"Topic '{self._topic.name}' was deleted and made anew while it was read.",
             hint="go on with a new reader: it starts with the new topic's first event.",
         )
+
+
+def _failure(record: Record) -> str:
+    """What is wrong with a record; nothing with one that says where its partition ends."""
+    error = record.error()
+    return "" if error is None or error.code() == error._PARTITION_EOF else str(error.str())  # noqa: SLF001 - as in `_note`
 
 
 def _event_type(headers: Any) -> str:

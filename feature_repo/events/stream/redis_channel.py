@@ -204,6 +204,17 @@ class RedisReader:
                 self._read |= {p: (at or b"0-0").decode() for p, at in zip(missing, found, strict=True)}
         return shares.held
 
+    def keep(self) -> None:
+        """Keep what is owned while other work is done; what was lost stays lost. Any thread may call it.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Redis does not answer, or was restarted.
+        """
+        with redis_answers():
+            self._leases.keep()
+
     def read(self, most: int, *, wait_s: float) -> list[Entries]:
         """Return up to ``most`` entries of owned partitions, behind the last ones read; wait for the first.
 
@@ -257,6 +268,16 @@ class RedisReader:
             for partition in sorted(self._read) or range(self._stream.partitions):
                 pipeline.xlen(self._keys[partition])
             return sum(pipeline.execute())
+
+    def drained(self) -> bool:
+        """Whether nothing waits in owned partitions; False if none is owned.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Redis does not answer, or was restarted.
+        """
+        return bool(self._read) and self.lag() == 0
 
     def close(self) -> None:
         """Give up all partitions, so that others take over at once; if Redis is away, the leases end by themselves."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from feature_repo.core.clock import SECOND
 from feature_repo.core.settings import Settings
+from feature_repo.events.stream.channel import Message
 from feature_repo.events.stream.kafka_channel import KafkaChannel
 from kafka_streams import PATIENCE_S, by_partition, collect, counted, messages, opened, until
 
@@ -107,3 +108,26 @@ def test_what_waits_is_told_while_a_reader_still_joins(kafka: Settings) -> None:
     assert reader.lag() > 0
     assert time.monotonic() - began < 2
     reader.close()
+
+
+def test_a_reader_is_drained_when_a_fetch_has_found_the_end_and_all_is_acknowledged(kafka: Settings) -> None:
+    KafkaChannel(kafka).send([Message("view", 0, b"{}")] * 10)  # as one batch, of which the broker tells the beginning
+    first = opened(kafka)
+    assert not first.drained()
+    collect(first, counted(10))
+    until(lambda: not first.read(10, wait_s=0.05) and first.drained() is False and set(first._ended) == {0, 1, 2})
+    first.acknowledge({0: 1})
+    first.close()
+    second = opened(kafka, "two")
+    until(second.owned)
+    assert not second.drained()  # nothing was fetched yet
+    collect(second, counted(9))
+    assert not second.drained()
+    second.acknowledge({0: 10})
+    until(lambda: not second.read(10, wait_s=0.05) and second.drained())
+    KafkaChannel(kafka).send([Message("view", 1, b"{}")])
+    collect(second, counted(1))
+    assert not second.drained()
+    second.acknowledge({1: 1})
+    until(lambda: not second.read(10, wait_s=0.05) and second.drained())
+    second.close()

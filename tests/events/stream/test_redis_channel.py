@@ -16,6 +16,7 @@ from feature_repo.events.stream.channel import Channel, Entries, Message, Reader
 from feature_repo.events.stream.open import open_channel
 from feature_repo.events.stream.redis_channel import ACKNOWLEDGED, FACTS, RedisReader
 from feature_repo.jobs import services
+from feature_repo.jobs.consuming.keeping import keeping
 
 ALL = frozenset(range(4))
 SOON_MS = 50  # how long a reader that died is believed to live, where a test waits for it
@@ -178,6 +179,28 @@ def test_who_lost_a_partition_acknowledges_nothing_in_it(
     acknowledge(slow, got)
     assert redis.hget(ACKNOWLEDGED, "0") is None
     assert read_all(other) == ["a", "b", "c"]
+
+
+def test_who_keeps_what_it_owns_is_not_succeeded_however_long_it_works(readers: Readers, redis: redis_py.Redis) -> None:
+    busy, other = readers.join("busy", ttl_ms=1_500), readers.join("other")
+    assert busy.owned() == ALL
+    with keeping(busy, every_s=0.1):
+        began = redis.time()[0]
+        while redis.time()[0] < began + 5:
+            assert other.owned() == frozenset()
+    while other.owned() != ALL:
+        pass
+
+
+def test_what_was_lost_is_not_kept(readers: Readers, redis: redis_py.Redis) -> None:
+    slow = readers.join("slow")
+    slow.owned()
+    redis.delete("portrait:lease:0")
+    redis.set("portrait:lease:1", "another's", px=60_000)
+    slow.keep()
+    assert redis.get("portrait:lease:0") is None
+    assert redis.get("portrait:lease:1") == b"another's"
+    assert slow.owned() == {0, 2, 3}
 
 
 def test_a_partition_that_was_lost_and_won_again_is_read_from_what_was_acknowledged(
