@@ -197,6 +197,9 @@ features = command_group("features", "Declared features and the registry.")
 @features.command("apply", epilog=example("portrait features apply"))
 def features_apply(*, as_json: Json = False) -> object:
     """Write the declarations to the registry; create tables the log lacks."""
+    from feature_repo.core.feast_import import keep_feast_checks  # noqa: PLC0415
+
+    keep_feast_checks()  # declarations of wrong types are refused by them
     from feature_repo.jobs.features import apply  # noqa: PLC0415
 
     report = apply()
