@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from feature_repo.core.errors import LogError
-from feature_repo.events.delta_entry import entry_path
+from feature_repo.events.delta_entry import entry_path, is_plain
 from feature_repo.events.log import LOG_VERSION, Snapshot, snapshot_of
 from feature_repo.events.table_head import load_table
 
@@ -67,6 +67,11 @@ class FollowedTable:
     def table_id(self) -> str:
         """Delta's id of the table; a recreated table has another."""
         return self._id
+
+    @property
+    def plain(self) -> bool:
+        """Whether entries may be written to it without `deltalake`, as of the head that was looked at last."""
+        return self._plain
 
     def head(self) -> int:
         """Newest version of the table; cheap enough to ask every few milliseconds."""
@@ -150,6 +155,7 @@ class FollowedTable:
     def _take(self, table: DeltaTable) -> None:
         whole = snapshot_of(self.path, table)
         self._id, self._version, self._schema = whole.table_id, whole.version, whole.schema
+        self._plain = is_plain(table)
         actions = pa.table(table.get_add_actions(flatten=True))
         told = f"max.{LOG_VERSION}" in actions.column_names
         newest = actions[f"max.{LOG_VERSION}"].to_pylist() if told else [None] * len(actions)

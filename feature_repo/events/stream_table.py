@@ -23,7 +23,7 @@ from feature_repo.core.clock import DAY
 from feature_repo.core.errors import LogError
 from feature_repo.events import log
 from feature_repo.events.cleaning import USER_ID
-from feature_repo.events.delta_entry import append_entry, is_plain
+from feature_repo.events.delta_entry import append_entry
 from feature_repo.events.followed_table import FollowedTable
 from feature_repo.events.known_ids import Hashes, KnownIds, Mask, first_of_each, hash_ids
 from feature_repo.events.log import (
@@ -102,9 +102,9 @@ class StreamTable:
         self._log = LogTable(path, schema)
         self._log.ensure()
         self._followed = FollowedTable(path)
+        self._own_entries = own_entries
         self._duckdb = duckdb.connect(config={"threads": 1, "memory_limit": "1GB"})
         with self._followed.loaded() as table:
-            self._plain = own_entries and is_plain(table)
             newest = _newest(table)
         self._known = KnownIds(newest, days=known_days)
         self._version = -1
@@ -117,7 +117,7 @@ class StreamTable:
 
     @property
     def ids_held(self) -> int:
-        """How many ids of the table are in memory, at 8 bytes each."""
+        """How many ids of the table are in memory, at some 10 bytes each."""
         return len(self._known)
 
     def close(self) -> None:
@@ -193,7 +193,7 @@ class StreamTable:
         """Write a version; False if another writer did."""
         writer = secrets.token_hex(8)
         try:
-            if self._plain:
+            if self._own_entries and self._followed.plain:
                 file = append_entry(self.path, version, rows, upto, writer=writer, statistics=STATISTICS)
                 self._followed.committed(version, file, upto)
                 return True
