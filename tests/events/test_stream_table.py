@@ -9,6 +9,7 @@ import pytest
 from deltalake import DeltaTable
 
 from feature_repo.core.errors import LogError
+from feature_repo.events import known_ids
 from feature_repo.events.delta_entry import entry_path
 from feature_repo.events.log import LogTable, append, read_snapshot, stamped
 from feature_repo.events.schema import arrow_schema, log_table
@@ -132,3 +133,16 @@ def test_a_table_made_anew_is_refused(log: LogTable) -> None:
     DeltaTable(str(log.path)).alter.set_table_properties({"delta.appendOnly": "false"})
     with pytest.raises(LogError, match=r"'follow' of the event log has another id than before"):
         table.commit(arrivals(["b"], first=2))
+
+
+def test_an_id_that_is_too_old_to_be_held_is_looked_for_in_the_table(
+    log: LogTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_ids, "GENERATION", 4)
+    table = opened(log, known_days=1)
+    for day in range(8):
+        table.commit(arrivals([f"{day}a", f"{day}b"], first=2 * day + 1, at=NOW + day * DAY))
+    assert table.ids_held <= 2 * 2 + 4
+    for day in range(8):
+        done = table.commit(arrivals([f"{day}a", f"{day}x"], first=100 + 2 * day, at=NOW + day * DAY))
+        assert (done.rows["event_id"].to_pylist(), done.duplicates) == ([f"{day}x"], 1)
