@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from feature_repo.core.clock import DAY
 from feature_repo.core.errors import LogError
 from feature_repo.events import log
 from feature_repo.events.cleaning import USER_ID
-from feature_repo.events.delta_entry import append_entry
+from feature_repo.events.delta_entry import append_entry, entry_path
 from feature_repo.events.followed_table import FollowedTable
 from feature_repo.events.known_ids import Hashes, KnownIds, Mask, first_of_each, hash_ids
 from feature_repo.events.log import (
@@ -214,6 +215,8 @@ class StreamTable:
         return True
 
     def _is_mine(self, version: int, writer: str) -> bool:
+        with suppress(FileNotFoundError):  # not there, or cleaned up already
+            return writer in entry_path(self.path, version).read_text("utf-8")
         with self._followed.loaded() as table:
             behind = int(table.version()) - version
             return behind >= 0 and any(each.get("portrait.writer") == writer for each in table.history(behind + 1))
