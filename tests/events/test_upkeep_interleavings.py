@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feature_repo.events import removal, upkeep
-from feature_repo.events.log import LogTable, Snapshot, load_table, read_snapshot
+from feature_repo.events.log import LogTable, Snapshot, read_snapshot
 from feature_repo.events.removal import remove_rows
 from feature_repo.events.schema import arrow_schema, log_table
 from feature_repo.events.stream_table import StreamTable
+from feature_repo.events.table_head import load_table
 from feature_repo.events.upkeep import merge, merge_if_free, tend
 from stream_rows import DAY, NOW, arrivals, rows
 
