@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from feature_repo.bench.bench import BenchReport
 
 Name = Annotated[
-    str, typer.Argument(help="What to measure: materialize, online, pit, pit-asof, memory, stream.", metavar="NAME")
+    str,
+    typer.Argument(
+        help="What to measure: materialize, online, pit, pit-asof, memory, stream, commits.", metavar="NAME"
+    ),
 ]
 HowMuch = Annotated[Size, typer.Option("--size", help="small ends in under a minute; targets are judged at full.")]
 

@@ -46,8 +46,8 @@ def is_plain(table: DeltaTable) -> bool:
 
 def append_entry(
     table: Path, version: int, rows: pa.Table, positions: Mapping[str, int], *, writer: str, statistics: tuple[str, ...]
-) -> None:
-    """Append rows and app ids' positions as a version, or not at all.
+) -> Path:
+    """Append rows and app ids' positions as a version, or not at all; return the file that holds the rows.
 
     Parameters
     ----------
@@ -76,6 +76,7 @@ def append_entry(
         raise
     finally:
         draft.unlink(missing_ok=True)
+    return file.absolute()
 
 
 def _entry(file: Path, rows: pa.Table, positions: Mapping[str, int], writer: str, statistics: tuple[str, ...]) -> str:

@@ -7,23 +7,25 @@ if its position was committed before (Delta's transaction of its partition tells
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from feature_repo.core.clock import DAY
 from feature_repo.core.errors import LogError
 from feature_repo.events import log
 from feature_repo.events.cleaning import USER_ID
-from feature_repo.events.delta_entry import append_entry, entry_path, is_plain
+from feature_repo.events.delta_entry import append_entry, entry_path
+from feature_repo.events.followed_table import FollowedTable
 from feature_repo.events.known_ids import Hashes, KnownIds, Mask, first_of_each, hash_ids
 from feature_repo.events.log import (
     EVENT_ID,
@@ -37,19 +39,16 @@ from feature_repo.events.log import (
     committing,
     outrun,
     reading,
-    snapshot_of,
     stamped,
     unknown_rows,
 )
 from feature_repo.events.stream.arrivals import Arrivals
-from feature_repo.events.table_head import first_line, load_table
+from feature_repo.events.table_head import first_line
 
 Standing = Callable[[pa.ChunkedArray], pa.Array]
 
-_DAY_US = 86_400_000_000
-
 # How far a sender's clock may be ahead when an event comes a second time: its event_timestamp is then the arrival.
-_SLACK_US = _DAY_US
+_SLACK_US = DAY
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,9 @@ class StreamTable:
         Arrow schema without ``log_version``.
     known_days
         How many days of ids to keep.
+    own_entries
+        Whether versions are written without `deltalake` where that is possible; False is slower, and what it is
+        measured beside.
 
     Raises
     ------
@@ -96,24 +98,28 @@ class StreamTable:
         The table on disk is damaged or declares other types.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, *, known_days: int) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, known_days: int, own_entries: bool = True) -> None:
         self.path = path
         self._log = LogTable(path, schema)
         self._log.ensure()
-        self._table = load_table(path)
+        self._followed = FollowedTable(path)
+        self._own_entries = own_entries
         self._duckdb = duckdb.connect(config={"threads": 1, "memory_limit": "1GB"})
-        self._known = KnownIds()
-        self._asked = Lock()
-        self._covered_from = _newest(self._table) - known_days * _DAY_US
-        self._plain = is_plain(self._table)
+        with self._followed.loaded() as table:
+            newest = _newest(table)
+        self._known = KnownIds(newest, days=known_days)
         self._version = -1
-        self._positions: dict[str, int | None] = {}
         self._look()
 
     @property
     def table_id(self) -> str:
         """Delta's id of the table; a recreated table has another."""
-        return str(self._table.metadata().id)
+        return self._followed.table_id
+
+    @property
+    def ids_held(self) -> int:
+        """How many ids of the table are in memory, at some 10 bytes each."""
+        return len(self._known)
 
     def close(self) -> None:
         """Give memory back."""
@@ -126,12 +132,7 @@ class StreamTable:
 
     def head(self) -> int:
         """Newest version of the table; cheap enough to ask every few milliseconds."""
-        version = self._version
-        while entry_path(self.path, version + 1).exists():
-            version += 1
-        if version == self._version and not entry_path(self.path, version).exists():
-            return int(load_table(self.path).version())  # its entry was cleaned up, perhaps newer ones with it
-        return version
+        return self._followed.head()
 
     def newer(self, above: int) -> Snapshot:
         """Return the head, with only those of its files that may hold rows with ``log_version > above``.
@@ -141,12 +142,9 @@ class StreamTable:
         Raises
         ------
         LogError
-            The table is damaged.
+            The table is damaged, or was restored or made anew.
         """
-        # Loaded by another thread midway, files would be told by the statistics of others.
-        with self._asked:
-            self._reload()
-            return self._newer(above)
+        return self._followed.newer(above)
 
     def commit(self, arrivals: Arrivals, *, standing: Standing | None = None) -> Committed:
         """Append the rows that are new, with how far each partition has been read, as one version.
@@ -184,11 +182,10 @@ class StreamTable:
         version = self._version + bool(fresh.any())
         new = stamped(rows.filter(pa.array(fresh)), version)
         if len(new):
-            upto = _upto(arrivals)
-            if not self._write(new, version, upto):
+            if not self._write(new, version, _upto(arrivals)):
                 return None
-            self._known.add(hashes[fresh])
-            self._positions |= upto
+            self._followed.catch_up()  # its positions, above all: what was committed is not to be asked for again
+            self._known.add(hashes[fresh], _microseconds(new[INGESTED_AT]))
             self._version = version
         again = int(replayed.sum())
         return Committed(version, new, known - again, again)
@@ -197,16 +194,16 @@ class StreamTable:
         """Write a version; False if another writer did."""
         writer = secrets.token_hex(8)
         try:
-            if self._plain:
-                append_entry(self.path, version, rows, upto, writer=writer, statistics=STATISTICS)
-            else:
-                self._reload()
-                if self._table.version() != version - 1:
+            if self._own_entries and self._followed.plain:
+                file = append_entry(self.path, version, rows, upto, writer=writer, statistics=STATISTICS)
+                self._followed.committed(version, file, upto)
+                return True
+            with self._followed.loaded() as table:
+                if table.version() != version - 1:
                     return False
-                append(self._table, rows, upto, writer=writer)
+                append(table, rows, upto, writer=writer)
         except (DeltaError, OSError) as error:
             # It may have failed behind the commit (a full disk, a checkpoint): the log itself tells.
-            self._reload()
             if self._is_mine(version, writer):
                 return True
             if isinstance(error, CommitFailedError | FileExistsError):
@@ -218,66 +215,42 @@ class StreamTable:
         return True
 
     def _is_mine(self, version: int, writer: str) -> bool:
-        behind = int(self._table.version()) - version
-        return behind >= 0 and any(each.get("portrait.writer") == writer for each in self._table.history(behind + 1))
-
-    def _reload(self) -> None:
-        with _said(self.path):
-            self._table.update_incremental()
+        with suppress(FileNotFoundError):  # not there, or cleaned up already
+            return writer in entry_path(self.path, version).read_text("utf-8")
+        with self._followed.loaded() as table:
+            behind = int(table.version()) - version
+            return behind >= 0 and any(each.get("portrait.writer") == writer for each in table.history(behind + 1))
 
     def _look(self) -> None:
         """Get to know the head: what others have committed since the last look."""
-        head = self.head()
-        if self._version >= 0 and head == self._version:
+        if self._version >= 0 and self._followed.head() == self._version:
             return
-        if head < self._version:
-            raise LogError(
-                f"Table '{self.path.name}' of the event log is at version {head}, and was at {self._version} before.",
-                hint="it was restored or made anew: start the consumer again.",
-            )
-        self._reload()
-        self._positions.clear()
-        snapshot = self._newer(self._version)
+        snapshot = self._followed.newer(self._version)
         if snapshot.files:
             with reading(snapshot):
                 found = self._duckdb.sql(
-                    f"SELECT hash({EVENT_ID}) AS h FROM {snapshot.sql()} "
+                    f"SELECT hash({EVENT_ID}) AS h, {INGESTED_AT} FROM {snapshot.sql()} "
                     f"WHERE {LOG_VERSION} > $seen AND epoch_us({INGESTED_AT}) >= $since",
-                    params={"seen": self._version, "since": self._covered_from},
-                ).to_arrow_table()["h"]
-            self._known.add(np.asarray(found.to_numpy(), np.uint64))
+                    params={"seen": self._version, "since": self._known.since},
+                ).to_arrow_table()
+            self._known.add(np.asarray(found["h"].to_numpy(), np.uint64), _microseconds(found[INGESTED_AT]))
         self._version = snapshot.version
-
-    def _newer(self, above: int) -> Snapshot:
-        newest = _statistic(self._table, f"max.{LOG_VERSION}")
-        # A file without statistics may hold anything.
-        wanted = pc.fill_null(pc.greater(newest, above), True)
-        uris = pa.array(self._table.file_uris(), pa.string())
-        return snapshot_of(self.path, self._table, uris.filter(wanted).to_pylist())
 
     def _replayed(self, arrivals: Arrivals) -> Mask:
         replayed = np.zeros(len(arrivals.position), bool)
         for partition, app_id in arrivals.app_ids.items():
-            position = self._position(app_id)
+            position = self._followed.position(app_id)
             if position is not None:
                 replayed |= (arrivals.partition == partition) & (arrivals.position <= position)
         return replayed
 
-    def _position(self, app_id: str) -> int | None:
-        # Only a head that was loaded since others' last commit is asked; one's own are in ``_positions``.
-        if app_id not in self._positions:
-            self._positions[app_id] = self._table.transaction_version(app_id)
-        return self._positions[app_id]
-
     def _fresh(self, rows: pa.Table, hashes: Hashes) -> Mask:
         fresh = first_of_each(hashes) & ~self._known.holds(hashes)
-        times = rows[EVENT_TIMESTAMP].cast(pa.int64()).to_numpy()
-        doubtful = fresh & (times < self._covered_from + _SLACK_US)
+        doubtful = fresh & (_microseconds(rows[EVENT_TIMESTAMP]) < self._known.since + _SLACK_US)
         if doubtful.any():
             places = np.flatnonzero(doubtful)
             old = rows.take(places).append_column("_n", pa.array(places))
-            self._reload()
-            kept = unknown_rows(old, snapshot_of(self.path, self._table))["_n"].to_numpy()
+            kept = unknown_rows(old, self._followed.newer(-1))["_n"].to_numpy()
             fresh[np.setdiff1d(places, kept)] = False
         return fresh
 
@@ -293,23 +266,14 @@ def _upto(arrivals: Arrivals) -> dict[str, int]:
     return {arrivals.app_ids[int(p)]: int(arrivals.position[arrivals.partition == p].max()) for p in partitions}
 
 
+def _microseconds(times: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    return np.asarray(times.cast(pa.int64()).to_numpy(), np.int64)
+
+
 def _newest(table: DeltaTable) -> int:
-    """Latest ``ingested_at`` of a table (us); 0 of an empty one."""
-    found = pc.max(_statistic(table, f"max.{INGESTED_AT}").cast(pa.timestamp("us", "UTC")).cast(pa.int64())).as_py()
-    return int(found or 0)
-
-
-def _statistic(table: DeltaTable, name: str) -> pa.Array:
-    """Return a statistic of each file, in the order of ``file_uris``; NULL where a file has none."""
+    """Latest ``ingested_at`` of a table (us), as far as it tells; 0 of an empty one."""
     actions = pa.table(table.get_add_actions(flatten=True))
-    if name not in actions.column_names:
-        return pa.nulls(len(actions), pa.int64())
-    return actions[name].combine_chunks()
-
-
-@contextmanager
-def _said(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (DeltaError, OSError, ValueError) as error:
-        raise LogError(f"Table '{path.name}' of the event log cannot be read: {first_line(error)}") from None
+    told = f"max.{INGESTED_AT}"
+    if told not in actions.column_names:
+        return 0
+    return int(pc.max(actions[told].cast(pa.timestamp("us", "UTC")).cast(pa.int64())).as_py() or 0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from feature_repo.core.clock import DAY, Clock
 from feature_repo.core.errors import LogError, SettingsError, did_you_mean
+from feature_repo.core.locks import locked, locked_if_free
 from feature_repo.core.settings import Settings
 from feature_repo.events.log import EVENT_TIMESTAMP, MAX_ATTEMPTS, outrun
 from feature_repo.events.quarantine import QUARANTINE
@@ -38,6 +40,8 @@ Progress = Callable[[str, float], None]
 ON_THE_WAY_BYTES = 16 * 2**20
 WHOLE_BYTES = 128 * 2**20
 DUE_VERSIONS = 50
+# Listing a table's files takes longer than merging some: it is done once in so many merges of a stream's.
+MERGES_PER_TIDYING = 60
 
 _LEFT_OVER_S = 86_400
 
@@ -129,9 +133,7 @@ def tend(path: Path, *, before_us: int | None = None, target_bytes: int = WHOLE_
     try:
         removed = 0 if before_us is None else _delete(path, before_us)
         merge(path, target_bytes)
-        table.update_incremental()
-        table.cleanup_metadata()
-        vacuumed = len(table.vacuum(dry_run=True)) and len(table.vacuum(dry_run=False))
+        vacuumed = tidy(path)
     except (DeltaError, OSError) as error:
         raise LogError(f"Table '{path.name}' of the event log cannot be compacted: {first_line(error)}") from None
     table.update_incremental()
@@ -150,7 +152,28 @@ def tend(path: Path, *, before_us: int | None = None, target_bytes: int = WHOLE_
 
 
 def merge(path: Path, target_bytes: int) -> None:
-    """Merge files smaller than a size, and write a checkpoint. Whoever commits meanwhile goes first."""
+    """Merge files smaller than a size, and write a checkpoint. Whoever commits meanwhile goes first.
+
+    Who else merges is waited for: `deltalake` lets two compactions of the same files both commit, and then each of
+    their rows is there twice (https://github.com/delta-io/delta-rs/pull/3982 does not look for it).
+    """
+    with locked(_turn(path)):
+        _merge(path, target_bytes)
+
+
+def merge_if_free(path: Path, target_bytes: int) -> bool:
+    """Merge as :func:`merge` does; False if somebody else is about it."""
+    with locked_if_free(_turn(path)) as free:
+        if free:
+            _merge(path, target_bytes)
+    return free
+
+
+def _turn(path: Path) -> Path:
+    return path / "_merge.lock"
+
+
+def _merge(path: Path, target_bytes: int) -> None:
     table = load_table(path)
     with suppress(CommitFailedError):  # a DELETE rewrote the same files: the next run finds what is left to do
         table.optimize.compact(
@@ -162,12 +185,24 @@ def merge(path: Path, target_bytes: int) -> None:
     table.create_checkpoint()
 
 
+def tidy(path: Path) -> int:
+    """Remove entries of the transaction log, and files, that no version of the last hour needs; return how many files.
+
+    Files of writers that died or came too late are among them: no version names those.
+    """
+    table = load_table(path)
+    table.cleanup_metadata()
+    # A vacuum is two versions, even of nothing.
+    return len(table.vacuum(dry_run=True, full=True)) and len(table.vacuum(dry_run=False, full=True))
+
+
 class Upkeep:
     """Compacts tables on a stream's way, one at a time, in a thread of its own."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._next: dict[Path, int] = {}
+        self._merges: Counter[Path] = Counter()
         self.errors = 0
 
     def due(self, table: StreamTable) -> bool:
@@ -192,7 +227,11 @@ class Upkeep:
 
     def _run(self, path: Path) -> None:
         try:
-            merge(path, ON_THE_WAY_BYTES)
+            if not merge_if_free(path, ON_THE_WAY_BYTES):
+                return
+            self._merges[path] += 1
+            if self._merges[path] % MERGES_PER_TIDYING == 0:
+                tidy(path)
         except (DeltaError, OSError, LogError):
             self.errors += 1
 

@@ -17,7 +17,7 @@ import redis
 
 from bench_children import die, hold
 from feature_repo import cli
-from feature_repo.bench import materialize, memory, pit, pit_asof, stream
+from feature_repo.bench import commits, materialize, memory, pit, pit_asof, stream
 from feature_repo.bench.bench import GROUP, Bench, BenchReport, Findings, Size
 from feature_repo.bench.ground import Ground, temporary_ground
 from feature_repo.bench.measure import Spent, in_child, in_turns, peak_bytes, rates, times_faster
@@ -36,6 +36,7 @@ TINY: dict[str, Any] = {
     "pit-asof": pit_asof.Scale(users=10, rows=500, events=20, rounds=1),
     "memory": memory.Scale(band=3),
     "stream": stream.Scale(users=20, lines=5, events=500, pushed=200, seconds=1, rounds=1),
+    "commits": commits.Scale(commits=4, events=(5, 20)),
 }
 CONTRACT = ["name", "ours", "peer", "ratio", "unit", "setup"]
 

@@ -1,6 +1,7 @@
 """Upkeep leaves every row that is to be kept, and is no one's concern who reads or commits meanwhile."""
 
 import os
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -13,7 +14,7 @@ from feature_repo.events import upkeep
 from feature_repo.events.log import read_snapshot
 from feature_repo.events.schema import arrow_schema, log_table
 from feature_repo.events.stream_table import StreamTable
-from feature_repo.events.upkeep import Upkeep, compact
+from feature_repo.events.upkeep import Upkeep, compact, merge, merge_if_free
 from stream_rows import DAY, NOW, arrivals, rows
 
 CLOCK = FixedClock(NOW)
@@ -84,3 +85,51 @@ def test_a_stream_is_compacted_on_its_way_and_goes_on(tmp_path: Path, monkeypatc
     assert ids(read_snapshot(path)) == sorted(["a", "b", "c", *(f"s{n}" for n in range(10))])
     done = table.commit(arrivals(["s0", "new"], first=30))
     assert (done.rows["event_id"].to_pylist(), done.duplicates) == (["new"], 1)
+
+
+def test_of_two_who_merge_at_once_one_lets_it_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, tried = filled(tmp_path), list[bool]()
+    load = upkeep.load_table
+
+    def loaded(path: Path) -> object:
+        table = load(path)
+        if not tried:
+            tried.append(merge_if_free(path, 2**20))
+        return table
+
+    monkeypatch.setattr(upkeep, "load_table", loaded)
+    merge(path, 2**20)
+    assert tried == [False]
+    assert ids(read_snapshot(path)) == ["a", "b", "c"]
+    assert merge_if_free(path, 2**20)
+
+
+def test_files_that_no_version_names_go_after_an_hour(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    [whole, *_] = path.glob("*.parquet")
+    for name, age_s in (("old", 3_700), ("young", 3_500)):
+        shutil.copy(whole, lost := path / f"part-{name}.parquet")
+        os.utime(lost, (lost.stat().st_mtime - age_s,) * 2)
+    assert compact(Settings(home=tmp_path), CLOCK).tables["follow"].vacuumed == 1
+    assert not (path / "part-old.parquet").exists()
+    assert (path / "part-young.parquet").exists()
+    assert ids(read_snapshot(path)) == ["a", "b", "c"]
+
+
+def test_a_streams_entries_and_lost_files_go_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "DUE_VERSIONS", 2)
+    monkeypatch.setattr(upkeep, "MERGES_PER_TIDYING", 2)
+    path = filled(tmp_path)
+    table, keeper = StreamTable(path, arrow_schema("follow"), known_days=7), Upkeep()
+    merge(path, 2**20)  # with a checkpoint: versions of the last hour rest on it
+    (lost := path / "part-lost.parquet").touch()
+    for file in (lost, *(path / "_delta_log").iterdir()):
+        os.utime(file, (file.stat().st_mtime - 7_200,) * 2)
+    for n in range(12):
+        table.commit(arrivals([f"s{n}"], first=n + 1))
+        keeper.due(table)
+        keeper.close()
+    assert keeper.errors == 0
+    assert not lost.exists()
+    assert not (path / "_delta_log" / f"{1:020}.json").exists()
+    assert ids(read_snapshot(path)) == sorted(["a", "b", "c", *(f"s{n}" for n in range(12))])
