@@ -24,12 +24,13 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from feature_repo.core.clock import DAY, Clock
+from feature_repo.core.clock import Clock
 from feature_repo.core.errors import LogError, SettingsError, did_you_mean
 from feature_repo.core.locks import locked, locked_if_free
 from feature_repo.core.settings import Settings
 from feature_repo.events.log import EVENT_TIMESTAMP, MAX_ATTEMPTS, outrun
 from feature_repo.events.quarantine import QUARANTINE
+from feature_repo.events.retention import kept_since
 from feature_repo.events.schema import TABLES
 from feature_repo.events.stream_table import StreamTable
 from feature_repo.events.table_head import first_line, load_table
@@ -111,8 +112,7 @@ def compact(settings: Settings, clock: Clock, *, progress: Progress | None = Non
     tables = {}
     for done, name in enumerate(names):
         tell(name, done / len(names))
-        before_us = clock.now_us() - days[name] * DAY if name in days else None
-        tables[name] = tend(settings.log_root / name, before_us=before_us)
+        tables[name] = tend(settings.log_root / name, before_us=kept_since(days, name, clock.now_us()))
     left_overs = _remove_left_overs(settings, clock)
     tell("done", 1.0)
     return CompactReport(tables, left_overs, time.monotonic() - started)

@@ -93,9 +93,10 @@ def _render_import(report: ImportReport) -> None:
         sys.stdout.write("\n")
     left_out = f", {report.ignored:,} left out by their event type" if report.ignored else ""
     derived = f", {report.derived:,} derived from them" if report.derived else ""
+    expired = f", {report.expired:,} older than their type is kept" if report.expired else ""
     sys.stdout.write(
         f"{report.read:,} rows of {report.files} files read, {report.published:,} published{derived}, "
-        f"{report.duplicates:,} known already{left_out}, {sum(report.quarantined.values()):,} refused, "
+        f"{report.duplicates:,} known already{left_out}{expired}, {sum(report.quarantined.values()):,} refused, "
         f"{report.seconds:.1f} s\n"
     )
     if report.quarantined:

@@ -42,7 +42,7 @@ class ConsumerStatus:
         How long ago it did.
     partitions
         Those it owned then.
-    events, late, duplicates, replayed, erased, quarantined
+    events, late, duplicates, replayed, erased, expired, quarantined
         Counts since the process started; see :class:`feature_repo.jobs.consuming.meter.Reading`.
     events_per_s, freshness_ms
         Over its last minute.
@@ -59,6 +59,7 @@ class ConsumerStatus:
     duplicates: int
     replayed: int
     erased: int
+    expired: int
     quarantined: dict[str, int]
 
 
@@ -118,7 +119,7 @@ class StreamStatus:
         Entries that wait in the stream, as its broker says.
     freshness_ms
         ``p50`` and ``p99`` of arrival to visible, of the consumer that is least fresh; None without events.
-    events, late, duplicates, replayed, erased, quarantined
+    events, late, duplicates, replayed, erased, expired, quarantined
         Sums over ``consumers``: a consumer that ended takes its counts along.
     running
         Consumers that are alive.
@@ -134,6 +135,7 @@ class StreamStatus:
     duplicates: int
     replayed: int
     erased: int
+    expired: int
     quarantined: dict[str, int]
     running: int
     stream: Waiting
@@ -182,6 +184,7 @@ def _summed(
         duplicates=sum(each.duplicates for each in consumers),
         replayed=sum(each.replayed for each in consumers),
         erased=sum(each.erased for each in consumers),
+        expired=sum(each.expired for each in consumers),
         quarantined=dict(sorted(refused.items())),
         running=len(alive),
         stream=stream,
@@ -223,6 +226,7 @@ def _consumer(name: str, said: Mapping[str, Any], now: int) -> ConsumerStatus:
         duplicates=reading["duplicates"],
         replayed=reading["replayed"],
         erased=reading["erased"],
+        expired=reading.get("expired", 0),
         quarantined=reading["quarantined"],
     )
 

@@ -24,6 +24,7 @@ from feature_repo.events.door import admit
 from feature_repo.events.log import read_snapshot
 from feature_repo.events.schema import arrow_schema, log_table, table_path
 from feature_repo.events.stream.collector import Collector
+from feature_repo.events.upkeep import compact
 from feature_repo.jobs.consume import CONSUMERS, Consumer
 from feature_repo.jobs.consuming.meter import Meter, Reading
 from feature_repo.jobs.features import apply
@@ -85,6 +86,19 @@ def test_a_late_event_lands_in_the_window_it_happened_in(shop: Settings) -> None
     reading = consume(shop)
     assert (reading.events, reading.late) == (2, 1)
     assert read(shop, "user_purchases__count_28d", "user_purchases__count_84d") == [1, 2]
+
+
+def test_an_event_past_its_retention_does_not_come_back_when_it_is_sent_again(shop: Settings) -> None:
+    old, young = line(1, event_timestamp=NOW - 40 * DAY), line(2)
+    send(shop, old, young)
+    consume(shop)
+    short = shop.model_copy(update={"retention": "purchase=30d"})
+    assert compact(short, SystemClock()).tables["purchase"].removed_rows == 1
+    send(shop, old, young, line(3))
+    again = consume(short)
+    assert (again.events, again.duplicates, again.expired) == (1, 1, 1)
+    assert rows(shop) == 2
+    assert read(shop, "user_purchases__count_84d") == [3]  # the old one, once, for as long as a window reaches it
 
 
 def test_what_another_process_imported_is_folded_too(shop: Settings) -> None:

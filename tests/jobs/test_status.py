@@ -47,6 +47,7 @@ READING = Reading(
     replayed=3,
     quarantined={"not_json": 4},
     erased=5,
+    expired=6,
 )
 
 

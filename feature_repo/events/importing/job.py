@@ -27,6 +27,7 @@ from feature_repo.events.importing.payments import PAYMENT, payments
 from feature_repo.events.importing.rows import Piece
 from feature_repo.events.importing.staging import FILE, Staged, renamed, staging
 from feature_repo.events.quarantine import QUARANTINE, quarantine_rows
+from feature_repo.events.retention import kept_since, within
 from feature_repo.privacy.pseudonyms import load_pseudonymiser
 
 Progress = Callable[[str, float], None]
@@ -38,7 +39,7 @@ _READING = 0.7
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import found and did; ``read`` is the sum of the next four, and of ``erased``.
+    """What an import found and did; ``read`` is the sum of the next four, of ``erased`` and of ``expired``.
 
     Attributes
     ----------
@@ -66,6 +67,8 @@ class ImportReport:
         Time it took.
     erased
         Rows of people who were erased, which went nowhere.
+    expired
+        Rows older than the retention of their type, which would be removed again.
     derived
         Events written that follow from the rows (``derive`` of the mapping) and are none of them.
     """
@@ -82,6 +85,7 @@ class ImportReport:
     dry_run: bool
     seconds: float = field(compare=False)
     erased: int = 0
+    expired: int = 0
     derived: int = 0
 
 
@@ -133,7 +137,9 @@ def import_events(
         tables: Counter[str] = Counter()
         left: Counter[str] = Counter()
         if not dry_run:
-            tables, left = _publish(settings, mapping, staged, connection, tell)
+            days = settings.retention_days
+            oldest = {name: kept_since(days, name, clock.now_us()) for name in (*mapping.types, PAYMENT)}
+            tables, left = _publish(settings, mapping, staged, connection, oldest, tell)
     tell("done", 1.0)
     return _report(mapping, staged, tables, left, files=len(files), dry_run=dry_run, started=started)
 
@@ -198,7 +204,12 @@ def _admit(log_root: Path, name: str, rows: pa.Table) -> Iterator[Admitted]:
 
 
 def _publish(
-    settings: Settings, mapping: Mapping, staged: Staged, connection: duckdb.DuckDBPyConnection, tell: Progress
+    settings: Settings,
+    mapping: Mapping,
+    staged: Staged,
+    connection: duckdb.DuckDBPyConnection,
+    oldest: dict[str, int | None],
+    tell: Progress,
 ) -> tuple[Counter[str], Counter[str]]:
     """Return the rows written by table; those that were not, by why; and how many were derived."""
     tables: Counter[str] = Counter()
@@ -210,11 +221,13 @@ def _publish(
         for batch in staged.batches(name):
             tell(f"publishing {name}", _READING + (1 - _READING) * done / whole)
             rows = renamed(batch, connection) if mapping.duplicates == "keep" else batch
-            for admitted in _admit(settings.log_root, name, rows.drop_columns([FILE, LINE])):
+            kept = _kept(rows.drop_columns([FILE, LINE]), oldest[name])
+            left["expired"] += len(rows) - len(kept)
+            for admitted in _admit(settings.log_root, name, kept):
                 tables[name] += admitted.published
                 left.update(duplicates=admitted.duplicates, erased=admitted.erased)
             done += len(batch)
-    left["derived"] = _derive(settings, mapping, staged, connection, tables)
+    left["derived"] = _derive(settings, mapping, staged, connection, oldest[PAYMENT], tables)
     for refused in staged.batches(QUARANTINE):
         quarantine_rows(settings.log_root, pa.table(refused))
     return tables, left
@@ -225,13 +238,19 @@ def _derive(
     mapping: Mapping,
     staged: Staged,
     connection: duckdb.DuckDBPyConnection,
+    oldest: int | None,
     tables: Counter[str],
 ) -> int:
     if mapping.derive is None:
         return 0
     for rows in payments(staged, mapping, connection):
-        tables[PAYMENT] += sum(each.published for each in _admit(settings.log_root, PAYMENT, rows))
+        tables[PAYMENT] += sum(each.published for each in _admit(settings.log_root, PAYMENT, _kept(rows, oldest)))
     return tables[PAYMENT]
+
+
+def _kept(rows: pa.Table, since_us: int | None) -> pa.Table:
+    mask = within(rows, since_us)
+    return rows if mask is None else rows.filter(mask)
 
 
 def _report(
@@ -258,5 +277,6 @@ def _report(
         files=files,
         dry_run=dry_run,
         seconds=time.monotonic() - started,
+        expired=left["expired"],
         derived=left["derived"],
     )

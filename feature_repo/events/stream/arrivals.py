@@ -28,3 +28,8 @@ class Arrivals:
     partition: Ints
     position: Ints
     app_ids: Mapping[int, str]
+
+    def only(self, mask: pa.Array) -> Arrivals:
+        """Return some of the rows, by a mask without NULLs."""
+        chosen = mask.to_numpy(zero_copy_only=False)
+        return Arrivals(self.rows.filter(mask), self.partition[chosen], self.position[chosen], self.app_ids)

@@ -43,6 +43,8 @@ class Reading:
         Refused events, by reason.
     erased
         Events of erased shoppers, dropped.
+    expired
+        Events older than the retention of their type, dropped.
     """
 
     events: int
@@ -54,6 +56,7 @@ class Reading:
     replayed: int
     quarantined: dict[str, int]
     erased: int
+    expired: int
 
 
 @dataclass
@@ -73,6 +76,7 @@ class Meter:
     duplicates: int = 0
     replayed: int = 0
     erased: int = 0
+    expired: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     _batches: deque[_Batch] = field(default_factory=deque)
 
@@ -100,6 +104,7 @@ class Meter:
             replayed=self.replayed,
             quarantined=dict(sorted(self.quarantined.items())),
             erased=self.erased,
+            expired=self.expired,
         )
 
 

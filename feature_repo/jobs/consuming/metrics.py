@@ -30,6 +30,7 @@ _COUNTS = {
     "duplicates": "Events the log held already.",
     "replayed": "Entries read again after a crash or a take-over.",
     "erased": "Events of erased shoppers, dropped.",
+    "expired": "Events older than the retention of their type, dropped.",
 }
 
 

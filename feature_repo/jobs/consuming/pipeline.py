@@ -25,6 +25,7 @@ from feature_repo.engine.spec import WindowedView
 from feature_repo.events.cleaning import USER_ID
 from feature_repo.events.log import EVENT_TIMESTAMP, INGESTED_AT
 from feature_repo.events.quarantine import quarantine_rows
+from feature_repo.events.retention import kept_since, within
 from feature_repo.events.schema import arrow_schema, table_path
 from feature_repo.events.stream.arrivals import Arrivals
 from feature_repo.events.stream.channel import Entries, Reader
@@ -162,18 +163,24 @@ class Pipeline:
         return done
 
     def _commit_one(self, name: str, arrivals: Arrivals) -> Committed:
-        return self._table(name).commit(self._left(arrivals), standing=self._tombstones.standing)
+        return self._table(name).commit(self._left(self._kept(name, arrivals)), standing=self._tombstones.standing)
+
+    def _kept(self, name: str, arrivals: Arrivals) -> Arrivals:
+        """Arrivals without those older than the retention of their type."""
+        since = kept_since(self._settings.retention_days, name, self._clock.now_us())
+        kept = within(arrivals.rows, since)
+        if kept is None:
+            return arrivals
+        self._meter.expired += len(kept) - kept.true_count
+        return arrivals.only(kept)
 
     def _left(self, arrivals: Arrivals) -> Arrivals:
         """Arrivals without those of erased shoppers."""
         if USER_ID not in arrivals.rows.column_names or not self._tombstones.count:
             return arrivals
         standing = self._tombstones.standing(arrivals.rows[USER_ID])
-        kept = np.asarray(standing.to_numpy(zero_copy_only=False), bool)
-        self._meter.erased += int((~kept).sum())
-        return Arrivals(
-            arrivals.rows.filter(standing), arrivals.partition[kept], arrivals.position[kept], arrivals.app_ids
-        )
+        self._meter.erased += len(standing) - standing.true_count
+        return arrivals.only(standing)
 
     def _fold(self, committed: Mapping[str, Committed], owned: Collection[int]) -> None:
         if not owned:

@@ -93,6 +93,14 @@ def test_given_ids_tell_rows_apart_and_the_first_of_an_id_counts(own_settings: S
     assert [row["item_id"] for row in rows_of(own_settings, "purchase")] == ["7", "7"]
 
 
+def test_rows_older_than_their_type_is_kept_are_counted_and_left_out(own_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEADER + LINE + LINE.replace("2024", "2019"))
+    days = (NOW - datetime(2024, 1, 1, tzinfo=UTC)).days
+    short = own_settings.model_copy(update={"retention": f"purchase={days}d"})
+    report = bring(short, [tmp_path / "a.csv"], ORDERS)
+    assert (report.read, report.published, report.expired) == (2, 1, 1)
+
+
 def test_too_many_bad_rows_stop_before_anything_is_written(own_settings: Settings, tmp_path: Path) -> None:
     text = (HEADER + LINE * 3 + "secret,never,7,1\n").encode()
     with pytest.raises(
