@@ -25,7 +25,7 @@ from feature_repo.events.log import EVENT_ID, read_snapshot
 from feature_repo.events.schema import arrow_schema
 from feature_repo.events.stream.arrivals import Arrivals
 from feature_repo.events.stream_table import StreamTable
-from feature_repo.events.upkeep import Upkeep
+from feature_repo.events.stream_upkeep import Upkeep
 
 EVENT = "purchase"
 PARTITIONS = 4

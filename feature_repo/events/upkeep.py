@@ -10,9 +10,7 @@ longest window, or until ``portrait jobs materialize --full`` builds the state a
 from __future__ import annotations
 
 import shutil
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,7 +30,6 @@ from feature_repo.events.log import EVENT_TIMESTAMP, MAX_ATTEMPTS, outrun
 from feature_repo.events.quarantine import QUARANTINE
 from feature_repo.events.retention import kept_since
 from feature_repo.events.schema import TABLES
-from feature_repo.events.stream_table import StreamTable
 from feature_repo.events.table_head import first_line, load_table
 
 Progress = Callable[[str, float], None]
@@ -40,9 +37,6 @@ Progress = Callable[[str, float], None]
 # Small enough that a stream's compaction on its way rewrites little again and again.
 ON_THE_WAY_BYTES = 16 * 2**20
 WHOLE_BYTES = 128 * 2**20
-DUE_VERSIONS = 50
-# Listing a table's files takes longer than merging some: it is done once in so many merges of a stream's.
-MERGES_PER_TIDYING = 60
 
 _LEFT_OVER_S = 86_400
 
@@ -194,46 +188,6 @@ def tidy(path: Path) -> int:
     table.cleanup_metadata()
     # A vacuum is two versions, even of nothing.
     return len(table.vacuum(dry_run=True, full=True)) and len(table.vacuum(dry_run=False, full=True))
-
-
-class Upkeep:
-    """Compacts tables on a stream's way, one at a time, in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._next: dict[Path, int] = {}
-        self._merges: Counter[Path] = Counter()
-        self.errors = 0
-
-    def due(self, table: StreamTable) -> bool:
-        """Begin to compact a table if 50 versions were made since the last time; say whether it was begun.
-
-        Call it after a commit: it takes microseconds. Compaction is no condition of anything, so what goes wrong in it
-        is counted in ``errors`` and tried again 50 versions later.
-        """
-        version = table.version
-        due_at = self._next.setdefault(table.path, version + DUE_VERSIONS)
-        if version < due_at or (self._thread is not None and self._thread.is_alive()):
-            return False
-        self._next[table.path] = version + DUE_VERSIONS
-        self._thread = threading.Thread(target=self._run, args=(table.path,), name="upkeep", daemon=True)
-        self._thread.start()
-        return True
-
-    def close(self) -> None:
-        """Wait until what was begun is done."""
-        if self._thread is not None:
-            self._thread.join()
-
-    def _run(self, path: Path) -> None:
-        try:
-            if not merge_if_free(path, ON_THE_WAY_BYTES):
-                return
-            self._merges[path] += 1
-            if self._merges[path] % MERGES_PER_TIDYING == 0:
-                tidy(path)
-        except (DeltaError, OSError, LogError):
-            self.errors += 1
 
 
 def _delete(path: Path, before_us: int) -> int:

@@ -10,11 +10,12 @@ import pytest
 from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import SettingsError
 from feature_repo.core.settings import Settings
-from feature_repo.events import upkeep
+from feature_repo.events import stream_upkeep, upkeep
 from feature_repo.events.log import read_snapshot
 from feature_repo.events.schema import arrow_schema, log_table
 from feature_repo.events.stream_table import StreamTable
-from feature_repo.events.upkeep import Upkeep, compact, merge, merge_if_free
+from feature_repo.events.stream_upkeep import Upkeep
+from feature_repo.events.upkeep import compact, merge, merge_if_free
 from stream_rows import DAY, NOW, arrivals, rows
 
 CLOCK = FixedClock(NOW)
@@ -72,7 +73,7 @@ def test_left_overs_are_removed_when_they_are_a_day_old(tmp_path: Path) -> None:
 
 
 def test_a_stream_is_compacted_on_its_way_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "DUE_VERSIONS", 4)
+    monkeypatch.setattr(stream_upkeep, "DUE_VERSIONS", 4)
     path = filled(tmp_path)
     table, keeper = StreamTable(path, arrow_schema("follow"), known_days=7), Upkeep()
     begun = []
@@ -117,8 +118,8 @@ def test_files_that_no_version_names_go_after_an_hour(tmp_path: Path) -> None:
 
 
 def test_a_streams_entries_and_lost_files_go_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "DUE_VERSIONS", 2)
-    monkeypatch.setattr(upkeep, "MERGES_PER_TIDYING", 2)
+    monkeypatch.setattr(stream_upkeep, "DUE_VERSIONS", 2)
+    monkeypatch.setattr(stream_upkeep, "MERGES_PER_TIDYING", 2)
     path = filled(tmp_path)
     table, keeper = StreamTable(path, arrow_schema("follow"), known_days=7), Upkeep()
     merge(path, 2**20)  # with a checkpoint: versions of the last hour rest on it
@@ -128,8 +129,36 @@ def test_a_streams_entries_and_lost_files_go_on_its_way(tmp_path: Path, monkeypa
     for n in range(12):
         table.commit(arrivals([f"s{n}"], first=n + 1))
         keeper.due(table)
-        keeper.close()
+        keeper.wait()
+    keeper.close()
     assert keeper.errors == 0
     assert not lost.exists()
     assert not (path / "_delta_log" / f"{1:020}.json").exists()
     assert ids(read_snapshot(path)) == sorted(["a", "b", "c", *(f"s{n}" for n in range(12))])
+
+
+def test_a_compaction_that_was_killed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_upkeep, "DUE_VERSIONS", 1)
+    path = filled(tmp_path)
+    table, keeper = StreamTable(path, arrow_schema("follow"), known_days=7), Upkeep()
+    for n in range(3):
+        table.commit(arrivals([f"s{n}"], first=n + 1))
+        keeper.due(table)
+        keeper.wait()
+        if n == 1:
+            assert keeper._worker is not None
+            keeper._worker.kill()
+            keeper._worker.wait()
+    keeper.close()
+    assert keeper.errors == 0
+    assert ids(read_snapshot(path)) == sorted(["a", "b", "c", "s0", "s1", "s2"])
+    assert len(read_snapshot(path).files) == 1
+
+
+def test_what_compacts_ends_with_the_process_that_asked(tmp_path: Path) -> None:
+    worker = stream_upkeep._worker()
+    assert worker.stdin is not None
+    worker.stdin.close()
+    assert worker.wait(timeout=30) == 0
+    assert worker.stdout is not None
+    worker.stdout.close()

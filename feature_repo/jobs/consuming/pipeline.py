@@ -31,7 +31,7 @@ from feature_repo.events.stream.arrivals import Arrivals
 from feature_repo.events.stream.channel import Entries, Reader
 from feature_repo.events.stream.decode import Decoded, decode
 from feature_repo.events.stream_table import Committed, StreamTable
-from feature_repo.events.upkeep import Upkeep
+from feature_repo.events.stream_upkeep import Upkeep
 from feature_repo.jobs.consuming.meter import LATE_US, Meter
 from feature_repo.jobs.consuming.views import Views
 from feature_repo.privacy.tombstones import Tombstones
