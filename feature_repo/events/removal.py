@@ -55,7 +55,20 @@ def is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
     checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
-    return any(check(kind) for check in checks)
+    return _is_view(kind) or any(check(kind) for check in checks)
+
+
+def comparable(rows: pa.Table) -> pa.Table:
+    """Return rows whose texts can be compared: not views of them, as `deltalake` declares in files it rewrites."""
+    for n, field in enumerate(rows.schema):
+        if _is_view(field.type):
+            plain = pa.large_string() if pa.types.is_string_view(field.type) else pa.large_binary()
+            rows = rows.set_column(n, field.name, rows[n].cast(plain))
+    return rows
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind))
 
 
 def rows_naming(path: Path, needle: str) -> pa.Table:
@@ -169,7 +182,7 @@ def _commit(table: DeltaTable, rewritten: list[_Rewritten]) -> None:
 def _named_parts(file: Path, needle: str) -> Iterator[pa.Table]:
     with pq.ParquetFile(file) as opened:
         for group in range(opened.num_row_groups):
-            rows = opened.read_row_group(group)
+            rows = comparable(opened.read_row_group(group))
             named = rows.filter(naming(rows, needle))
             if named.num_rows:
                 yield named
@@ -182,7 +195,7 @@ def _rewrite(file: Path, path: Path, needle: str) -> AddAction | None:
     with ExitStack() as stack, pq.ParquetFile(file) as opened:
         writer: pq.ParquetWriter | None = None
         for group in range(opened.num_row_groups):
-            rows = opened.read_row_group(group)
+            rows = comparable(opened.read_row_group(group))
             kept = rows.filter(pc.invert(naming(rows, needle)))
             if not kept.num_rows:
                 continue

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_repo.events.removal import is_text
+from feature_repo.events.removal import comparable, is_text
 from feature_repo.jobs.erase_redis import entries
 
 BLOCK = 1 << 20
@@ -132,7 +132,7 @@ def _parquet_names(file: Path, needles: Needles) -> bool:
         nested = [field.name for field in schema if pa.types.is_nested(field.type)]
         for group in range(opened.num_row_groups):
             for name in texts:
-                column = opened.read_row_group(group, [name])[name]
+                column = comparable(opened.read_row_group(group, [name]))[name]
                 if needles.in_column(column, of_users="user" in name):
                     return True
             if nested and needles.names(str(opened.read_row_group(group, nested).to_pylist()).encode()):

@@ -20,6 +20,7 @@ from feature_repo.events.cleaning import complete
 from feature_repo.events.log import LogTable, read_snapshot
 from feature_repo.events.removal import remove_rows, rows_naming, sweep
 from feature_repo.events.schema import log_table
+from feature_repo.jobs import absence
 from feature_repo.privacy.tombstones import Tombstones
 
 ADA, BOB, EVE = ("u_" + digit * 32 for digit in "abe")
@@ -64,6 +65,18 @@ def test_others_keep_their_version_and_the_person_is_in_no_file(table: LogTable)
     assert sweep(table.path, NEEDLE) == 2
     assert NEEDLE.encode() not in bytes_below(table.path)
     assert read_snapshot(table.path).version == 4
+
+
+def test_a_person_is_found_in_files_that_deltalake_rewrote(table: LogTable) -> None:
+    table.commit(follows(("a", ADA), ("b", BOB), ("c", EVE)))
+    DeltaTable(str(table.path)).delete("event_id = 'c'")
+    [file] = read_snapshot(table.path).files
+    assert pa.types.is_string_view(pq.read_schema(file).field("user_id").type)  # which Arrow cannot search
+    assert absence._file_names(Path(file), absence.Needles(NEEDLE, None))
+    assert remove_rows(table.path, NEEDLE) == 1
+    sweep(table.path, NEEDLE)
+    assert held(table.path) == [("b", BOB, 1)]
+    assert NEEDLE.encode() not in bytes_below(table.path)
 
 
 def test_the_table_goes_on_as_before(table: LogTable) -> None:
