@@ -96,11 +96,18 @@ class Upkeep:
 def serve() -> None:
     """Compact what is asked for on standard input, a table a line, until it ends: with the process that asks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells both processes; the other one knows when to end
-    os.nice(_NICE)
+    _step_back()
     for line in sys.stdin:
         asked = json.loads(line)
         sys.stdout.write(f"{_compacted(Path(asked['path']), tidily=asked['tidy'])}\n")
         sys.stdout.flush()
+
+
+def _step_back() -> None:
+    if hasattr(os, "sched_setscheduler"):  # whatever the consumer was started with
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    os.nice(_NICE)
 
 
 def _compacted(path: Path, *, tidily: bool) -> str:

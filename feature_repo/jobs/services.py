@@ -55,7 +55,8 @@ daemonize no
 dir ./
 appendonly yes
 appendfsync everysec
-auto-aof-rewrite-min-size 256mb
+auto-aof-rewrite-min-size 512mb
+auto-aof-rewrite-percentage 200
 save ""
 maxmemory-policy noeviction
 """
