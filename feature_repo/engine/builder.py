@@ -152,25 +152,20 @@ class StateBuilder:
         return Materialized(view.name, action.planned, snapshot.version, entities, plan.why)
 
     def _planned(self, view: WindowedView, *, full: bool) -> _Plan:
-        snapshot = read_snapshot(located(view.source_path))
         layout = self._positions.serving(view.name)
-        held = self._held(view, layout)
+        served = self._positions.position(view.name, layout.state_hash, layout.generation) if layout else None
+        held = served if layout and layout.state_hash == view.state_hash else None
+        # Read after what Redis holds: a consumer may commit and fold between the two, and is not to seem ahead.
+        snapshot = read_snapshot(located(view.source_path))
         if full or layout is None:
             return _Plan(Action.BUILD, snapshot, layout, held, FULL if full else FIRST)
-        if layout.source == view.source_name:
-            served = self._positions.position(view.name, layout.state_hash, layout.generation)
-            if is_recreated(self._connection, view.name, served, snapshot):
-                return _Plan(Action.BUILD, snapshot, layout, held, RECREATED)
+        if layout.source == view.source_name and is_recreated(self._connection, view.name, served, snapshot):
+            return _Plan(Action.BUILD, snapshot, layout, held, RECREATED)
         if held is None:
             return _Plan(Action.BUILD, snapshot, layout, held, CHANGED)
         refuse_backwards(held, Position(snapshot.table_id, snapshot.version), view.source_path)
         action = Action.NOTHING if held.version == snapshot.version else Action.APPLY
         return _Plan(action, snapshot, layout, held)
-
-    def _held(self, view: WindowedView, layout: Layout | None) -> Position | None:
-        if layout is None or layout.state_hash != view.state_hash:
-            return None
-        return self._positions.position(view.name, layout.state_hash, layout.generation)
 
     def _build(self, view: WindowedView, snapshot: Snapshot, fence: str, progress: Progress) -> Materialized:
         build = self._positions.intend(view, snapshot.table_id, fence)

@@ -107,8 +107,8 @@ class RowMaterializer:
         return Materialized(view.name, plan.action.planned, plan.head.version, entities, plan.why)
 
     def _planned(self, view: FeatureView, *, full: bool) -> _Plan:
-        head = head_of(view)
         held = self._positions.held(view)
+        head = head_of(view)  # read after what Redis holds: others may commit and write between the two
         if not full and held == head:
             return _Plan(Action.NOTHING, head, RowQueries(view, head.version, head.version))
         seen = [held] if held else self._earlier(view)

@@ -195,6 +195,24 @@ def test_a_build_that_ran_within_another_of_the_view_keeps_its_state(tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", range(6))
+def test_a_job_that_a_consumer_overtakes_does_not_miss_commits(tmp_path: Path, redis: Any, command: int) -> None:
+    history = History(tmp_path / "history", redis)
+    history.commit([Event("u0", "a", BASE, 0, 3, 1.5)])
+    history.run(Run(0))
+
+    def overtakes() -> None:
+        history.commit([Event("u1", "b", BASE, 0, 3, 1.5)])
+        history.run(Feed(0, frozenset({0, 1, 2}), from_memory=True))
+
+    client = MeddledClient(redis, command, overtakes)
+    with duckdb.connect(config={"threads": 1}) as connection:
+        builder(connection, client).bring_to_head(history.specs[0])
+    history.assert_never_wrong(history.specs[0])
+    history.run(Run(0))
+    history.assert_at_head(history.specs[0])
+
+
 @settings(max_examples=160, suppress_health_check=list(HealthCheck))
 @given(steps=Steps, last=st.integers(0, 2))
 def test_no_interleaving_shows_a_wrong_number_and_the_last_run_shows_the_right_ones(
