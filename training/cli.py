@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feature_repo.core.console import Json, command_group, emit, example, progress, table
-from feature_repo.core.errors import CheckFailedError, PortraitError
+from feature_repo.core.errors import CheckFailedError, PortraitError, StoreUnavailableError
+from training.reproduce_cli import reproduce_run
 
 if TYPE_CHECKING:
     from training.task import Task
@@ -21,6 +22,10 @@ TaskName = Annotated[str | None, typer.Argument(metavar="[TASK]", help="Name of 
 All = Annotated[bool, typer.Option("--all", help="Train every task the log can support.")]
 IfChanged = Annotated[
     bool, typer.Option("--if-changed", help="Train only what differs from the champion in rows, features or task.")
+]
+
+Reproduce = Annotated[
+    str, typer.Option(metavar="RUN", help="Build and fit a run again, a run id or TASK@VERSION; registers nothing.")
 ]
 
 Outcomes = dict[str, dict[str, Any]]
@@ -34,10 +39,19 @@ def commands() -> typer.Typer:
 
 
 @_app.command(epilog=example("portrait train redemption", "portrait train --all --json"))
-def train(task: TaskName = None, *, every: All = False, if_changed: IfChanged = False, as_json: Json = False) -> object:
-    """Fit a model, measure it, register it; it becomes champion if every gate holds."""
+def train(
+    task: TaskName = None,
+    *,
+    every: All = False,
+    if_changed: IfChanged = False,
+    reproduce: Reproduce = "",
+    as_json: Json = False,
+) -> object:
+    """Fit a model, measure it, register it; it becomes champion if every gate holds and it beats the champion."""
     from training.task import all_tasks, find_task  # noqa: PLC0415
 
+    if reproduce:
+        return reproduce_run(task, reproduce, alone=not (every or if_changed), as_json=as_json)
     if (task is None) != every:
         known = ", ".join(all_tasks())
         raise PortraitError("Name one task, or say --all.", hint=f"known tasks are {known}.")
@@ -50,6 +64,7 @@ def train(task: TaskName = None, *, every: All = False, if_changed: IfChanged = 
 
 def _train(task: Task, *, if_changed: bool, skip: bool) -> dict[str, Any]:
     from training.job import train as run  # noqa: PLC0415
+    from training.pending import RunKeptError  # noqa: PLC0415
     from training.task import TaskUnavailableError  # noqa: PLC0415
 
     try:
@@ -59,9 +74,13 @@ def _train(task: Task, *, if_changed: bool, skip: bool) -> dict[str, Any]:
         if not skip:
             raise
         return {"unavailable": error.what}
+    except RunKeptError as error:  # the other tasks are trained all the same
+        return {**asdict(error.report), "error": {"what": error.what, "hint": error.hint}}
 
 
 def _check(outcomes: Outcomes) -> None:
+    for kept in [each["error"] for each in outcomes.values() if "error" in each]:
+        raise StoreUnavailableError(kept["what"], hint=kept["hint"])
     failed = {
         name: [gate for gate, ok in each["gates"].items() if not ok]
         for name, each in outcomes.items()
@@ -115,5 +134,8 @@ def _sentence(name: str, outcome: dict[str, Any]) -> str:
     version = f"{name} version {outcome['model_version']}"
     if outcome["unchanged"]:
         return f"Nothing has changed since {version} was trained; it stays champion."
-    state = "is champion" if outcome["promoted"] else "is registered and NOT promoted"
-    return f"{version} {state} ({outcome['seconds']:.0f} s)"
+    if outcome["kept"]:
+        return f"{name} is trained and NOT registered: its run is kept in {outcome['kept']}"
+    states = {"is champion": outcome["promoted"], "is challenger": outcome["challenger"]}
+    state = next((said for said, so in states.items() if so), "is registered and NOT promoted")
+    return f"{version} {state}: {outcome['reason']} ({outcome['seconds']:.0f} s)"

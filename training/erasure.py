@@ -17,15 +17,17 @@ from feature_repo.core.mlflow_home import artifact_root
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import atomic_write
 from feature_repo.events.removal import naming
+from training.bundle import ENTITY_ROWS
+from training.pending import pending_root
 
-ENTITY_ROWS = "entity_rows.parquet"
+__all__ = ["ENTITY_ROWS", "erase_entity_rows"]
 
 
 def erase_entity_rows(settings: Settings, needle: str, *, dry_run: bool) -> int:
     """Remove rows that contain ``needle`` from the entity rows of all runs; return how many there were.
 
-    Below the home the files are rewritten in place, those of deleted runs too. A server that ``MLFLOW_TRACKING_URI``
-    names is asked for the artifact of every run, and given what is left of it.
+    Below the home the files are rewritten in place, those of deleted runs and of runs that wait for MLflow too. A
+    server that ``MLFLOW_TRACKING_URI`` names is asked for the artifact of every run, and given what is left of it.
 
     Raises
     ------
@@ -33,9 +35,13 @@ def erase_entity_rows(settings: Settings, needle: str, *, dry_run: bool) -> int:
         The server does not answer.
     """
     found = 0
-    for file in sorted(artifact_root(settings).rglob(ENTITY_ROWS)):
+    for file in sorted(file for root in _roots(settings) for file in root.rglob(ENTITY_ROWS)):
         found += _scrub(file, needle, dry_run=dry_run)
     return found + (_scrub_server(settings, needle, dry_run=dry_run) if settings.mlflow_tracking_uri else 0)
+
+
+def _roots(settings: Settings) -> tuple[Path, ...]:
+    return artifact_root(settings), pending_root(settings)
 
 
 def _scrub(file: Path, needle: str, *, dry_run: bool) -> int:

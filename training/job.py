@@ -12,7 +12,8 @@ from feature_repo.core.settings import Settings, ensure_home, load_settings
 from training.ceiling import ceiling_of
 from training.datasets import dataset
 from training.evaluate import Evaluation
-from training.registry import Registered, attach_report, read_report, register, up_to_date
+from training.pending import RunKeptError
+from training.registry import read_report, register, up_to_date
 from training.task import Task, as_task
 from training.trained import Step, Trained, fit_and_measure
 
@@ -40,7 +41,13 @@ class TrainReport:
     run_id
         MLflow run.
     promoted
-        Whether the version is champion: every gate held.
+        Whether the version is champion: every gate held, and it beats the champion of before.
+    challenger
+        Whether every gate held and it does not.
+    reason
+        Why it is one, the other or neither.
+    kept
+        Folder of the run if MLflow did not take it; then there is no version yet.
     unchanged
         Nothing was trained, as nothing had changed since the champion was; the figures are the champion's.
     seconds
@@ -55,17 +62,20 @@ class TrainReport:
     gates: dict[str, bool]
     measured: dict[str, str]
     rows: dict[str, int]
-    model_version: str
-    run_id: str
-    promoted: bool
     seconds: float
+    model_version: str = ""
+    run_id: str = ""
+    promoted: bool = False
+    challenger: bool = False
+    reason: str = ""
+    kept: str = ""
     unchanged: bool = False
 
 
 def train(
     task: Task | str, settings: Settings | None = None, *, progress: Step | None = None, if_changed: bool = False
 ) -> TrainReport:
-    """Train a task on the log as it is, and register the model; it becomes champion if every gate holds.
+    """Train a task on the log as it is, and register the model, which may become champion (see `register`).
 
     Trainings of one task in one home take turns: the second of two at once reads the log when the first is done.
 
@@ -88,8 +98,10 @@ def train(
         A table of the log is missing or damaged.
     TaskUnavailableError
         The log cannot support the task.
+    RunKeptError
+        MLflow did not take the run, which is kept below the home; the error holds the report.
     StoreUnavailableError
-        MLflow does not answer.
+        MLflow does not answer, and was asked whether anything has changed.
     """
     task = as_task(task)
     settings, step, started = settings or load_settings(), progress or _silent, time.monotonic()
@@ -112,13 +124,17 @@ def _train(task: Task, settings: Settings, step: Step, started: float, *, if_cha
         ceiling=ceiling_of(data, settings),
     )
     step("registering the model", 0.7)
-    report = _report(trained, register(trained, settings), started)
-    attach_report(settings, report.run_id, asdict(report))
+    report = _report(trained, started)
+    try:
+        registered = register(trained, settings, asdict(report))
+    except RunKeptError as error:
+        error.report = replace(report, kept=str(error.folder))
+        raise
     step("done", 1.0)
-    return report
+    return replace(report, **registered.facts, seconds=time.monotonic() - started)
 
 
-def _report(trained: Trained, registered: Registered, started: float) -> TrainReport:
+def _report(trained: Trained, started: float) -> TrainReport:
     data, found = trained.data, trained.evaluation
     return TrainReport(
         task=data.task.name,
@@ -129,9 +145,6 @@ def _report(trained: Trained, registered: Registered, started: float) -> TrainRe
         gates={name: outcome.holds for name, outcome in trained.gates.items()},
         measured={name: f"{outcome.value:.4f} ({outcome.bound})" for name, outcome in trained.gates.items()},
         rows={"train": int(data.train.sum()), "test": int(data.test.sum())},
-        model_version=registered.version,
-        run_id=registered.run_id,
-        promoted=registered.promoted,
         seconds=time.monotonic() - started,
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,74 +13,83 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feature_repo.core.clock import SystemClock, from_us
 from feature_repo.core.console import to_json
-from feature_repo.core.mlflow_client import CHAMPION, champion_of
+from feature_repo.core.mlflow_client import champion_of
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import fingerprint
-from feature_repo.privacy.tombstones import Tombstones
 from training import scorer
+from training.bundle import CODE, EXAMPLE, Bundle
 from training.card import model_card
-from training.datasets import SPLIT, Dataset, dataset
+from training.challenge import QUESTION, Challenge, question_of
+from training.datasets import Dataset, dataset
+from training.entity_rows import entity_rows, rows_by_role
 from training.erasure import ENTITY_ROWS
 from training.evaluate import Evaluation
-from training.labels import AT
 from training.pictures import draw_calibration, draw_contributions, draw_importance
 from training.reference import QUANTILES, summary
-from training.task import KNOWN_AT, LABEL, Task, as_task
-from training.tracking import experiment_id, tracking
+from training.registered import REPORT, Registered
+from training.task import KNOWN_AT, Task, as_task
+from training.tracking import tracking
 from training.trained import Trained
+from training.uploads import send_or_keep
 
-REPORT = "report.json"
+__all__ = ["Registered", "read_report", "register", "up_to_date"]
+
+TASK = "task.json"
 _RUNTIME = ("mlflow", "numpy", "pandas", "xgboost")
 
 
-@dataclass(frozen=True)
-class Registered:
-    """Where a model went.
+def register(trained: Trained, settings: Settings, report: Mapping[str, Any] | None = None) -> Registered:
+    """Log a run and register the model as a new version of the task's name.
 
-    Attributes
+    It becomes champion if every gate holds and it beats the champion (see :class:`training.challenge.Challenge`), and
+    challenger if every gate holds and it does not; otherwise it has no alias.
+
+    Parameters
     ----------
-    version
-        Of the registered model named after the task.
-    run_id
-        MLflow run with the parameters, metrics and artifacts.
-    promoted
-        Whether it is the champion now.
-    """
-
-    version: str
-    run_id: str
-    promoted: bool
-
-
-def register(trained: Trained, settings: Settings) -> Registered:
-    """Log a run, register the model as a new version of the task's name, and make it champion if every gate holds.
-
-    Without every gate the version stays, without the alias; a champion of before stays champion.
+    report
+        Kept with the run, see :func:`read_report`.
 
     Raises
     ------
-    StoreUnavailableError
-        MLflow does not answer.
+    RunKeptError
+        MLflow does not answer, or stopped answering: the run is kept below the home.
     """
-    task = trained.data.task
-    with tracking(settings) as client, TemporaryDirectory() as folder:
-        import mlflow  # noqa: PLC0415 - seconds
+    data = trained.data
+    challenge = Challenge(data.task, settings, lambda: data, lambda _client: trained.fitted.scorer())
+    with TemporaryDirectory() as folder:
+        bundle = _bundle(trained, settings, Path(folder), report or {})
+        return send_or_keep(bundle, settings, challenge.judge, action="train")
 
-        with mlflow.start_run(
-            experiment_id=experiment_id(client, settings, task.name), run_name=task.name, nested=True
-        ) as run:
-            mlflow.log_params(_params(trained))
-            mlflow.log_metrics(dict(_metrics(trained)))
-            mlflow.set_tags({"mlflow.note.content": model_card(trained), "task": task.name})
-            mlflow.log_artifacts(str(_write_run(trained, Path(folder) / "run")))
-            _log_entity_rows(trained.data, settings, Path(folder))
-            logged = _log_model(trained, _write_model(trained, Path(folder) / "model"))
-        new = _create_version(client, trained, logged.model_uri, run.info.run_id)
-    return Registered(new, run.info.run_id, trained.holds)
+
+def _bundle(trained: Trained, settings: Settings, folder: Path, report: Mapping[str, Any]) -> Bundle:
+    task = trained.data.task
+    _write_run(trained, folder / "run")
+    _write_model(trained, folder / "model")
+    pq.write_table(entity_rows(trained.data), folder / ENTITY_ROWS)
+    shutil.copyfile(scorer.__file__, folder / CODE)
+    example = _example(trained.data, trained.fitted.scorer().columns)
+    example.to_parquet(folder / EXAMPLE)
+    bundle = Bundle(
+        folder=folder,
+        name=task.name,
+        description=task.description,
+        params=_params(trained) | {"threads": settings.threads},
+        metrics=run_metrics(trained),
+        tags=_tags(trained),
+        note=model_card(trained),
+        signature=_signature(example).to_dict(),
+        metadata={"feature_service": task.service, "definitions": fingerprint(trained.data.contract)},
+        requirements=tuple(f"{name}=={version(name)}" for name in _RUNTIME),
+        holds=trained.holds,
+        trained_at=SystemClock().now_us() // 1000,
+        report=report,
+    )
+    bundle.write()
+    return bundle
 
 
 def up_to_date(task: Task | str, data: Dataset | None = None, settings: Settings | None = None) -> Any | None:
@@ -109,12 +119,6 @@ def up_to_date(task: Task | str, data: Dataset | None = None, settings: Settings
     return champion if same else None
 
 
-def attach_report(settings: Settings, run_id: str, report: Mapping[str, Any]) -> None:
-    """Keep the report of a training with its run."""
-    with tracking(settings) as client:
-        client.log_text(run_id, to_json(report), REPORT)
-
-
 def read_report(settings: Settings, run_id: str) -> dict[str, Any]:
     """Return the report of an earlier training; empty if its run has none."""
     import mlflow  # noqa: PLC0415
@@ -124,23 +128,6 @@ def read_report(settings: Settings, run_id: str) -> dict[str, Any]:
             return dict(json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{REPORT}")))
         except (mlflow.MlflowException, OSError, ValueError):
             return {}
-
-
-def _create_version(client: Any, trained: Trained, uri: str, run_id: str) -> str:
-    task = trained.data.task
-    if not client.search_registered_models(f"name = '{task.name}'"):
-        client.create_registered_model(task.name, description=task.description)
-    created = client.create_model_version(
-        task.name,
-        uri,
-        run_id=run_id,
-        tags=_tags(trained),
-        description=task.description,
-        model_id=uri.rpartition("/")[2],
-    )
-    if trained.holds:
-        client.set_registered_model_alias(task.name, CHAMPION, created.version)
-    return str(created.version)
 
 
 def _identity(data: Dataset) -> dict[str, str]:
@@ -153,7 +140,7 @@ def _identity(data: Dataset) -> dict[str, str]:
 
 def _tags(trained: Trained) -> dict[str, str]:
     data = trained.data
-    until = data.frame.loc[data.train, KNOWN_AT].max()
+    until, cut = data.frame.loc[data.train, KNOWN_AT].max(), from_us(data.split.cut)
     return {
         **_identity(data),
         "feature_service": data.task.service,
@@ -162,6 +149,9 @@ def _tags(trained: Trained) -> dict[str, str]:
         "context": json.dumps([asdict(each) for each in data.task.context]),
         "log_versions": json.dumps(data.log_versions),
         "trained_until": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+        "measured_from": f"{cut:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "task": data.task.name,
+        QUESTION: question_of(data.task),
         "gates": "passed" if trained.holds else "failed",
     }
 
@@ -177,10 +167,14 @@ def _params(trained: Trained) -> dict[str, Any]:
         "service": task.service,
         "holdout_days": task.holdout.days,
         "validation_days": task.validation.days,
-        "rows_train": int(trained.data.train.sum()),
-        "rows_test": int(trained.data.test.sum()),
+        **{f"rows_{role}": count for role, count in rows_by_role(trained.data).items()},
         "data_fingerprint": trained.data.fingerprint,
     }
+
+
+def run_metrics(trained: Trained) -> dict[str, float]:
+    """Return what a run logs as metrics: the model's with their intervals, its baselines' and its slices'."""
+    return dict(_metrics(trained))
 
 
 def _metrics(trained: Trained) -> Iterator[tuple[str, float]]:
@@ -201,23 +195,21 @@ def _plain(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_-. " else "_" for letter in name)
 
 
-def _write_run(trained: Trained, folder: Path) -> Path:
+def _write_run(trained: Trained, folder: Path) -> None:
     """Write the artifacts of the run."""
     folder.mkdir()
     for name, text in _texts(trained).items():
         (folder / name).write_text(text, "utf-8")
     _draw(trained, folder)
-    return folder
 
 
-def _write_model(trained: Trained, folder: Path) -> dict[str, str]:
-    """Write the artifacts of the model: their paths, by the name the scorer finds them under."""
+def _write_model(trained: Trained, folder: Path) -> None:
+    """Write the artifacts of the model; the scorer finds them under their names without the ending."""
     folder.mkdir()
     (folder / "head.json").write_text(json.dumps(trained.fitted.head), "utf-8")
     (folder / "contract.json").write_text(json.dumps(trained.data.contract), "utf-8")
     for number, raw in enumerate(trained.fitted.boosters):
         (folder / f"booster_{number:02}.ubj").write_bytes(raw)
-    return {path.stem: str(path) for path in sorted(folder.iterdir())}
 
 
 def _texts(trained: Trained) -> dict[str, str]:
@@ -225,6 +217,7 @@ def _texts(trained: Trained) -> dict[str, str]:
     return {
         "model_card.md": model_card(trained),
         "label.sql": data.task.label.strip() + "\n",
+        TASK: to_json(data.task),
         "contract.json": json.dumps(data.contract, indent=1),
         "reference.json": json.dumps(summary(data.inputs, data.matrix()[data.train]), indent=1),
     }
@@ -241,36 +234,6 @@ def _draw(trained: Trained, folder: Path) -> None:
 
 def _shown(trained: Trained) -> dict[str, Evaluation]:
     return {name: trained.baselines[name] for name in trained.data.task.not_worse_than}
-
-
-def _log_entity_rows(data: Dataset, settings: Settings, folder: Path) -> None:
-    """List the rows, but those of people who were erased since they were read; who is erased next is found in it."""
-    import mlflow  # noqa: PLC0415
-
-    tombstones = Tombstones(settings.home)
-    with tombstones.unchanged():
-        pq.write_table(tombstones.standing_rows(_entity_rows(data)), folder / ENTITY_ROWS)
-        mlflow.log_artifact(str(folder / ENTITY_ROWS))
-
-
-def _entity_rows(data: Dataset) -> pa.Table:
-    rows = data.to_df()[[*data.keys, AT, LABEL, SPLIT]]
-    return pa.Table.from_pandas(rows, preserve_index=False)
-
-
-def _log_model(trained: Trained, artifacts: dict[str, str]) -> Any:
-    import mlflow  # noqa: PLC0415
-
-    example = _example(trained.data, trained.fitted.scorer().columns)
-    return mlflow.pyfunc.log_model(
-        name=trained.data.task.name,
-        python_model=str(Path(scorer.__file__)),
-        artifacts=artifacts,
-        pip_requirements=[f"{name}=={version(name)}" for name in _RUNTIME],
-        signature=_signature(example),
-        input_example=example,
-        metadata={"feature_service": trained.data.task.service, "definitions": fingerprint(trained.data.contract)},
-    )
 
 
 def _example(data: Dataset, columns: tuple[str, ...]) -> pd.DataFrame:

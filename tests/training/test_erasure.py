@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +16,7 @@ from feature_repo.core.mlflow_client import open_mlflow, quiet_mlflow
 from feature_repo.core.settings import Settings
 from feature_repo.privacy.tombstones import Tombstones
 from training.erasure import ENTITY_ROWS, erase_entity_rows
-from training.registry import _log_entity_rows
+from training.uploads import _log_entity_rows
 
 ADA, BOB = ("u_" + digit * 32 for digit in "ab")
 
@@ -61,44 +61,39 @@ def test_on_another_mlflow_the_artifacts_of_all_runs_are_replaced(
     assert erase_entity_rows(settings, ADA[2:], dry_run=False) == 0
 
 
-def test_who_is_erased_while_a_model_is_fitted_is_not_among_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_is_erased_while_a_model_is_fitted_is_not_among_its_rows(tmp_path: Path) -> None:
     logged: list[dict[str, list[str]]] = []
-    monkeypatch.setattr("mlflow.log_artifact", lambda path: logged.append(pq.read_table(path).to_pydict()))
-    data = Read(rows(ADA, BOB).to_pandas())
+    pq.write_table(rows(ADA, BOB), tmp_path / ENTITY_ROWS)
     Tombstones(tmp_path).add(ADA)
-    _log_entity_rows(data, Settings(home=tmp_path), tmp_path)  # type: ignore[arg-type]
+    client = Logs(lambda path: logged.append(pq.read_table(path).to_pydict()))
+    _log_entity_rows(client, "run", tmp_path / ENTITY_ROWS, Settings(home=tmp_path))
     assert logged[0]["user_id"] == [BOB]
 
 
-def test_an_erasure_that_begins_while_rows_are_listed_waits_and_finds_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_erasure_that_begins_while_rows_are_listed_waits_and_finds_them(tmp_path: Path) -> None:
     order: list[str] = []
     tombstones = Tombstones(tmp_path)
     erasing = Thread(target=lambda: (tombstones.add(ADA), order.append("erased")))
+    pq.write_table(rows(ADA, BOB), tmp_path / ENTITY_ROWS)
 
-    def log_artifact(_: str) -> None:
+    def listed(_: str) -> None:
         erasing.start()
         erasing.join(0.2)  # without the lock it is through at once
         order.append("listed")
 
-    monkeypatch.setattr("mlflow.log_artifact", log_artifact)
-    _log_entity_rows(Read(rows(ADA, BOB).to_pandas()), Settings(home=tmp_path), tmp_path)  # type: ignore[arg-type]
+    _log_entity_rows(Logs(listed), "run", tmp_path / ENTITY_ROWS, Settings(home=tmp_path))
     erasing.join()
     assert order == ["listed", "erased"]
 
 
 @dataclass(frozen=True)
-class Read:
-    """What of a data set is listed."""
+class Logs:
+    """What of MLflow's client lists rows."""
 
-    frame: pd.DataFrame
-    key: str = "user_id"
+    listed: Callable[[str], None]
 
-    def to_df(self) -> pd.DataFrame:
-        return self.frame.assign(event_timestamp=0, split="train")
+    def log_artifact(self, run_id: str, path: str) -> None:
+        self.listed(path)
 
 
 def users_of(client: Any, run: str, folder: Path) -> list[str]:

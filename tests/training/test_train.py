@@ -116,6 +116,7 @@ def test_a_run_carries_its_evidence(report: TrainReport, settings: Settings, row
         "model_card.md",
         "reference.json",
         "report.json",
+        "task.json",
     }
     assert json.loads((folder / "contract.json").read_text()) == rows.contract
     assert pq.read_table(folder / "entity_rows.parquet").column_names == [
@@ -123,6 +124,7 @@ def test_a_run_carries_its_evidence(report: TrainReport, settings: Settings, row
         "event_timestamp",
         "label",
         "split",
+        "content",
     ]
     assert set(json.loads((folder / "reference.json").read_text())["columns"]) == set(rows.inputs)
     card = (folder / "model_card.md").read_text()
