@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from feature_repo.core.clock import from_us
 from training.baselines import ALL_FEATURE
+from training.card_facts import facts
 from training.datasets import Dataset
 from training.evaluate import Estimate, Evaluation
 from training.labels import AT
@@ -38,6 +39,7 @@ def model_card(trained: Trained) -> str:
         _depends(trained),
         "## Inputs",
         _inputs(task, len(trained.data.features)),
+        *facts(trained),
         "## Limits",
         _limits(trained),
     ]

@@ -195,8 +195,10 @@ def outcome_of(rows: Rows, fingerprints: tuple[str, str], largest: float) -> str
     >>> outcome_of(rows, ("a", "a"), 0.0), outcome_of(rows, ("a", "a"), 0.1), outcome_of(rows, ("a", "b"), 0.0)
     ('same', 'differs', 'differs')
     """
+    if rows.changed or rows.added:
+        return DIFFERS
     if rows.gone:
-        return DIFFERS if rows.changed or rows.added else ROWS_GONE
+        return ROWS_GONE
     return SAME if fingerprints[0] == fingerprints[1] and largest <= TOLERANCE else DIFFERS
 
 

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +12,7 @@ import pytest
 
 from feature_repo.core.clock import FixedClock
 from feature_repo.core.settings import Settings, load_settings
+from mlflow_process import MlflowServer
 from serving.scoring import ModelRegistry
 from training.datasets import Dataset
 from training.recipe import Linear, Recipe
@@ -27,67 +20,16 @@ from training.registry import register, up_to_date
 from training.task import Task
 from training.trained import fit_and_measure
 
-START_S = 60.0
-POLL_S = 0.1
-
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """Address of a server on loopback: SQLite and artifacts below the test's directory, one worker."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path / "server"
-    folder.mkdir()
-    options = {
-        "host": "127.0.0.1",
-        "port": port,
-        "workers": 1,
-        "backend-store-uri": f"sqlite:///{folder / 'mlflow.db'}",
-        "artifacts-destination": (folder / "artifacts").as_uri(),
-    }
-    words = [f"--{name}={value}" for name, value in options.items()]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--serve-artifacts", *words],
-            env=inherited | quiet,
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # the server's worker goes with it
-        )
+    """Address of a server on loopback."""
+    started = MlflowServer(tmp_path / "server")
     try:
-        address = f"http://127.0.0.1:{port}"
-        await_health(address, process, folder / "log")
-        yield address
+        started.start()
+        yield started.address
     finally:
-        stop(process)
-
-
-def await_health(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=1.0).close()
-        except (urllib.error.URLError, OSError):
-            time.sleep(POLL_S)
-        else:
-            return
-    pytest.fail(f"mlflow server did not start:\n{log.read_text()[-2000:]}")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, how)
-            process.wait(timeout=10)
-        except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait(timeout=10)
+        started.stop()
 
 
 @pytest.fixture

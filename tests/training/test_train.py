@@ -101,6 +101,10 @@ def test_a_version_says_what_serving_and_an_auditor_need(report: TrainReport, se
     assert [each["name"] for each in json.loads(tags["context"])] == ["campaign_type_a", "campaign_days"]
     assert pd.Timestamp(tags["trained_until"]) == rows.frame.known_at[rows.train].max()
     assert tags["gates"] == "passed"
+    assert pd.Timestamp(tags["measured_from"]) == from_us(rows.split.cut)
+    assert tags["task"] == rows.task.name
+    with tracking(settings) as client:
+        assert tags.items() <= client.get_run(report.run_id).data.tags.items()
 
 
 def test_a_run_carries_its_evidence(report: TrainReport, settings: Settings, rows: Dataset, tmp_path: Path):
@@ -129,6 +133,11 @@ def test_a_run_carries_its_evidence(report: TrainReport, settings: Settings, row
     assert set(json.loads((folder / "reference.json").read_text())["columns"]) == set(rows.inputs)
     card = (folder / "model_card.md").read_text()
     assert "which is noise" in card
+    for section in ("Data", "Label", "Windows", "Gates", "Slices", "Inputs", "Signature", "Limits"):
+        assert f"\n## {section}\n" in card
+    assert rows.fingerprint in card
+    assert rows.task.label.strip() in card
+    assert "look back over 7d, 28d, 84d" in card
     assert "u_" not in card.replace("u_se", "")
     observed = rows.frame.event_timestamp
     for instant in (observed[rows.train].min(), observed[rows.test].max(), rows.frame.known_at[rows.train].max()):
