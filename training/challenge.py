@@ -13,15 +13,13 @@ import pandas as pd
 from feature_repo.core.clock import from_us
 from feature_repo.core.settings import Settings
 from training.aliases import Verdict
-from training.comparison import paired, scores_on_test
+from training.comparison import SLACK, paired, scores_on_test
 from training.datasets import Dataset
 from training.objective import SHOWN
 from training.task import Task
 from training.trained import rows_to_measure
 from training.version import Version, champion_version
 
-# Two fits of the same rows differ in the last digits, where sums were taken in another order.
-SLACK = 1e-9
 QUESTION = "question"
 
 

@@ -14,6 +14,8 @@ from training.metrics import BY_NAME, top_rows
 from training.objective import PRECISION
 from training.trained import rows_to_measure
 
+# Two fits of the same rows differ in the last digits, where sums were taken in another order.
+SLACK = 1e-9
 LOWER_IS_BETTER = frozenset({"logloss", "ece", "brier", "mae"})
 
 Scores = npt.NDArray[np.float64]
@@ -49,7 +51,7 @@ def better(metric: str, difference: Estimate, names: Mapping[bool, str]) -> str:
     >>> better("logloss", Estimate(-0.1, -0.2, -0.01), {True: "new", False: "old"})
     'new'
     """
-    if not (difference.low > 0 or difference.high < 0):
+    if not (difference.low > SLACK or difference.high < -SLACK):
         return ""
     return names[(difference.value > 0) != (metric in LOWER_IS_BETTER)]
 

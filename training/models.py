@@ -222,7 +222,8 @@ def _asked(client: Any, settings: Settings, name: str) -> Version:
 
 def _rows_for(a: Version, b: Version, later: Version, settings: Settings) -> tuple[Dataset | None, str]:
     """Return the later one's rows and what to know of them, or none and why both cannot be scored on them."""
-    if a.tags.get(QUESTION) != b.tags.get(QUESTION):
+    questions = {each.tags[QUESTION] for each in (a, b) if QUESTION in each.tags}  # older versions do not say
+    if len(questions) > 1:
         return None, "they answer different questions: the label was declared anew between them"
     try:
         data = rows_of(later, settings)
@@ -247,7 +248,7 @@ def rows_of(version: Version, settings: Settings) -> Dataset:
         The task asks something else now, or is not declared any more.
     """
     task = find_task(version.task)
-    if version.tags.get(QUESTION) != question_of(task):
+    if version.tags.get(QUESTION, question_of(task)) != question_of(task):
         raise DeclarationError(f"task '{task.name}' asks something else now.", hint="compare versions of one question.")
     return dataset(task, settings, versions=json.loads(version.tags["log_versions"]))
 

@@ -174,7 +174,10 @@ def _render_comparison(report: Comparison) -> None:
         table(["metric", report.a, report.b, "difference", "better"], lines)
         sys.stdout.write(f"\nBoth on the same {report.rows:,} rows ({report.reason}); intervals by shopper, paired.\n")
     else:
-        table(["metric", report.a, report.b], [[name, each.a, each.b] for name, each in report.metrics.items()])
+        table(
+            ["metric", report.a, report.b],
+            [[name, f"{each.a:.4f}", f"{each.b:.4f}"] for name, each in report.metrics.items()],
+        )
         sys.stdout.write(f"\nEach on its own test rows, so a difference means little: {report.reason}.\n")
 
 

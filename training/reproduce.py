@@ -2,70 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from feature_repo.core.clock import delta_us, to_us
 from feature_repo.core.console import plain
-from feature_repo.core.errors import DataError, DeclarationError, LogError
+from feature_repo.core.errors import DeclarationError, LogError
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import Contract, differences, fingerprint, settings_of
 from training.challenge import named
 from training.datasets import SPLIT, Dataset, dataset, split_rows
 from training.entity_rows import CONTENT, entity_rows, rows_by_role
-from training.erasure import ENTITY_ROWS
 from training.labels import AT
 from training.log_views import Versions, head_versions
-from training.registry import TASK, run_metrics
+from training.recorded import Run, read_run
+from training.registry import run_metrics
 from training.task import LABEL, Task, find_task
-from training.tracking import tracking
 from training.trained import Step, fit_and_measure
-from training.version import CONTRACT, current_contract, find_version
+from training.version import current_contract
 
 TOLERANCE = 1e-6
 SAME, ROWS_GONE, DIFFERS = "same", "rows_gone", "differs"
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What a run says about itself.
-
-    Attributes
-    ----------
-    tags
-        Of the run, and of the version it became.
-    metrics, params
-        As logged.
-    declared
-        The task as it was declared; empty in runs that did not keep it.
-    contract
-        Definitions of its features.
-    rows
-        Its entity rows, without those of people erased since.
-    """
-
-    run_id: str
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-    params: Mapping[str, str]
-    declared: Mapping[str, Any]
-    contract: Contract
-    rows: pd.DataFrame
-
-    @property
-    def log_versions(self) -> Versions:
-        """Table -> version the run read."""
-        found: Versions = json.loads(self.tags["log_versions"])
-        return found
 
 
 @dataclass(frozen=True)
@@ -200,64 +161,6 @@ def outcome_of(rows: Rows, fingerprints: tuple[str, str], largest: float) -> str
     if rows.gone:
         return ROWS_GONE
     return SAME if fingerprints[0] == fingerprints[1] and largest <= TOLERANCE else DIFFERS
-
-
-def read_run(settings: Settings, task: str, asked: str) -> Run:
-    """Return what MLflow knows of a run.
-
-    Raises
-    ------
-    DataError
-        There is no such run, it is one of another task, or it lacks what a reproduction needs.
-    """
-    with tracking(settings) as client, TemporaryDirectory() as folder:
-        run_id = _run_id(client, settings, asked)
-        found = _found(client, run_id).data
-        versions = client.search_model_versions(f"run_id = '{run_id}'")
-        tags = {**(versions[0].tags if versions else {}), **found.tags}
-        if tags.get("task") != task or "log_versions" not in tags:
-            raise DataError(
-                f"Run {run_id} is no training of task '{task}'.", hint=f"see `portrait models list {task}`."
-            )
-        with _needed(run_id):
-            contract = json.loads(_artifact(client, run_id, CONTRACT, folder).read_text("utf-8"))
-            rows = pq.read_table(_artifact(client, run_id, ENTITY_ROWS, folder)).to_pandas()
-        declared = {}
-        if any(each.path == TASK for each in client.list_artifacts(run_id)):
-            declared = json.loads(_artifact(client, run_id, TASK, folder).read_text("utf-8"))
-    return Run(run_id, tags, found.metrics, found.params, declared, contract, rows)
-
-
-def _run_id(client: Any, settings: Settings, asked: str) -> str:
-    name, at, version = asked.partition("@")
-    return str(find_version(client, settings, name, version).found.run_id) if at else asked
-
-
-def _found(client: Any, run_id: str) -> Any:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - seconds
-
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            raise
-        raise DataError(
-            f"There is no run '{run_id}'.", hint="pass a run's id or TASK@VERSION, see `portrait models list`."
-        ) from None
-
-
-@contextmanager
-def _needed(run_id: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        raise DataError(
-            f"Run {run_id} has lost its rows or its definitions.", hint="restore MLflow's artifacts from a backup."
-        ) from None
-
-
-def _artifact(client: Any, run_id: str, name: str, folder: str) -> Path:
-    return Path(client.download_artifacts(run_id, name, folder))
 
 
 def check_declared(task: Task, run: Run, contract_of: Callable[[str], Contract | None] = current_contract) -> None:

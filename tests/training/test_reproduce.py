@@ -23,8 +23,9 @@ from training import task as task_module
 from training.datasets import Dataset
 from training.erasure import erase_entity_rows
 from training.recipe import Linear, Recipe
+from training.recorded import read_run
 from training.registry import Registered, register
-from training.reproduce import Rows, check_declared, check_log, outcome_of, read_run, reproduce
+from training.reproduce import Rows, check_declared, check_log, outcome_of, reproduce
 from training.task import Task
 from training.tracking import tracking
 from training.trained import fit_and_measure
