@@ -27,7 +27,12 @@ from training.tracking import tracking
 from training.trained import Trained, fit_and_measure
 from training.upload import upload
 
-MOMENTS = {"before": "search_experiments", "during": "log_artifacts", "at_registration": "create_model_version"}
+MOMENTS = {
+    "before": "search_experiments",
+    "during": "log_artifacts",
+    "at_registration": "create_model_version",
+    "at_promotion": "set_registered_model_tag",
+}
 GARBAGE = b"no database" * 1000
 
 
