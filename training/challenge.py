@@ -16,6 +16,7 @@ from training.aliases import Verdict
 from training.comparison import SLACK, paired, scores_on_test
 from training.datasets import Dataset
 from training.objective import SHOWN
+from training.registered import FIRST
 from training.task import Task
 from training.trained import rows_to_measure
 from training.version import Version, champion_version
@@ -50,7 +51,7 @@ class Challenge:
         """
         champion = champion_version(client, self.settings, self.task.name)
         if champion is None:
-            return Verdict(beats=True, why="there was no champion")
+            return Verdict(beats=True, why=FIRST)
         if champion.tags.get(QUESTION, question_of(self.task)) != question_of(self.task):
             return Verdict(beats=True, why=f"{champion.name} answers another question: the label was declared anew")
         data = self.rows()

@@ -13,6 +13,7 @@ import typer
 
 from feature_repo.core.console import Json, command_group, emit, example, progress, table
 from feature_repo.core.errors import CheckFailedError, PortraitError, StoreUnavailableError
+from training.registered import FIRST
 from training.reproduce_cli import reproduce_run
 
 if TYPE_CHECKING:
@@ -138,4 +139,5 @@ def _sentence(name: str, outcome: dict[str, Any]) -> str:
         return f"{name} is trained and NOT registered: its run is kept in {outcome['kept']}"
     states = {"is champion": outcome["promoted"], "is challenger": outcome["challenger"]}
     state = next((said for said, so in states.items() if so), "is registered and NOT promoted")
-    return f"{version} {state}: {outcome['reason']} ({outcome['seconds']:.0f} s)"
+    why = "" if outcome["reason"] == FIRST else f": {outcome['reason']}"
+    return f"{version} {state}{why} ({outcome['seconds']:.0f} s)"

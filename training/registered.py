@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 REPORT = "report.json"
+FIRST = "there was no champion"
 
 
 @dataclass(frozen=True)
