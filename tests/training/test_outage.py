@@ -15,6 +15,7 @@ import pytest
 
 from feature_repo import cli
 from feature_repo.core.settings import Settings, load_settings
+from feature_repo.privacy.tombstones import Tombstones
 from mlflow_process import MlflowServer
 from training import task as task_module
 from training.datasets import Dataset
@@ -167,6 +168,17 @@ def test_who_is_erased_is_not_among_the_rows_of_a_kept_run(kept: Settings, train
         listed = pq.read_table(client.download_artifacts(done.registered.run_id, ENTITY_ROWS, str(kept.home)))
     assert someone not in listed["user_id"].to_pylist()
     assert listed.num_rows == len(trained.data.frame) - theirs
+
+
+def test_who_was_erased_while_the_model_was_fitted_is_not_kept(
+    own_demo: Settings, trained: Trained, monkeypatch: pytest.MonkeyPatch
+):
+    someone = trained.data.frame["user_id"].iloc[0]
+    Tombstones(own_demo.home).add(someone)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(RunKeptError) as caught:
+        register(trained, load_settings())
+    assert someone not in pq.read_table(caught.value.folder / ENTITY_ROWS)["user_id"].to_pylist()
 
 
 def test_a_kept_run_older_than_the_champion_is_no_champion(kept: Settings, trained: Trained):
