@@ -137,7 +137,7 @@ def test_a_run_carries_its_evidence(report: TrainReport, settings: Settings, row
         assert f"\n## {section}\n" in card
     assert rows.fingerprint in card
     assert rows.task.label.strip() in card
-    assert "look back over 7d, 28d, 84d" in card
+    assert "look back over 28d, 84d, 182d, 364d." in card
     assert "u_" not in card.replace("u_se", "")
     observed = rows.frame.event_timestamp
     for instant in (observed[rows.train].min(), observed[rows.test].max(), rows.frame.known_at[rows.train].max()):
