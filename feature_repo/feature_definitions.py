@@ -19,6 +19,7 @@ from feature_repo.definitions.entities import category, item, purpose, user
 from feature_repo.definitions.facts import item_catalogue, user_demographics
 from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
 from feature_repo.definitions.purchases import item_purchases, user_category_purchases, user_payments, user_purchases
+from feature_repo.definitions.segments import risk_v1, segments_v1, standing_v1, user_segments, user_unusual
 from feature_repo.definitions.services import (
     item_live_v1,
     item_v1,
@@ -38,6 +39,8 @@ from feature_repo.definitions.sources import (
     payments,
     purchases,
     searches,
+    segment_rows,
+    unusual_rows,
     users,
     views,
 )
@@ -65,8 +68,13 @@ __all__ = [
     "purchases",
     "purpose",
     "redemption_v1",
+    "risk_v1",
     "searches",
+    "segment_rows",
+    "segments_v1",
     "shop_calendar",
+    "standing_v1",
+    "unusual_rows",
     "user",
     "user_campaigns",
     "user_carts",
@@ -86,7 +94,9 @@ __all__ = [
     "user_redemptions",
     "user_searches",
     "user_searches_live",
+    "user_segments",
     "user_trends",
+    "user_unusual",
     "user_views",
     "user_views_live",
     "users",
