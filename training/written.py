@@ -25,13 +25,17 @@ class Written:
     erased: int
 
 
-def write_rows(settings: Settings, table: str, rows: pa.Table, *, made_by: Champion, now: int) -> Written:
-    """Commit rows with ``user_id`` and ``event_timestamp``; a shopper has one row per instant and run of the model.
+def write_rows(
+    settings: Settings, table: str, rows: pa.Table, *, made_by: Champion, rules: object, now: int
+) -> Written:
+    """Commit rows with ``user_id`` and ``event_timestamp``; a shopper has one row per instant, run and rules.
 
     Rows say when they were made (``ingested_at``), so what was concluded in hindsight can be told apart.
 
     Parameters
     ----------
+    rules
+        What else the rows follow from: where it has changed, they are written anew, and the later commit is read.
     now
         When they are made (us).
 
@@ -41,7 +45,7 @@ def write_rows(settings: Settings, table: str, rows: pa.Table, *, made_by: Champ
         The table is damaged, or others commit to it all the time.
     """
     count = rows.num_rows
-    whole = rows.append_column(EVENT_ID, _ids(rows, made_by.run_id))
+    whole = rows.append_column(EVENT_ID, _ids(rows, f"{made_by.run_id}|{rules!r}"))
     whole = whole.append_column(INGESTED_AT, pa.array([now] * count, pa.int64()).cast(pa.timestamp("us", "UTC")))
     whole = whole.append_column("model_version", pa.array([made_by.version] * count, pa.string()))
     done = admit(settings.log_root, table, whole, source=f"{table}@{made_by.version}")
@@ -49,9 +53,9 @@ def write_rows(settings: Settings, table: str, rows: pa.Table, *, made_by: Champ
     return Written(table, instants, done.published, done.duplicates, done.erased)
 
 
-def _ids(rows: pa.Table, run_id: str) -> pa.Array:
+def _ids(rows: pa.Table, made_by: str) -> pa.Array:
     """Ids that follow from what a row is about, so that a row comes once, and that name nobody."""
     instants = rows[EVENT_TIMESTAMP].cast(pa.int64()).to_pylist()
     users = rows["user_id"].to_pylist()
-    texts = (f"{run_id}|{at}|{user}" for at, user in zip(instants, users, strict=True))
+    texts = (f"{made_by}|{at}|{user}" for at, user in zip(instants, users, strict=True))
     return pa.array([hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts], pa.string())

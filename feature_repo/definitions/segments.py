@@ -40,7 +40,7 @@ user_unusual = FeatureView(
     name="user_unusual",
     entities=[user],
     source=unusual_rows,
-    ttl=timedelta(0),
+    ttl=timedelta(days=35),  # who buys nothing is not scored anew, and must not stay unusual for ever
     schema=[
         _field("score", Float64, "Share of shoppers who were less unusual at the fit.", "异常程度分位（0 到 1）"),
         _field("tier", String, f"Tier: {_TIERS}.", f"异常等级：{_TIERS_ZH}"),

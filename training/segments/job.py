@@ -19,7 +19,7 @@ from feature_repo.core.locks import locked
 from feature_repo.core.settings import Settings, ensure_home
 from feature_repo.engine.contract import fingerprint
 from training.labels import AT
-from training.segments.lifecycle import stages_of
+from training.segments.lifecycle import LIFECYCLE, stages_of
 from training.segments.model import segment
 from training.segments.record import NAME, version_of
 from training.segments.reference import Reference, compare
@@ -192,7 +192,7 @@ def assign(
     shoppers = shoppers_at(settings, weeks_before(log_end(settings) if at is None else at, weeks))
     placed, champion = _place(settings, shoppers)
     progress("writing", 0.7)
-    written = write_rows(settings, TABLE, placed, made_by=champion, now=now)
+    written = write_rows(settings, TABLE, placed, made_by=champion, rules=LIFECYCLE, now=now)
     progress("done", 1.0)
     return AssignReport(written, _shown(shoppers, placed, champion.version), time.monotonic() - started)
 
