@@ -41,10 +41,10 @@ TIERS = {
 }
 
 
-def listed(words: dict[str, Words]) -> tuple[str, str]:
-    """All words in one line of English, and one of Chinese.
+def listed(words: dict[str, Words]) -> str:
+    """All words in one line, each with its Chinese.
 
-    >>> listed({"new": STAGES["new"]})
-    ('new', 'new 新客')
+    >>> listed({"new": STAGES["new"], "active": STAGES["active"]})
+    'new 新客, active 活跃'
     """
-    return ", ".join(words), "、".join(f"{name} {each.chinese}" for name, each in words.items())
+    return ", ".join(f"{name} {each.chinese}" for name, each in words.items())

@@ -10,13 +10,10 @@ from feature_repo.definitions.purchases import user_payments
 from feature_repo.definitions.segment_names import SEGMENTS, STAGES, TIERS, listed
 from feature_repo.definitions.sources import segment_rows, unusual_rows
 
-_STAGES, _STAGES_ZH = listed(STAGES)
-_SEGMENTS, _SEGMENTS_ZH = listed(SEGMENTS)
-_TIERS, _TIERS_ZH = listed(TIERS)
 
-
-def _field(name: str, dtype: PrimitiveFeastType, english: str, chinese: str) -> Field:
-    return Field(name=name, dtype=dtype, description=english, tags={"zh": chinese})
+def _field(name: str, dtype: PrimitiveFeastType, english: str, chinese: str, words: str = "") -> Field:
+    tags = {"zh": chinese} | ({"words": words} if words else {})
+    return Field(name=name, dtype=dtype, description=english, tags=tags)
 
 
 user_segments = FeatureView(
@@ -25,8 +22,10 @@ user_segments = FeatureView(
     source=segment_rows,
     ttl=timedelta(0),
     schema=[
-        _field("segment", String, f"Segment: {_SEGMENTS}.", f"分群：{_SEGMENTS_ZH}"),
-        _field("stage", String, f"Stage of life: {_STAGES}.", f"生命周期阶段：{_STAGES_ZH}"),
+        _field(
+            "segment", String, "Segment by recency, frequency and money.", "按近度、频度、金额分群", listed(SEGMENTS)
+        ),
+        _field("stage", String, "Stage of life as a shopper.", "生命周期阶段", listed(STAGES)),
         _field("distance", Float64, "Distance from the segment's middle, standard deviations.", "距分群中心的距离"),
         _field("strength", Float64, "0 on the border to the next segment, 1 in the middle.", "归属强度（0 到 1）"),
         _field("model_version", String, "Version of the model that placed the shopper.", "分群模型版本"),
@@ -43,7 +42,7 @@ user_unusual = FeatureView(
     ttl=timedelta(days=35),  # who buys nothing is not scored anew, and must not stay unusual for ever
     schema=[
         _field("score", Float64, "Share of shoppers who were less unusual at the fit.", "异常程度分位（0 到 1）"),
-        _field("tier", String, f"Tier: {_TIERS}.", f"异常等级：{_TIERS_ZH}"),
+        _field("tier", String, "How unusual: usual, notable, unusual, very_unusual.", "异常等级", listed(TIERS)),
         _field("response", String, "What the tier asks for.", "建议的处理方式"),
         _field("reasons", String, "Rules that applied, by name; NULL if none.", "触发的规则"),
         _field("model_version", String, "Version of the model that scored the shopper.", "异常模型版本"),

@@ -19,6 +19,7 @@ from feature_repo.definitions.engagement import user_campaigns, user_redemptions
 from feature_repo.definitions.facts import item_catalogue, user_demographics
 from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
 from feature_repo.definitions.purchases import item_purchases, user_category_purchases, user_payments, user_purchases
+from feature_repo.definitions.segments import user_segments
 
 # The instant of reading is there for the calendar; a portrait says it once, as its freshness.
 LIVE = [
@@ -42,6 +43,7 @@ profile_v1 = FeatureService(
         user_redemptions,
         user_trends,
         user_price_sensitivity,
+        user_segments,
         *LIVE,
     ],
     description="Everything known about one shopper.",

@@ -28,6 +28,7 @@ from feature_repo.jobs.absence import Needles, scan
 from feature_repo.jobs.erase import erase
 from feature_repo.jobs.materialize import materialize
 from feature_repo.jobs.parity import parity
+from serving import ProfileClient
 from training.segments.assigner import Assigner
 from training.segments.clustering import METHODS, Cut, Scaling, dbscan
 from training.segments.job import AssignReport, FitReport, assign, fit, show
@@ -219,6 +220,9 @@ def test_it_is_served_as_it_was_written(own: Settings, redis: redis_py.Redis):
     assert set(online["segment"]) <= set(SEGMENTS)
     assert online["strength"].between(0, 1).all()
     assert np.allclose(online["strength"], offline["strength"])
+    with ProfileClient() as portrait:
+        facts = {fact.name: fact.value for fact in portrait.profile(users[0]).dimensions["lifecycle"]}
+    assert facts["user_segments__segment"] == offline["segment"].iloc[0]
     found = parity(own, CLOCK, users=100, views=["user_segments"])
     assert (found.checked > 0, found.mismatches) == (True, 0)
 
@@ -314,9 +318,9 @@ def test_a_stage_begins_at_its_bound(row: tuple[float, float, float], stage: str
 def test_stages_that_contradict_themselves_are_refused():
     assert {stage.name for stage in LIFECYCLE} == set(STAGES)
     with pytest.raises(DeclarationError, match="did you mean 'active'"):
-        Stage("activ")
-    with pytest.raises(DeclarationError, match="days_sinse"):
-        Stage("new", (Bound("days_sinse", below=3),))
+        Stage("inactive")
+    with pytest.raises(DeclarationError, match="days_until"):
+        Stage("new", (Bound("days_until", below=3),))
     with pytest.raises(DeclarationError, match="5 <= days_since < 3"):
         Stage("new", (Bound("days_since", 5, 3),))
     with pytest.raises(DeclarationError, match="last stage has bounds"):

@@ -244,7 +244,7 @@ WRONG: dict[str, Callable[[], object]] = {
     "not one word": lambda: Rule("a b", "", "", {"orders": 1}),
     "did you mean 'orders'": lambda: Rule("a", "", "", {"order": 1}),
     "did you mean 'watch'": lambda: Tier("usual", "wach"),  # type: ignore[arg-type]
-    "did you mean 'unusual'": lambda: Tier("unusal", "none"),
+    "did you mean 'unusual'": lambda: Tier("un_usual", "none"),
     "score of 1.5": lambda: Tier("usual", "none", score=1.5),
     "last tier has bounds": lambda: Policy((), (Tier("usual", "none", score=0.1),)),
     "Two rules have one name": lambda: Policy((POLICY.rules[0],) * 2, POLICY.tiers),
