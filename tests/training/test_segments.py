@@ -212,7 +212,7 @@ def test_history_is_read_as_of_the_instant(placed: Settings, assigned: AssignRep
 
 
 def test_it_is_served_as_it_was_written(own: Settings, redis: redis_py.Redis):
-    materialize(own, CLOCK, views=["user_segments"])
+    materialize(own, CLOCK, views=["user_payments", "user_segments"])
     users = shoppers_at(own, [log_end(own)]).frame.user_id.head(200).tolist()
     online = open_store().get_online_features(VIEW, [{"user_id": user} for user in users]).to_df().set_index("user_id")
     offline = history(own, users, log_end(own))
