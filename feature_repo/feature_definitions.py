@@ -25,6 +25,7 @@ from feature_repo.definitions.purchases import (
     user_payments,
     user_purchases,
 )
+from feature_repo.definitions.segments import risk_v1, segments_v1, standing_v1, user_segments, user_unusual
 from feature_repo.definitions.services import (
     category_v1,
     churn_v1,
@@ -48,6 +49,8 @@ from feature_repo.definitions.sources import (
     payments,
     purchases,
     searches,
+    segment_rows,
+    unusual_rows,
     users,
     views,
 )
@@ -79,9 +82,14 @@ __all__ = [
     "purchases",
     "purpose",
     "redemption_v1",
+    "risk_v1",
     "searches",
+    "segment_rows",
+    "segments_v1",
     "shop_calendar",
     "spend_v1",
+    "standing_v1",
+    "unusual_rows",
     "user",
     "user_campaigns",
     "user_carts",
@@ -101,7 +109,9 @@ __all__ = [
     "user_redemptions",
     "user_searches",
     "user_searches_live",
+    "user_segments",
     "user_trends",
+    "user_unusual",
     "user_views",
     "user_views_live",
     "users",

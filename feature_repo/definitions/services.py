@@ -25,6 +25,7 @@ from feature_repo.definitions.purchases import (
     user_payments,
     user_purchases,
 )
+from feature_repo.definitions.segments import user_segments
 
 # The instant of reading is there for the calendar; a portrait says it once, as its freshness.
 LIVE = [
@@ -48,6 +49,7 @@ profile_v1 = FeatureService(
         user_redemptions,
         user_trends,
         user_price_sensitivity,
+        user_segments,
         *LIVE,
     ],
     description="Everything known about one shopper.",

@@ -350,6 +350,31 @@ class Item(Record):
     package_size: Text | None = Field(default=None, description="Package as printed, such as 22 LB.")
 
 
+# What jobs conclude about shoppers ------------------------------------------------------------------------------------
+
+
+class UserSegment(Record):
+    """Where a segmentation placed a shopper at an instant; a later row replaces an earlier one."""
+
+    user_id: Pseudonym = Field(description="Pseudonym of the shopper.")
+    segment: Text | None = Field(default=None, description="Segment, such as champions or at_risk.")
+    stage: Text | None = Field(default=None, description="Stage of life: new, active, slipping, dormant, returned.")
+    distance: float | None = Field(default=None, description="From the segment's middle, in standard deviations.")
+    strength: float | None = Field(default=None, description="0 on the border to the next segment, 1 in the middle.")
+    model_version: Text | None = Field(default=None, description="Version of the registered model 'segments'.")
+
+
+class UserUnusual(Record):
+    """How unusual a shopper's behaviour was at an instant; a later row replaces an earlier one."""
+
+    user_id: Pseudonym = Field(description="Pseudonym of the shopper.")
+    score: float | None = Field(default=None, description="Share of shoppers at the fit who were less unusual.")
+    tier: Text | None = Field(default=None, description="usual, notable, unusual, very_unusual.")
+    response: Text | None = Field(default=None, description="What the tier asks for, such as none or watch.")
+    reasons: Text | None = Field(default=None, description="Rules that applied, by name, comma between; NULL if none.")
+    model_version: Text | None = Field(default=None, description="Version of the registered model 'unusual'.")
+
+
 # Table of contents ----------------------------------------------------------------------------------------------------
 
 EVENTS: dict[str, type[Event]] = {
@@ -376,7 +401,12 @@ EVENTS: dict[str, type[Event]] = {
     "support": Support,
     "consent": Consent,
 }
-DIMENSIONS: dict[str, type[Record]] = {"users": User, "items": Item}
+DIMENSIONS: dict[str, type[Record]] = {
+    "users": User,
+    "items": Item,
+    "user_segments": UserSegment,
+    "user_unusual": UserUnusual,
+}
 TABLES: dict[str, type[Record]] = {**EVENTS, **DIMENSIONS}
 
 _ARROW_TYPES: dict[Any, pa.DataType] = {

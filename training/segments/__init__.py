@@ -1,0 +1,1 @@
+"""Segments of shoppers by recency, frequency and money, and their stage of life, written back as features."""
