@@ -26,8 +26,9 @@ from training.datasets import SPLIT, Dataset, dataset
 from training.erasure import ENTITY_ROWS
 from training.evaluate import Evaluation
 from training.labels import AT
+from training.monitor.references import reference_text
 from training.pictures import draw_calibration, draw_contributions, draw_importance
-from training.reference import QUANTILES, summary
+from training.reference import QUANTILES
 from training.task import KNOWN_AT, LABEL, Task, as_task
 from training.tracking import experiment_id, tracking
 from training.trained import Trained
@@ -75,7 +76,7 @@ def register(trained: Trained, settings: Settings) -> Registered:
             mlflow.log_params(_params(trained))
             mlflow.log_metrics(dict(_metrics(trained)))
             mlflow.set_tags({"mlflow.note.content": model_card(trained), "task": task.name})
-            mlflow.log_artifacts(str(_write_run(trained, Path(folder) / "run")))
+            mlflow.log_artifacts(str(_write_run(trained, settings, Path(folder) / "run")))
             _log_entity_rows(trained.data, settings, Path(folder))
             logged = _log_model(trained, _write_model(trained, Path(folder) / "model"))
         new = _create_version(client, trained, logged.model_uri, run.info.run_id)
@@ -200,10 +201,10 @@ def _plain(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_-. " else "_" for letter in name)
 
 
-def _write_run(trained: Trained, folder: Path) -> Path:
+def _write_run(trained: Trained, settings: Settings, folder: Path) -> Path:
     """Write the artifacts of the run."""
     folder.mkdir()
-    for name, text in _texts(trained).items():
+    for name, text in _texts(trained, settings).items():
         (folder / name).write_text(text, "utf-8")
     _draw(trained, folder)
     return folder
@@ -219,13 +220,13 @@ def _write_model(trained: Trained, folder: Path) -> dict[str, str]:
     return {path.stem: str(path) for path in sorted(folder.iterdir())}
 
 
-def _texts(trained: Trained) -> dict[str, str]:
+def _texts(trained: Trained, settings: Settings) -> dict[str, str]:
     data = trained.data
     return {
         "model_card.md": model_card(trained),
         "label.sql": data.task.label.strip() + "\n",
         "contract.json": json.dumps(data.contract, indent=1),
-        "reference.json": json.dumps(summary(data.inputs, data.matrix()[data.train]), indent=1),
+        "reference.json": reference_text(data, trained.fitted.scorer(), settings),
     }
 
 
