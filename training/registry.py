@@ -110,6 +110,14 @@ def up_to_date(task: Task | str, data: Dataset | None = None, settings: Settings
     return champion if same else None
 
 
+def trained_on(data: Dataset, settings: Settings) -> Any | None:
+    """Return the latest version, champion or not, trained on these rows, definitions and declaration; None without."""
+    with tracking(settings) as client:
+        versions = client.search_model_versions(f"name = '{data.task.name}'")
+    same = [each for each in versions if _identity(data).items() <= each.tags.items()]
+    return max(same, key=lambda each: int(each.version), default=None)
+
+
 def attach_report(settings: Settings, run_id: str, report: Mapping[str, Any]) -> None:
     """Keep the report of a training with its run."""
     with tracking(settings) as client:

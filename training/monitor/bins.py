@@ -15,6 +15,7 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 
 QUANTILES = np.linspace(0.1, 0.9, 9)
 MOST_VALUES = 50
+LEAST_ROWS = 20  # a text of fewer rows may be about one person, and a reference is for many readers
 DIGITS = 6
 PSEUDO_COUNT = 0.5
 
@@ -42,7 +43,8 @@ class Bins:
         (0.0, 4.0)
         """
         if is_text(column):
-            return cls(values=tuple(str(each) for each in column.value_counts().index[:MOST_VALUES]))
+            frequent = column.value_counts()
+            return cls(values=tuple(str(each) for each in frequent[frequent >= LEAST_ROWS].index[:MOST_VALUES]))
         known = column.dropna().to_numpy(np.float64)
         if not len(known):
             return cls()

@@ -40,7 +40,9 @@ class Change:
 
 _TWICE = "SELECT * FROM rows UNION ALL SELECT * REPLACE (event_id || '-again' AS event_id) FROM rows"
 _LATER = "SELECT * REPLACE (event_timestamp + INTERVAL 6 HOUR AS event_timestamp) FROM rows"
-_NEW = "SELECT * REPLACE (CASE WHEN hash(user_id) % 2 = 0 THEN 'u_' || md5(user_id) ELSE user_id END AS user_id) FROM rows"
+_NEW = (
+    "SELECT * REPLACE (CASE WHEN hash(user_id) % 2 = 0 THEN 'u_' || md5(user_id) ELSE user_id END AS user_id) FROM rows"
+)
 
 CHANGES = (
     Change(

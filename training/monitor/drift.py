@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from feature_repo.core.errors import LogError, ModelUnavailableError
 from feature_repo.core.mlflow_client import champion_of
@@ -219,7 +219,7 @@ def judge(signal: Signal, seen: Seen, lag: int, thresholds: Thresholds) -> Findi
     )
 
 
-def judge_answers(reference: Answers, labels: pd.Series[float], thresholds: Thresholds) -> Finding:
+def judge_answers(reference: Answers, labels: npt.NDArray[np.float64], thresholds: Thresholds) -> Finding:
     """Say whether the answers that came since differ in their mean."""
     n = len(labels)
     distance = abs(float(labels.mean()) - reference.mean) if n else float("nan")
@@ -260,13 +260,13 @@ def _answers(look: Look, reference: Answers, thresholds: Thresholds) -> Finding:
     try:
         rows = label_rows(look.task, look.settings, versions=look.versions, key=look.key).rows
     except TaskUnavailableError:
-        return judge_answers(reference, pd.Series([], dtype=np.float64), thresholds)
+        return judge_answers(reference, np.empty(0), thresholds)
     asked, known = (rows[name].dt.as_unit("us").astype(np.int64) for name in (AT, KNOWN_AT))
-    return judge_answers(reference, rows.loc[(asked > reference.until) & (known <= look.at), LABEL], thresholds)
+    since = (asked > reference.until) & (known <= look.at)
+    return judge_answers(reference, rows[LABEL][since].to_numpy(np.float64), thresholds)
 
 
 def _gravity(finding: Finding) -> tuple[int, float]:
     share = finding.psi / finding.limit if finding.limit else 0.0
     null = abs(finding.null_now - finding.null_then) / finding.null_limit
     return ORDER.index(finding.verdict), -max(-1.0 if np.isnan(share) else share, null)
-

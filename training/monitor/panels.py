@@ -126,8 +126,10 @@ def last_event(settings: Settings, table: str, versions: Versions) -> int | None
         The table is missing or damaged.
     """
     with closing(connect_duckdb(settings)) as connection:
-        with reading(*open_tables(connection, settings, {table: versions[table]})):
-            return connection.execute(f"SELECT epoch_us(max({AT})) FROM {quote(table)}").fetchone()[0]
+        snapshots = open_tables(connection, settings, {table: versions[table]})
+        with reading(*snapshots):
+            [(found,)] = connection.execute(f"SELECT epoch_us(max({AT})) FROM {quote(table)}").fetchall()
+    return None if found is None else int(found)
 
 
 def choose_sample(look: Look) -> Sample:
@@ -176,12 +178,13 @@ def _open(connection: duckdb.DuckDBPyConnection, look: Look) -> None:
 
 def _active_query(look: Look) -> str:
     """Who came in the last twelve weeks, by week, and whether the log had known them for four."""
+    key = quote(look.key)
     return f"""
         WITH came AS (
-            SELECT {quote(look.key)}, {_week(look)} AS seen, max({_week(look)}) OVER (PARTITION BY {quote(look.key)}) AS first_seen
+            SELECT {key}, {_week(look)} AS seen, max({_week(look)}) OVER (PARTITION BY {key}) AS first_seen
             FROM {quote(look.task.pulse)} WHERE {_before(look)}
         ), weeks AS (SELECT unnest(range({look.weeks})) AS {WEEK})
-        SELECT DISTINCT {WEEK}, {quote(look.key)}, first_seen < {WEEK} + {NEW_WEEKS} AS is_new
+        SELECT DISTINCT {WEEK}, {key}, first_seen < {WEEK} + {NEW_WEEKS} AS is_new
         FROM came JOIN weeks ON seen >= {WEEK} AND seen < {WEEK} + {ACTIVE_WEEKS}
         WHERE {WEEK} <= (SELECT max(seen) FROM came) + 1 - {ACTIVE_WEEKS}
     """

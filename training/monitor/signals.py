@@ -105,7 +105,8 @@ def see(signal: Signal, panel: Panel) -> Seen:
 
 
 def _shoppers_by_week(panel: Panel) -> dict[int, int]:
-    return {int(week): int(n) for week, n in panel.frame.groupby(WEEK)[SHOPPER].nunique().items()}
+    distinct = panel.frame.groupby(WEEK)[SHOPPER].nunique()
+    return dict(zip(distinct.index.tolist(), distinct.tolist(), strict=True))
 
 
 def _by_week(codes: Counts, weeks: npt.NDArray[np.int64], places: int) -> npt.NDArray[np.int64]:
