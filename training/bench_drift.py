@@ -7,8 +7,10 @@ model's inputs and scores alone: an alarm where the PSI passes 0.25 (Siddiqi 200
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +19,8 @@ from typing import Any
 from feature_repo.bench.bench import Bench, Findings, Size
 from feature_repo.bench.ground import Ground
 from feature_repo.core.clock import HOUR
-from feature_repo.core.settings import Settings
+from feature_repo.core.settings import Settings, load_settings
+from feature_repo.core.stores import redis_url
 from feature_repo.events.demo import load_demo
 from feature_repo.events.schema import TABLES, log_table
 from feature_repo.jobs.features import apply
@@ -36,7 +39,6 @@ CHANGED_WEEK = 4
 # What is looked at ends whole weeks after the cut log's last event: a little more than these weeks has to be there.
 MARGIN_US = 6 * HOUR
 PATIENT = timedelta(days=3650)
-_KEPT = ("log", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -96,61 +98,64 @@ class Cases:
     def train(self) -> None:
         """Cut the log and train the champions."""
         self.ground.step("cutting the log", 0.1)
-        settings = self.ground.settings
-        shutil.rmtree(settings.log_root)
-        for name in TABLES:
-            log_table(settings.log_root, name).ensure()
-        play(self.whole, settings, 0, self.begin)
-        for task in self.tasks:
-            self.ground.step(f"training {task.name}", 0.2)
-            train(task, settings)
-        for part in _KEPT:
-            shutil.copytree(settings.home / part, self.then / part)
+        shutil.copytree(self.whole.home, self.then, ignore=shutil.ignore_patterns("log"))
+        with self._at_home(self.then) as settings:
+            for name in TABLES:
+                log_table(settings.log_root, name).ensure()
+            play(self.whole, settings, 0, self.begin)
+            for task in self.tasks:
+                self.ground.step(f"training {task.name}", 0.2)
+                train(task, settings)
 
     def run(self, scale: Scale) -> Iterator[list[dict[str, Any]]]:
         """Yield the rows of each case: the changes, then the quiet weeks."""
         for n, change in enumerate(CHANGES[: scale.changes]):
             self.ground.step(change.name, 0.3 + 0.4 * n / scale.changes)
-            self._restore()
-            self._add(CHANGED_WEEK, change)
-            yield self._look(change.name, scale, change)
+            yield self._case(change.name, CHANGED_WEEK, scale, change)
         for week in range(1, scale.weeks + 1):
             self.ground.step(f"quiet week {week}", 0.7 + 0.3 * week / scale.weeks)
-            self._restore()
-            self._add(week, None)
-            yield self._look(f"quiet week {week}", scale, None)
+            yield self._case(f"quiet week {week}", week, scale, None)
 
-    def _restore(self) -> None:
-        for part in _KEPT:
-            shutil.rmtree(self.ground.settings.home / part)
-            shutil.copytree(self.then / part, self.ground.settings.home / part)
+    def _case(self, name: str, weeks: int, scale: Scale, change: Change | None) -> list[dict[str, Any]]:
+        home = self.then.with_name(f"case {weeks} {change.name if change else ''}".strip())
+        shutil.copytree(self.then, home)
         self.ground.empty_redis()
-
-    def _add(self, weeks: int, change: Change | None) -> None:
-        until = self.begin + weeks * WEEK_US + MARGIN_US
-        play(self.whole, self.ground.settings, self.begin, until, change)
-
-    def _look(self, name: str, scale: Scale, change: Change | None) -> list[dict[str, Any]]:
-        settings = self.ground.settings
-        reports = {task.name: drift_of(task, settings, load_champion(task, settings)) for task in self.tasks}
-        done = self._refresh() if scale.refreshed else {}
+        with self._at_home(home) as settings:
+            play(self.whole, settings, self.begin, self.begin + weeks * WEEK_US + MARGIN_US, change)
+            reports = {task.name: drift_of(task, settings, load_champion(task, settings)) for task in self.tasks}
+            done = self._refresh(settings) if scale.refreshed else {}
+        shutil.rmtree(home)
         return [_row(name, report, done.get(task, ""), change) for task, report in reports.items()]
 
-    def _refresh(self) -> dict[str, str]:
-        settings, clock = self.ground.settings, self.ground.clock
+    def _refresh(self, settings: Settings) -> dict[str, str]:
+        clock = self.ground.clock
         first = {each.task: each for each in refresh(settings, clock, self.tasks, max_age=PATIENT).tasks}
         second = refresh(settings, clock, self.tasks, max_age=PATIENT).tasks
         again = [each.task for each in second if each.action is not Action.KEPT]
         return {name: f"{each.action.value}{' TWICE' if name in again else ''}" for name, each in first.items()}
 
+    @contextmanager
+    def _at_home(self, home: Path) -> Iterator[Settings]:
+        """Let PORTRAIT_HOME name a home for a while: MLflow and Feast keep what they opened, so none is used twice."""
+        named = {"PORTRAIT_HOME": str(home), "PORTRAIT_REDIS_URL": redis_url(self.ground.settings)}
+        before = {name: os.environ.get(name) for name in named}
+        os.environ.update(named)
+        try:
+            yield load_settings()
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
+
 
 def _load(ground: Ground) -> Settings:
-    """Import the real log, and move it out of the way."""
+    """Import the real log, and copy what it needs out of the ground's home."""
     ground.step("importing the demo", 0.0)
     apply()
     load_demo(ground.settings, ground.clock)
     whole = ground.settings.model_copy(update={"home": ground.settings.home.parent / "whole"})
-    shutil.copytree(ground.settings.log_root, whole.log_root)
+    shutil.copytree(ground.settings.home, whole.home, ignore=shutil.ignore_patterns("redis", "run", "tmp"))
     return whole
 
 

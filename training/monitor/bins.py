@@ -28,12 +28,12 @@ class Bins:
     ----------
     edges
         ``e1 < .. < ek``: the places are ``(-inf, e1], (e1, e2], .. (ek, inf), NULL``.
-    values
+    texts
         For texts: a place for each, one for all others, and NULL.
     """
 
     edges: tuple[float, ...] = ()
-    values: tuple[str, ...] | None = None
+    texts: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, column: pd.Series[Any]) -> Bins:
@@ -44,7 +44,7 @@ class Bins:
         """
         if is_text(column):
             frequent = column.value_counts()
-            return cls(values=tuple(str(each) for each in frequent[frequent >= LEAST_ROWS].index[:MOST_VALUES]))
+            return cls(texts=tuple(str(each) for each in frequent[frequent >= LEAST_ROWS].index[:MOST_VALUES]))
         known = column.dropna().to_numpy(np.float64)
         if not len(known):
             return cls()
@@ -54,15 +54,15 @@ class Bins:
     @property
     def places(self) -> int:
         """How many places there are, NULL's included."""
-        return len(self.edges if self.values is None else self.values) + 2
+        return len(self.edges if self.texts is None else self.texts) + 2
 
     def codes(self, column: pd.Series[Any]) -> Counts:
         """Return the place of each value: ``int64[n]``."""
         null = column.isna().to_numpy()
         found = np.full(len(column), self.places - 1, np.int64)
-        if self.values is not None:
-            codes = pd.Index(self.values, dtype=object).get_indexer(pd.Index(column[~null].astype(str)))
-            found[~null] = np.where(codes < 0, len(self.values), codes)
+        if self.texts is not None:
+            codes = pd.Index(self.texts, dtype=object).get_indexer(pd.Index(column[~null].astype(str)))
+            found[~null] = np.where(codes < 0, len(self.texts), codes)
         else:
             rounded = np.round(column[~null].to_numpy(np.float64), DIGITS)
             found[~null] = np.searchsorted(np.asarray(self.edges), rounded, side="left")
@@ -78,13 +78,13 @@ class Bins:
 
     def to_json(self) -> dict[str, Any]:
         """Return what :meth:`from_json` reads."""
-        return {"edges": list(self.edges)} if self.values is None else {"values": list(self.values)}
+        return {"edges": list(self.edges)} if self.texts is None else {"texts": list(self.texts)}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Bins:
         """Read bins of a reference."""
-        values = found.get("values")
-        return cls(tuple(found.get("edges", ())), None if values is None else tuple(values))
+        texts = found.get("texts")
+        return cls(tuple(found.get("edges", ())), None if texts is None else tuple(texts))
 
 
 def is_text(column: pd.Series[Any]) -> bool:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from feature_repo.core.clock import from_us
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.events.log import read_snapshot, reading
 from feature_repo.events.schema import TABLES, arrow_schema, log_table, table_path
+from training.monitor.panels import WEEK_US
 
 WHOLE = "SELECT * FROM rows"
 
@@ -88,14 +87,13 @@ CHANGES = (
 )
 
 
-def events_between(settings: Settings, table: str, since: datetime, until: datetime) -> pa.Table:
-    """Return the rows of a table with ``since <= event_timestamp < until``, without their log version."""
+def events_between(settings: Settings, table: str, since: int, until: int) -> pa.Table:
+    """Return the rows of a table with ``since <= event_timestamp < until`` (microseconds), without log version."""
     snapshot = read_snapshot(table_path(settings.log_root, table))
     names = ", ".join(map(quote, arrow_schema(table).names))
+    query = f"SELECT {names} FROM {snapshot.sql()} WHERE epoch_us(event_timestamp) BETWEEN {since} AND {until - 1}"
     with closing(connect_duckdb(settings)) as connection, reading(snapshot):
-        return connection.execute(
-            f"SELECT {names} FROM {snapshot.sql()} WHERE event_timestamp >= ? AND event_timestamp < ?", [since, until]
-        ).to_arrow_table()
+        return connection.sql(query).to_arrow_table()
 
 
 def changed(settings: Settings, change: Change, table: str, rows: pa.Table) -> pa.Table:
@@ -104,18 +102,17 @@ def changed(settings: Settings, change: Change, table: str, rows: pa.Table) -> p
     query = change.tables.get(table, others)
     with closing(connect_duckdb(settings)) as connection:
         connection.register("rows", rows)
-        return connection.execute(query).to_arrow_table()
+        return connection.sql(query).to_arrow_table()
 
 
 def play(source: Settings, target: Settings, since: int, until: int, change: Change | None = None) -> None:
     """Commit what happened in ``source`` in ``[since, until)`` (microseconds) to ``target``, its end changed."""
-    begin, end = from_us(since), from_us(until)
-    middle = max(begin, end - timedelta(weeks=change.weeks)) if change else end
+    middle = max(since, until - change.weeks * WEEK_US) if change else until
     for table in TABLES:
         if not (table_path(source.log_root, table) / "_delta_log").is_dir():
             continue
-        rows = [events_between(source, table, begin, middle)]
+        rows = [events_between(source, table, since, middle)]
         if change is not None:
-            rows.append(changed(target, change, table, events_between(source, table, middle, end)))
+            rows.append(changed(target, change, table, events_between(source, table, middle, until)))
         schema = rows[0].schema
         log_table(target.log_root, table).commit(pa.concat_tables([each.cast(schema) for each in rows]))
