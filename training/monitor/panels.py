@@ -180,9 +180,10 @@ def _active_query(look: Look) -> str:
     """Who came in the last twelve weeks, by week, and whether the log had known them for four."""
     key = quote(look.key)
     return f"""
-        WITH came AS (
-            SELECT {key}, {_week(look)} AS seen, max({_week(look)}) OVER (PARTITION BY {key}) AS first_seen
-            FROM {quote(look.task.pulse)} WHERE {_before(look)}
+        WITH visited AS (
+            SELECT DISTINCT {key}, {_week(look)} AS seen FROM {quote(look.task.pulse)} WHERE {_before(look)}
+        ), came AS (
+            SELECT *, max(seen) OVER (PARTITION BY {key}) AS first_seen FROM visited
         ), weeks AS (SELECT unnest(range({look.weeks})) AS {WEEK})
         SELECT DISTINCT {WEEK}, {key}, first_seen < {WEEK} + {NEW_WEEKS} AS is_new
         FROM came JOIN weeks ON seen >= {WEEK} AND seen < {WEEK} + {ACTIVE_WEEKS}
