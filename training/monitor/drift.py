@@ -163,7 +163,7 @@ def drift_of(
     instant = _instant(task, settings, versions, reference, at)
     look = Look(task, join_key(task), settings, versions, instant, weeks=1)
     known = {signal.name: signal for signal in reference.signals}
-    seen = [scored(panel, champion.scorer) for panel in panels(look, reference.sample)]
+    seen = [scored(panel, champion.scorer) for panel in panels(look, reference.sample)[1]]
     lag = min(max(1, round((instant - reference.instant) / WEEK_US)), MOST_LAG)
     found = [
         judge(known[name], see(known[name], panel), lag, thresholds)

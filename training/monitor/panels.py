@@ -32,7 +32,8 @@ from training.labels import AT
 from training.log_views import SPAN, Versions, head_versions, open_tables, tables_in
 from training.task import Task
 
-WEEK, SHOPPER, ACTIVE = "week", "shopper", "active"
+WEEK, SHOPPER = "week", "shopper"
+ACTIVE, SPINE = "active_shoppers", "asked_about"
 WEEK_US = delta_us(timedelta(days=7))
 ACTIVE_WEEKS = 12
 NEW_WEEKS = 4
@@ -132,17 +133,13 @@ def last_event(settings: Settings, table: str, versions: Versions) -> int | None
     return None if found is None else int(found)
 
 
-def choose_sample(look: Look) -> Sample:
-    """Return how many shoppers to leave out so that the panels stay small."""
-    with closing(connect_duckdb(look.settings)) as connection:
-        _open(connection, look)
-        events = sum(_count(connection, f"SELECT count(*) FROM {_recent(look, name)}") for name in look.tables)
-        inputs = _count(connection, f"SELECT count(*) FROM ({_spine_query(look)})")
-    return Sample(inputs // MOST_ROWS + 1, events // MOST_EVENTS + 1)
+def panels(look: Look, sample: Sample | None = None) -> tuple[Sample, list[Panel]]:
+    """Return the panels of the weeks before an instant, and the sample they are of.
 
-
-def panels(look: Look, sample: Sample) -> list[Panel]:
-    """Return the panels of the weeks before an instant.
+    Parameters
+    ----------
+    sample
+        As of the panels these will be compared with; chosen so that they stay small unless given.
 
     Raises
     ------
@@ -150,12 +147,21 @@ def panels(look: Look, sample: Sample) -> list[Panel]:
         A table is missing or damaged.
     """
     with closing(connect_duckdb(look.settings)) as connection:
-        _open(connection, look)
-        events = [_events(connection, look, name, sample.events) for name in look.tables]
-        shoppers = _shoppers(connection, look, sample.inputs)
-        spine = _fetch(connection, look, f"SELECT * FROM ({_spine_query(look)}) WHERE {_kept(look, sample.inputs)}")
+        snapshots = open_tables(connection, look.settings, look.versions)
+        with reading(*snapshots):
+            _ask(connection, look)
+            sample = sample or _choose(connection, look)
+            events = [_events(connection, look, name, sample.events) for name in look.tables]
+            shoppers = _shoppers(connection, look, sample.inputs)
+            spine = _fetch(connection, f"SELECT * FROM {SPINE} WHERE {_kept(look, sample.inputs)}")
     constants = look.task.context_names if look.task.horizon is None else ()
-    return [*events, Panel(SHOPPERS, shoppers), Panel(FEATURE, _features(look, spine), constants)]
+    inputs = Panel(FEATURE, _features(look, spine), constants)
+    return sample, [*events, Panel(SHOPPERS, shoppers), inputs]
+
+
+def _choose(connection: duckdb.DuckDBPyConnection, look: Look) -> Sample:
+    events = sum(_count(connection, _recent(look, name)) for name in look.tables)
+    return Sample(_count(connection, SPINE) // MOST_ROWS + 1, events // MOST_EVENTS + 1)
 
 
 def _views(task: Task) -> ServiceViews:
@@ -163,17 +169,22 @@ def _views(task: Task) -> ServiceViews:
         return service_views(open_store(), task.service)
 
 
-def _open(connection: duckdb.DuckDBPyConnection, look: Look) -> None:
-    """Open the tables, with a span that ends so late that the label query asks at the instant itself too."""
-    snapshots = open_tables(connection, look.settings, look.versions)
+def _ask(connection: duckdb.DuckDBPyConnection, look: Look) -> None:
+    """Find out who is active and who is asked about, with a span that lets the label query ask at the instant too."""
     asked_until = from_us(look.at) + (look.task.horizon or timedelta(0))
-    with reading(*snapshots):
-        connection.execute(
-            f"CREATE TEMP TABLE {SPAN} AS SELECT min({AT}) AS first_at, ?::TIMESTAMPTZ AS last_at "
-            f"FROM {quote(look.task.pulse)}",
-            [asked_until],
-        )
-        connection.execute(f"CREATE TEMP TABLE {ACTIVE} AS {_active_query(look)}")
+    connection.execute(
+        f"CREATE TEMP TABLE {SPAN} AS SELECT min({AT}) AS first_at, ?::TIMESTAMPTZ AS last_at "
+        f"FROM {quote(look.task.pulse)}",
+        [asked_until],
+    )
+    connection.execute(f"CREATE TEMP TABLE {ACTIVE} AS {_active_query(look)}")
+    try:
+        connection.execute(f"CREATE TEMP TABLE {SPINE} AS {_spine_query(look)}")
+    except duckdb.BinderException as error:
+        raise DeclarationError(
+            f"Task '{look.task.name}' cannot be watched: {error}",
+            hint="its label query has to give the shopper and the instant of each question.",
+        ) from None
 
 
 def _active_query(look: Look) -> str:
@@ -228,7 +239,7 @@ def _shoppers(connection: duckdb.DuckDBPyConnection, look: Look, one_of: int) ->
         f"SELECT {WEEK}, {quote(look.key)} AS {SHOPPER}, is_new::BIGINT AS {quote('shopper.is_new')}{counts} "
         f"FROM {ACTIVE}{joins} WHERE {_kept(look, one_of)}"
     )
-    return _fetch(connection, look, query)
+    return _fetch(connection, query)
 
 
 def _events(connection: duckdb.DuckDBPyConnection, look: Look, name: str, one_of: int) -> Panel:
@@ -236,7 +247,7 @@ def _events(connection: duckdb.DuckDBPyConnection, look: Look, name: str, one_of
     columns = ", ".join(f"{quote(each)} AS {quote(f'{name}.{each}')}" for each in _compared(name))
     selected = f"{WEEK}, {quote(look.key)} AS {SHOPPER}, {AT}{', ' if columns else ''}{columns}"
     kept = _kept(look, one_of) if one_of > 1 else "true"
-    frame = _fetch(connection, look, f"SELECT {selected} FROM {_recent(look, name)} WHERE {kept}")
+    frame = _fetch(connection, f"SELECT {selected} FROM {_recent(look, name)} WHERE {kept}")
     local = frame[AT].dt.tz_convert(look.settings.zone)
     return Panel(EVENT, frame.drop(columns=AT).assign(**{f"{name}.hour": local.dt.hour.astype("int64")}))
 
@@ -267,17 +278,11 @@ def _kept(look: Look, one_of: int) -> str:
     return f"hash({quote(look.key)}) % {one_of} = 0"
 
 
-def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    [(found,)] = connection.execute(query).fetchall()
+def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    [(found,)] = connection.execute(f"SELECT count(*) FROM {relation}").fetchall()
     return int(found)
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, look: Look, query: str) -> pd.DataFrame:
-    try:
-        found: pd.DataFrame = connection.sql(query).to_arrow_table().to_pandas()
-    except duckdb.Error as error:
-        raise DeclarationError(
-            f"Task '{look.task.name}' cannot be watched: {error}",
-            hint="its label query has to give the shopper and the instant of each question.",
-        ) from None
+def _fetch(connection: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:
+    found: pd.DataFrame = connection.sql(query).to_arrow_table().to_pandas()
     return found

@@ -16,7 +16,7 @@ from feature_repo.core.errors import ModelUnavailableError
 from feature_repo.core.settings import Settings
 from training.datasets import Dataset
 from training.labels import AT
-from training.monitor.panels import FEATURE, WEEK_US, Look, Panel, Sample, choose_sample, panels
+from training.monitor.panels import FEATURE, WEEK_US, Look, Panel, Sample, panels
 from training.monitor.signals import Signal, signals_of
 from training.reference import summary
 from training.task import LABEL
@@ -111,8 +111,8 @@ def reference_of(data: Dataset, scorer: Predicts, settings: Settings) -> Referen
     """Look at the weeks before the log's end, as monitoring will look at those after it."""
     end = data.split.cut + delta_us(data.task.holdout)
     look = Look(data.task, data.key, settings, data.log_versions, end, WEEKS)
-    sample = choose_sample(look)
-    seen = [scored(panel, scorer) for panel in panels(look, sample)]
+    sample, found = panels(look)
+    seen = [scored(panel, scorer) for panel in found]
     signals = tuple(signal for panel in seen if len(panel.frame) for signal in signals_of(panel))
     return Reference(end, sample, signals, answers_of(data.frame))
 
