@@ -76,7 +76,7 @@ def measure_tasks(ground: Ground, scale: Scale, tasks: Sequence[Task]) -> Findin
         peer=peer,
         ratio=_right(found, "ours") / max(_right(found, "peer"), 1),
         unit="cases told rightly",
-        setup={"cases": len(found)},
+        setup={"peer": "PSI > 0.25 on inputs and score", "cases": len(found)},
     )
 
 
@@ -121,7 +121,9 @@ class Cases:
         shutil.copytree(self.then, home)
         self.ground.empty_redis()
         with self._at_home(home) as settings:
-            play(self.whole, settings, self.begin, self.begin + weeks * WEEK_US + MARGIN_US, change)
+            middle = self.begin + (weeks - (change.weeks if change else 0)) * WEEK_US
+            play(self.whole, settings, self.begin, middle)
+            play(self.whole, settings, middle, self.begin + weeks * WEEK_US + MARGIN_US, change)
             reports = {task.name: drift_of(task, settings, load_champion(task, settings)) for task in self.tasks}
             done = self._refresh(settings) if scale.refreshed else {}
         shutil.rmtree(home)

@@ -76,8 +76,8 @@ def _drift(report: DriftReport) -> Iterator[str]:
     yield f"<h2>{escape(report.task)}: drift met by version {escape(report.model_version)}</h2>"
     yield (
         f'<p class="note">The week before {from_us(report.at):%Y-%m-%d %H:%M} UTC against the eight before '
-        f"{from_us(report.since):%Y-%m-%d %H:%M} UTC. A signal alarms when its PSI passes 0.25 (or its share of NULL "
-        "changes by a tenth), twice the most that quiet weeks show, and what sampling alone explains.</p>"
+        f"{from_us(report.since):%Y-%m-%d %H:%M} UTC. A signal alarms when its PSI passes 0.25 (0.1 for events), "
+        "twice the most that quiet weeks show, and what sampling alone explains; its share of NULL from a tenth on.</p>"
     )
     picture = b64encode(drift_png(report)).decode()
     yield f'<img alt="PSI of each signal beside its limit" src="data:image/png;base64,{picture}">'

@@ -68,7 +68,10 @@ def look(cut: Cut, home: Path, weeks: int, monkeypatch: pytest.MonkeyPatch) -> D
 def changed(cut: Cut, change: Change, home: Path, monkeypatch: pytest.MonkeyPatch) -> DriftReport:
     shutil.copytree(cut.then, home)
     monkeypatch.setenv("PORTRAIT_HOME", str(home))
-    play(Settings(home=cut.whole, redis_url=""), load_settings(), cut.at + 1, cut.at + CHANGED * WEEK_US, change)
+    whole, begin = Settings(home=cut.whole, redis_url=""), cut.at + (CHANGED - change.weeks) * WEEK_US
+    if begin > cut.at:
+        play(whole, load_settings(), cut.at + 1, begin)
+    play(whole, load_settings(), begin + 1, cut.at + CHANGED * WEEK_US, change)
     return look(cut, home, CHANGED, monkeypatch)
 
 

@@ -99,7 +99,7 @@ def psi(reference: Counts, live: Counts) -> float:
     is added to each bin, so that an empty one is finite.
 
     >>> round(psi(np.array([500, 500]), np.array([500, 500])), 3), round(psi(np.array([500, 500]), np.array([9, 1])), 2)
-    (0.0, 0.7)
+    (0.0, 0.67)
     """
     used = (reference + live) > 0
     if not reference.sum() or not live.sum():

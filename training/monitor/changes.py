@@ -13,7 +13,6 @@ from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.events.log import read_snapshot, reading
 from feature_repo.events.schema import TABLES, arrow_schema, log_table, table_path
-from training.monitor.panels import WEEK_US
 
 WHOLE = "SELECT * FROM rows"
 
@@ -106,13 +105,10 @@ def changed(settings: Settings, change: Change, table: str, rows: pa.Table) -> p
 
 
 def play(source: Settings, target: Settings, since: int, until: int, change: Change | None = None) -> None:
-    """Commit what happened in ``source`` in ``[since, until)`` (microseconds) to ``target``, its end changed."""
-    middle = max(since, until - change.weeks * WEEK_US) if change else until
+    """Commit what happened in ``source`` in ``[since, until)`` (microseconds) to ``target``, as the change left it."""
     for table in TABLES:
         if not (table_path(source.log_root, table) / "_delta_log").is_dir():
             continue
-        rows = [events_between(source, table, since, middle)]
-        if change is not None:
-            rows.append(changed(target, change, table, events_between(source, table, middle, until)))
-        schema = rows[0].schema
-        log_table(target.log_root, table).commit(pa.concat_tables([each.cast(schema) for each in rows]))
+        rows = events_between(source, table, since, until)
+        after = rows if change is None else changed(target, change, table, rows).cast(rows.schema)
+        log_table(target.log_root, table).commit(after)

@@ -196,10 +196,12 @@ def judge(signal: Signal, seen: Seen, lag: int, thresholds: Thresholds) -> Findi
     chance = share_noise((then + now) / 2, *rows, level=thresholds.level)
     floor = max(thresholds.quiet_factor * quiet * fewer, sampling)
     null_floor = max(thresholds.quiet_factor * quiet_null * fewer, chance)
+    alarm = max(thresholds.alarm_of(signal.kind), floor)
+    null_alarm = max(thresholds.null_alarm, null_floor)
     value, change = psi(counts, seen.counts), abs(now - then)
     if signal.comparisons < thresholds.least_weeks or np.isnan(value):
         verdict = Verdict.UNKNOWN
-    elif value > max(thresholds.alarm, floor) or change > max(thresholds.null_alarm, null_floor):
+    elif value > alarm or change > null_alarm:
         verdict = Verdict.ALARM
     elif value > max(thresholds.watch, floor) or change > max(thresholds.null_watch, null_floor):
         verdict = Verdict.WATCH
@@ -210,11 +212,11 @@ def judge(signal: Signal, seen: Seen, lag: int, thresholds: Thresholds) -> Findi
         kind=signal.kind,
         verdict=verdict,
         psi=value,
-        limit=max(thresholds.alarm, floor),
+        limit=alarm,
         quiet=quiet,
         null_now=now,
         null_then=then,
-        null_limit=max(thresholds.null_alarm, null_floor),
+        null_limit=null_alarm,
         shoppers=seen.shoppers,
     )
 

@@ -12,7 +12,10 @@ class Thresholds:
     Attributes
     ----------
     watch, alarm
-        Of the PSI: the usual 0.1 and 0.25 (Siddiqi 2006).
+        Of the PSI of inputs and scores: the usual 0.1 and 0.25 (Siddiqi 2006).
+    event_alarm
+        Of the PSI of events and of what shoppers did: a week there is not diluted by the months before it, and a
+        category that is gone moves little more than its own share.
     null_watch, null_alarm
         Of the change of the share of NULL.
     quiet_factor
@@ -29,6 +32,7 @@ class Thresholds:
 
     watch: float = 0.1
     alarm: float = 0.25
+    event_alarm: float = 0.1
     null_watch: float = 0.05
     null_alarm: float = 0.1
     quiet_factor: float = 2.0
@@ -36,6 +40,14 @@ class Thresholds:
     label_factor: float = 1.25
     least_weeks: int = 4
     least_answers: int = 100
+
+    def alarm_of(self, kind: str) -> float:
+        """Return the bound of an alarm for a kind of signal.
+
+        >>> USUAL.alarm_of("feature"), USUAL.alarm_of("event")
+        (0.25, 0.1)
+        """
+        return self.event_alarm if kind in ("event", "shopper") else self.alarm
 
 
 USUAL = Thresholds()
