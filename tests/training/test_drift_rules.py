@@ -14,7 +14,7 @@ from training.monitor.bins import Bins, noise, psi
 from training.monitor.drift import Finding, Verdict, judge, judge_answers
 from training.monitor.panels import Panel
 from training.monitor.references import Answers
-from training.monitor.signals import MOST_LAG, Seen, Signal, signals_of
+from training.monitor.signals import MOST_LAG, Seen, Signal, _largest, signals_of
 from training.monitor.thresholds import USUAL
 
 COUNTS = st.lists(st.integers(0, 500), min_size=3, max_size=8)
@@ -66,8 +66,9 @@ def test_sampling_alone_rarely_passes_the_bound_of_noise():
 def test_a_small_week_that_looks_different_by_chance_does_not_alarm():
     few = [1, 9, 2, 7, 3, 8, 1, 6, 2, 1]
     assert judged(few).psi > USUAL.alarm
-    assert judged(few).verdict is Verdict.QUIET
-    assert judged([30 * n for n in few]).verdict is Verdict.ALARM
+    never = (0.0,) * MOST_LAG
+    assert judged(few, quiet=never).verdict is Verdict.QUIET
+    assert judged([30 * n for n in few], quiet=never).verdict is Verdict.ALARM
 
 
 def test_rows_of_few_shoppers_are_trusted_less_than_their_number_says():
@@ -92,6 +93,16 @@ def test_a_column_that_becomes_null_alarms_by_its_share():
     assert (half.null_then, round(half.null_now, 2)) == (0.0, 0.19)
     swinging = judged([100] * 9 + [130], counts=counts, quiet_null=(0.2,) * MOST_LAG, quiet=(9.0,) * MOST_LAG)
     assert swinging.verdict is Verdict.QUIET
+
+
+def test_more_null_alarms_where_the_index_hardly_moves():
+    found = judged([39] * 9 + [650], counts=(*[500] * 9, 4_500))
+    assert found.psi < USUAL.watch
+    assert found.verdict is Verdict.ALARM
+
+
+def test_a_week_farther_away_is_allowed_what_a_nearer_one_was():
+    assert _largest([(1, 0.5), (1, 0.2), (3, 0.1)]) == (0.5,) * MOST_LAG
 
 
 def test_what_the_reference_hardly_knows_or_nobody_did_has_no_verdict():
