@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ import pytest
 
 from feature_repo import cli
 from feature_repo.core.clock import SystemClock
-from feature_repo.core.locks import locked
+from feature_repo.core.locks import locked_if_free
 from feature_repo.core.mlflow_client import champion_of
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.core.stores import connect_redis
@@ -215,16 +214,15 @@ def test_a_redis_that_is_away_is_told_and_drift_is_looked_for_all_the_same(shop:
     assert report.needs_look[0].startswith("materialize: ")
 
 
-def test_two_refreshes_at_once_take_turns(shop: Settings):
-    done: list[RefreshReport] = []
-    with locked(shop.home / "run" / "refresh.lock"):
-        waiting = threading.Thread(target=lambda: done.append(run(without_redis(shop))))
-        waiting.start()
-        waiting.join(0.3)
-        assert waiting.is_alive()
-        assert done == []
-    waiting.join()
-    assert done[0].tasks[0].action is Action.KEPT
+def test_a_second_refresh_would_wait_for_the_first(shop: Settings):
+    free: list[bool] = []
+
+    def ask(_what: str, _done: float) -> None:
+        with locked_if_free(shop.home / "run" / "refresh.lock") as found:
+            free.append(found)
+
+    run(without_redis(shop), progress=ask)
+    assert free == [False, False]
 
 
 def test_the_table_leads_with_alarms_and_exits_with_1(shop: Settings, capsys, tmp_path: Path):
