@@ -28,8 +28,9 @@ from training.datasets import Dataset, dataset
 from training.entity_rows import entity_rows, rows_by_role
 from training.erasure import ENTITY_ROWS
 from training.evaluate import Evaluation
+from training.monitor.references import reference_text
 from training.pictures import draw_calibration, draw_contributions, draw_importance
-from training.reference import QUANTILES, summary
+from training.reference import QUANTILES
 from training.registered import REPORT, Registered
 from training.task import KNOWN_AT, Task, as_task
 from training.tracking import tracking
@@ -67,7 +68,7 @@ def register(trained: Trained, settings: Settings, report: Mapping[str, Any] | N
 
 def _bundle(trained: Trained, settings: Settings, folder: Path, report: Mapping[str, Any]) -> Bundle:
     task = trained.data.task
-    _write_run(trained, folder / "run")
+    _write_run(trained, settings, folder / "run")
     _write_model(trained, folder / "model")
     pq.write_table(entity_rows(trained.data), folder / ENTITY_ROWS)
     shutil.copyfile(scorer.__file__, folder / CODE)
@@ -117,6 +118,14 @@ def up_to_date(task: Task | str, data: Dataset | None = None, settings: Settings
     wanted = _identity(data)
     same = champion is not None and all(champion.tags.get(name) == value for name, value in wanted.items())
     return champion if same else None
+
+
+def trained_on(data: Dataset, settings: Settings) -> Any | None:
+    """Return the latest version, champion or not, trained on these rows, definitions and declaration; None without."""
+    with tracking(settings) as client:
+        versions = client.search_model_versions(f"name = '{data.task.name}'")
+    same = [each for each in versions if _identity(data).items() <= each.tags.items()]
+    return max(same, key=lambda each: int(each.version), default=None)
 
 
 def read_report(settings: Settings, run_id: str) -> dict[str, Any]:
@@ -195,10 +204,10 @@ def _plain(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_-. " else "_" for letter in name)
 
 
-def _write_run(trained: Trained, folder: Path) -> None:
+def _write_run(trained: Trained, settings: Settings, folder: Path) -> None:
     """Write the artifacts of the run."""
     folder.mkdir()
-    for name, text in _texts(trained).items():
+    for name, text in _texts(trained, settings).items():
         (folder / name).write_text(text, "utf-8")
     _draw(trained, folder)
 
@@ -212,14 +221,14 @@ def _write_model(trained: Trained, folder: Path) -> None:
         (folder / f"booster_{number:02}.ubj").write_bytes(raw)
 
 
-def _texts(trained: Trained) -> dict[str, str]:
+def _texts(trained: Trained, settings: Settings) -> dict[str, str]:
     data = trained.data
     return {
         "model_card.md": model_card(trained),
         "label.sql": data.task.label.strip() + "\n",
         TASK: to_json(data.task),
         "contract.json": json.dumps(data.contract, indent=1),
-        "reference.json": json.dumps(summary(data.inputs, data.matrix()[data.train]), indent=1),
+        "reference.json": reference_text(data, trained.fitted.scorer(), settings),
     }
 
 

@@ -28,6 +28,7 @@ from feature_repo.core.errors import CheckFailedError, PortraitError
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import redis_client
 from serving import bench_online
+from training import bench_drift
 
 TINY: dict[str, Any] = {
     "materialize": materialize.Scale(entities=200, rounds=1),
@@ -36,6 +37,7 @@ TINY: dict[str, Any] = {
     "pit-asof": pit_asof.Scale(users=10, rows=500, events=20, rounds=1),
     "memory": memory.Scale(band=3),
     "stream": stream.Scale(users=20, lines=5, events=500, pushed=200, seconds=1, rounds=1),
+    "drift": bench_drift.Scale(changes=1, weeks=0, tasks=("redemption",), refreshed=False),
     "commits": commits.Scale(commits=4, events=(5, 20)),
 }
 CONTRACT = ["name", "ours", "peer", "ratio", "unit", "setup"]
