@@ -31,6 +31,7 @@ from training.features import features_at
 from training.log_views import head_versions, open_tables
 
 VIEWS = (
+    "category_purchases",
     "item_carts_live",
     "item_catalogue",
     "item_purchases",
@@ -51,10 +52,13 @@ VIEWS = (
     "user_redemptions",
     "user_searches",
     "user_searches_live",
+    "user_segments",
+    "user_unusual",
     "user_views",
     "user_views_live",
 )
-WEB = ("cart", "click", "consent", "search", "view")  # the demo, a supermarket, has no events of a web shop
+# The demo, a supermarket, has no events of a web shop; and nobody was placed in it yet.
+WEB = ("cart", "click", "consent", "search", "user_segments", "user_unusual", "view")
 VISITS = 600
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
 ROWS = 12
