@@ -30,6 +30,7 @@ from training.features import features_at
 from training.log_views import head_versions, open_tables
 
 VIEWS = (
+    "category_purchases",
     "item_catalogue",
     "item_purchases",
     "item_purchases_live",
