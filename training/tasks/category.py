@@ -46,7 +46,7 @@ WITH {weekly(horizon=HORIZON)}, bought AS (
         {TEST_GROUPS} / test_weeks / visitors AS of_groups,
         {TRAIN_ROWS} / train_weeks / visitors / {CATEGORIES} AS of_rows
     FROM (
-        SELECT *, count(*) FILTER (held_out) OVER () AS test_weeks, count(*) FILTER (NOT held_out) OVER () AS train_weeks
+        SELECT *, count(*) FILTER (held_out) OVER () AS test_weeks, count(*) OVER () - test_weeks AS train_weeks
         FROM (SELECT *, event_timestamp >= last_at - INTERVAL {HOLDOUT.days} DAY AS held_out FROM asked, log_span)
     ) JOIN crowd USING (week)
 ), row AS (
