@@ -13,11 +13,11 @@ import pandas as pd
 from feature_repo.core.clock import from_us
 from feature_repo.core.settings import Settings
 from training.aliases import Verdict
-from training.comparison import SLACK, paired, scores_on_test
+from training.comparison import paired, scores_on_test
 from training.datasets import Dataset
 from training.objective import SHOWN
 from training.registered import FIRST
-from training.task import Task
+from training.task import TOLERANCE, Task
 from training.trained import rows_to_measure
 from training.version import Version, champion_version
 
@@ -47,7 +47,8 @@ class Challenge:
         """Say whether it beats the champion.
 
         It does if there is no champion it could be compared with, or if the leading metric (AUC, or R2) on its test
-        rows is at least the champion's: of two alike, the newer one knows more recent answers.
+        rows is at most ``TOLERANCE``, which is noise, below the champion's: of two alike, the newer one knows more
+        recent answers.
         """
         champion = champion_version(client, self.settings, self.task.name)
         if champion is None:
@@ -68,7 +69,7 @@ class Challenge:
         why = (
             f"{SHOWN[metric]} {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] against {champion.name}, same rows"
         )
-        return Verdict(beats=gain.value >= -SLACK, why=why)
+        return Verdict(beats=gain.value >= -TOLERANCE, why=why)
 
 
 def question_of(task: Task) -> str:

@@ -78,7 +78,7 @@ def bins_of(scores: Scores) -> npt.NDArray[np.int64]:
 def r2(scores: Scores, labels: Labels, weights: Weights) -> npt.NDArray[np.float64]:
     """Share of the labels' variance that the scores explain: 1 less squared error over squared distance from the mean.
 
-    >>> r2(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]), np.ones((1, 3))).tolist()
+    >>> r2(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]), np.ones((1, 3))).round(4).tolist()
     [0.5]
     """
     variance = _mean(labels**2, weights) - _mean(labels, weights) ** 2

@@ -231,7 +231,8 @@ class _Turn:
             return TaskRefresh(self.task.name, Action.WOULD_TRAIN, reason, champion, drift=drift)
         found = train(self.task, self.settings)
         failed = [name for name, holds in found.gates.items() if not holds]
-        why = "" if found.promoted else f" Version {found.model_version} fails {', '.join(failed)}."
+        lacks = f"fails {', '.join(failed)}" if failed else f"is challenger: {found.reason}"
+        why = "" if found.promoted else f" Version {found.model_version} {lacks}."
         return TaskRefresh(
             task=self.task.name,
             action=Action.PROMOTED if found.promoted else Action.NOT_PROMOTED,
