@@ -48,8 +48,9 @@ def ranked_sql(value: str, exponent: float, size: int) -> str:
     """SQL of a rank below ``size``, of a number in [0, 1): rank k comes about as often as ``(k + 1) ** -exponent``.
 
     >>> import duckdb
-    >>> [[duckdb.sql(f"SELECT {ranked_sql(each, 1.3, 1_000)}").fetchone()[0]] for each in ("0.0", "0.5", "0.999999")]
-    [[0], [4], [998]]
+    >>> ranks = ", ".join(ranked_sql(each, 1.3, 1_000) for each in ("0.0", "0.5", "0.999999"))
+    >>> duckdb.sql(f"SELECT {ranks}").fetchall()
+    [(0, 5, 998)]
     """
     rest = 1 - exponent
     return f"CAST(floor(pow(1 - {value} * (1 - pow({size}, {rest:.3f})), {1 / rest:.6f})) AS BIGINT) - 1"
