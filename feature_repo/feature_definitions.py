@@ -18,13 +18,23 @@ from feature_repo.definitions.engagement import user_campaigns, user_redemptions
 from feature_repo.definitions.entities import category, item, purpose, user
 from feature_repo.definitions.facts import item_catalogue, user_demographics
 from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
-from feature_repo.definitions.purchases import item_purchases, user_category_purchases, user_payments, user_purchases
+from feature_repo.definitions.purchases import (
+    category_purchases,
+    item_purchases,
+    user_category_purchases,
+    user_payments,
+    user_purchases,
+)
 from feature_repo.definitions.services import (
+    category_v1,
+    churn_v1,
     item_live_v1,
     item_v1,
     live_v1,
     profile_v1,
+    purchase_intent_v1,
     redemption_v1,
+    spend_v1,
     user_category_live_v1,
     user_category_v1,
 )
@@ -46,6 +56,9 @@ __all__ = [
     "campaign_exposures",
     "carts",
     "category",
+    "category_purchases",
+    "category_v1",
+    "churn_v1",
     "clicks",
     "consent_v1",
     "consents",
@@ -62,11 +75,13 @@ __all__ = [
     "live_v1",
     "payments",
     "profile_v1",
+    "purchase_intent_v1",
     "purchases",
     "purpose",
     "redemption_v1",
     "searches",
     "shop_calendar",
+    "spend_v1",
     "user",
     "user_campaigns",
     "user_carts",

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from feature_repo.core.clock import from_us
+from training.baselines import ALL_FEATURE
 from training.datasets import Dataset
 from training.evaluate import Estimate, Evaluation
 from training.labels import AT
+from training.objective import BINARY, SHOWN
 from training.pictures import importance
+from training.split import Mask
 from training.task import KNOWN_AT, Task
 from training.trained import Trained
 
-_SHOWN = ("auc", "average_precision", "logloss", "ece")
 _NOISE = 0.005
 _TOP = 10
 _INSTANT = "%Y-%m-%d %H:%M UTC"
@@ -26,12 +28,12 @@ def model_card(trained: Trained) -> str:
         task.description,
         _measured(trained),
         _table(["rows", "observed from", "observed until", "answers known by"], _instants(trained.data)),
-        _table(["", "AUC", "average precision", "log loss", "ECE"], _scores(trained)),
+        _table(["", *_titles(trained)], _scores(trained)),
         _boosting(trained),
         "## Gates",
         _table(["gate", "bound", "measured", "holds"], _gates(trained)),
         "## Slices",
-        _table(["rows", "AUC", "average precision", "log loss", "ECE", "n", "positives"], _slices(trained.evaluation)),
+        _table(["rows", *_titles(trained), "n", "positives"], _slices(trained.evaluation)),
         "## What the score depends on",
         _depends(trained),
         "## Inputs",
@@ -44,9 +46,7 @@ def model_card(trained: Trained) -> str:
 
 def _measured(trained: Trained) -> str:
     data = trained.data
-    train, test = (
-        f"{int(rows.sum()):,} rows ({data.labels[rows].mean():.1%} positive)" for rows in (data.train, data.test)
-    )
+    train, test = (f"{int(rows.sum()):,} rows ({_answers(data, rows)})" for rows in (data.train, data.test))
     embargoed = int((~data.train & ~data.test).sum())
     cut = from_us(data.split.cut)
     end = cut + data.task.holdout
@@ -56,6 +56,20 @@ def _measured(trained: Trained) -> str:
         "of the question. Intervals are 95%, resampled by shopper. The log ends with the last "
         f"`{data.task.pulse}` event, {end:{_INSTANT}}; the test stretch begins {cut:{_INSTANT}}."
     )
+
+
+def _answers(data: Dataset, rows: Mask) -> str:
+    mean = data.labels[rows].mean()
+    return f"{mean:.1%} positive" if data.task.objective == BINARY else f"mean answer {mean:,.2f}"
+
+
+def _titles(trained: Trained) -> list[str]:
+    titles = SHOWN | {"average_precision": "average precision"}
+    return [titles[name] for name in _shown(trained.evaluation)]
+
+
+def _shown(found: Evaluation) -> list[str]:
+    return [name for name in SHOWN if name in found.metrics]
 
 
 def _instants(data: Dataset) -> Iterable[list[str]]:
@@ -71,7 +85,7 @@ def _scores(trained: Trained) -> Iterable[list[str]]:
 
 
 def _figures(found: Evaluation) -> list[str]:
-    return [_interval(found.metrics[name]) for name in _SHOWN]
+    return [_interval(found.metrics[name]) for name in _shown(found)]
 
 
 def _interval(estimate: Estimate) -> str:
@@ -82,14 +96,16 @@ def _boosting(trained: Trained) -> str:
     recipe = trained.data.task.model
     if recipe.boosting is None or recipe.linear is None:
         return ""
-    gain = trained.differences["all_feature_logistic"]
+    kind = trained.data.task.kind
+    gain, linear = trained.differences[f"{ALL_FEATURE}_{kind.linear}"], f"{kind.linear} regression"
     if abs(gain.value) < _NOISE:
-        verdict = "which is noise: the logistic regression alone would rank shoppers as well"
+        verdict = f"which is noise: the {linear} alone would rank shoppers as well"
     else:
-        verdict = "in favour of the blend" if gain.value > 0 else "in favour of the logistic regression alone"
+        verdict = f"in favour of the {'blend' if gain.value > 0 else f'{linear} alone'}"
+    blended = "logits" if kind.link == "logit" else "answers"
     return (
-        "The model is the mean of the logits of a logistic regression and of boosted trees. Against the logistic "
-        f"regression alone the trees change the AUC by {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] (paired), "
+        f"The model is the mean of the {blended} of a {linear} and of boosted trees. Against the {linear} alone the "
+        f"trees change the {SHOWN[kind.leading]} by {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] (paired), "
         f"{verdict}. They are kept for interactions a linear model cannot express, and dropped by one line of the task."
     )
 
@@ -109,8 +125,10 @@ def _depends(trained: Trained) -> str:
     means = importance(trained.contributions)
     total = float(means.sum()) or 1.0
     strongest = means.argsort()[::-1][:_TOP]
+    size = "logit" if trained.data.task.kind.link == "logit" else "answer"
     return _table(
-        ["input", "share of the size of the logit"], ([columns[i], f"{means[i] / total:.1%}"] for i in strongest)
+        ["input", f"share of the size of the {size}"],
+        ([columns[i], f"{means[i] / total:.1%}"] for i in strongest),
     )
 
 
@@ -127,7 +145,7 @@ def _limits(trained: Trained) -> str:
     return (
         f"Measured on one log of {len(set(trained.data.frame[trained.data.key])):,} shoppers; another shop's figures "
         "differ. The score says what shoppers like this one did, not what a campaign would cause. Differences of less "
-        f"than {_NOISE:g} AUC are noise."
+        f"than {_NOISE:g} {SHOWN[trained.data.task.kind.leading]} are noise."
     )
 
 

@@ -26,7 +26,6 @@ IfChanged = Annotated[
 Outcomes = dict[str, dict[str, Any]]
 
 _app = command_group()
-_COLUMNS = {"auc": "AUC", "average_precision": "AP", "logloss": "log loss", "ece": "ECE"}
 
 
 def commands() -> typer.Typer:
@@ -85,13 +84,13 @@ def _render(report: dict[str, Outcomes]) -> None:
 
 
 def _render_model(name: str, outcome: dict[str, Any]) -> None:
-    rows = outcome["rows"]
+    rows, columns = outcome["rows"], _columns(outcome["metrics"])
     sys.stdout.write(f"{name}: fitted on {rows['train']:,} rows, measured on {rows['test']:,} later ones\n\n")
-    low, high = outcome["intervals"]["auc"]
-    lines = [_line("this model", outcome["metrics"], f" [{low:.3f}, {high:.3f}]")]
-    lines += [_line(f"  {part}", metrics) for part, metrics in outcome["slices"].items()]
-    lines += [_line(baseline, metrics) for baseline, metrics in outcome["baselines"].items()]
-    table(["", *_COLUMNS.values()], lines)
+    low, high = outcome["intervals"][next(iter(columns))]
+    lines = [_line("this model", columns, outcome["metrics"], f" [{low:.3f}, {high:.3f}]")]
+    lines += [_line(f"  {part}", columns, metrics) for part, metrics in outcome["slices"].items()]
+    lines += [_line(baseline, columns, metrics) for baseline, metrics in outcome["baselines"].items()]
+    table(["", *columns.values()], lines)
     sys.stdout.write("\n")
     table(
         ["gate", "", "measured"],
@@ -100,8 +99,15 @@ def _render_model(name: str, outcome: dict[str, Any]) -> None:
     sys.stdout.write(f"\n{_sentence(name, outcome)}\n")
 
 
-def _line(name: str, metrics: dict[str, float], interval: str = "") -> list[str]:
-    figures = [f"{metrics[column]:.3f}" for column in _COLUMNS]
+def _columns(metrics: dict[str, float]) -> dict[str, str]:
+    """Which of the metrics are shown, by title."""
+    from training.objective import SHOWN  # noqa: PLC0415
+
+    return {name: title for name, title in SHOWN.items() if name in metrics}
+
+
+def _line(name: str, columns: dict[str, str], metrics: dict[str, float], interval: str = "") -> list[str]:
+    figures = [f"{metrics[column]:.3f}" for column in columns]
     return [name, figures[0] + interval, *figures[1:]]
 
 

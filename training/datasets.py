@@ -21,10 +21,12 @@ from feature_repo.engine.services import service_views
 from training.features import features_at
 from training.labels import AT, label_rows
 from training.log_views import Versions, head_versions, tables_in
+from training.objective import BINARY
 from training.split import Mask, Split, split_by_time
 from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError, as_task
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
+Labels: TypeAlias = npt.NDArray[Any]
 
 SPLIT = "split"
 SIGNIFICANT_BITS = 24
@@ -45,7 +47,9 @@ class Dataset:
         One row per observation: join key, ``event_timestamp``, ``known_at`` (UTC microseconds), ``label``, the
         columns of the label query, then the features under their full names. NULL is NaN.
     key
-        Join key column.
+        Join key column of the task's entity.
+    others
+        Join key columns of its other entities.
     features
         Full feature names, in the service's order.
     contract
@@ -67,6 +71,12 @@ class Dataset:
     log_versions: Versions
     split: Split = field(repr=False)
     fingerprint: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Join key columns."""
+        return (self.key, *self.others)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -89,9 +99,11 @@ class Dataset:
         return self.split.test
 
     @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """The answers, 0 or 1."""
-        return np.asarray(self.frame[LABEL], np.int64)
+    def labels(self) -> Labels:
+        """The answers: int64, 0 or 1; float64 of a regression."""
+        if self.task.objective == BINARY:
+            return np.asarray(self.frame[LABEL], np.int64)
+        return np.asarray(self.frame[LABEL], np.float64)
 
     def matrix(self, columns: tuple[str, ...] = ()) -> Matrix:
         """Return model inputs as ``float64[rows, columns]``, NULL as NaN; every input unless columns are named.
@@ -147,13 +159,13 @@ def dataset(task: Task | str, settings: Settings | None = None, *, versions: Ver
     with quiet_feast():
         store = open_store()
         contract, views = service_contract(store, task.service), service_views(store, task.service)
-        key = _join_key(store, task)
+        key, *others = _join_keys(store, task)
     pinned = versions or head_versions(settings, views.tables | tables_in(task.label) | {task.pulse})
-    found = label_rows(task, settings, versions=pinned, key=key)
+    found = label_rows(task, settings, versions=pinned, key=key, others=others)
     frame = features_at(views, found.rows, versions=pinned, settings=settings)
     _check_inputs(task, frame, views.names)
     split = split_rows(task, frame, found.log_end)
-    content = _content_hash(frame, split, [*views.names, *task.context_names], found.log_end)
+    content = _content_hash(frame, split, [*views.names, *task.context_names], others, found.log_end)
     order = _order(frame, key, content)
     frame = frame.iloc[order].reset_index(drop=True)
     return Dataset(
@@ -165,14 +177,16 @@ def dataset(task: Task | str, settings: Settings | None = None, *, versions: Ver
         log_versions=pinned,
         split=split_rows(task, frame, found.log_end),
         fingerprint=_fingerprint(content[order], frame[key]),
+        others=tuple(others),
     )
 
 
-def _join_key(store: FeatureStore, task: Task) -> str:
+def _join_keys(store: FeatureStore, task: Task) -> list[str]:
     known = {entity.name: str(entity.join_key) for entity in store.list_entities()}
-    if task.entity not in known:
-        raise DeclarationError(f"Task '{task.name}' is about '{task.entity}'.", hint=did_you_mean(task.entity, known))
-    return known[task.entity]
+    for name in (task.entity, *task.others):
+        if name not in known:
+            raise DeclarationError(f"Task '{task.name}' is about '{name}'.", hint=did_you_mean(name, known))
+    return [known[name] for name in (task.entity, *task.others)]
 
 
 def _check_inputs(task: Task, frame: pd.DataFrame, features: tuple[str, ...]) -> None:
@@ -219,12 +233,17 @@ def _instants(frame: pd.DataFrame, column: str) -> npt.NDArray[np.int64]:
     return np.asarray(frame[column].dt.as_unit("us").astype(np.int64))
 
 
-def _content_hash(frame: pd.DataFrame, split: Split, inputs: list[str], log_end: int) -> npt.NDArray[np.uint64]:
-    """Hash each row without its key, its instant relative to the log's end: the same wherever the data is imported."""
+def _content_hash(
+    frame: pd.DataFrame, split: Split, inputs: list[str], others: list[str], log_end: int
+) -> npt.NDArray[np.uint64]:
+    """Hash each row without its shopper, its instant relative to the log's end: the same wherever it is imported."""
     content: dict[str, npt.NDArray[Any]]
     content = {name: _rounded(frame[name].to_numpy(np.float64, na_value=np.nan)) for name in inputs}
     content |= {name: log_end - _instants(frame, name) for name in (AT, KNOWN_AT)}
-    content |= {LABEL: frame[LABEL].to_numpy(), SPLIT: 2 * split.train + split.test + 4 * split.valid}
+    labels = frame[LABEL].to_numpy()
+    content |= {name: frame[name].to_numpy() for name in others}
+    content[LABEL] = _rounded(labels) if labels.dtype.kind == "f" else labels
+    content[SPLIT] = 2 * split.train + split.test + 4 * split.valid
     return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(content), index=False), np.uint64)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.metrics import BINS, BY_NAME, Labels, Scores, Weights, bins_of
+from training.metrics import BINS, BY_NAME, Labels, Scores, Weights, bins_of, top_rows
+from training.objective import BINARY, BY_OBJECTIVE, PRECISION
 from training.task import TOLERANCE, Task
 
 RESAMPLES = 300
@@ -32,7 +33,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Bin:
-    """One bin of the calibration table: rows, mean score, share of positives."""
+    """One bin of the calibration table: rows, mean score, share of positives (mean label of a regression)."""
 
     rows: int
     score: float
@@ -46,13 +47,13 @@ class Evaluation:
     Attributes
     ----------
     rows, positives
-        How many.
+        How many; of a regression a positive label is one above 0.
     metrics
         Metric -> estimate.
     slices
         ``"<column>=<value>"`` -> the same for these rows.
     calibration
-        The bins with rows in them, ascending.
+        The bins with rows in them, ascending: ten of equal width for probabilities, of equal size for numbers.
     """
 
     rows: int
@@ -83,32 +84,59 @@ class Rows:
         Key of each row; intervals resample shoppers with all their rows, as a shopper's rows are alike.
     slices
         Columns to break the metrics down by.
+    objective
+        What the labels are, see :mod:`training.objective`.
+    groups
+        Number of the group each row is ranked in; None if rows are not ranked.
     """
 
     labels: Labels
     shoppers: npt.NDArray[np.object_]
     slices: pd.DataFrame
+    objective: str = BINARY
+    groups: npt.NDArray[np.int64] | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured on them."""
+        own = BY_OBJECTIVE[self.objective].metrics
+        return own if self.groups is None else (*own, PRECISION)
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Rows:
         """Return some of the rows, without slices."""
-        return Rows(self.labels[mask], self.shoppers[mask], self.slices.loc[mask, []])
+        return replace(self.at(np.flatnonzero(mask)), slices=self.slices.loc[mask, []])
+
+    def at(self, places: npt.NDArray[np.int64]) -> Rows:
+        """Return the rows at some places."""
+        return replace(
+            self,
+            labels=self.labels[places],
+            shoppers=self.shoppers[places],
+            slices=self.slices.iloc[places],
+            groups=None if self.groups is None else self.groups[places],
+        )
 
 
 def evaluate(scores: Scores, rows: Rows) -> Evaluation:
-    """Measure probabilities against labels, overall and by slice."""
+    """Measure scores against labels, overall and by slice."""
     return Evaluation(
         rows=len(scores),
-        positives=int(rows.labels.sum()),
-        metrics={name: estimate(_measure(name, scores, rows), rows) for name in BY_NAME},
+        positives=int((rows.labels > 0).sum()),
+        metrics={name: _estimated(name, scores, rows) for name in rows.metrics},
         slices={name: evaluate(scores[mask], rows.where(mask)) for name, mask in _masks(rows)},
-        calibration=_calibration(scores, rows.labels),
+        calibration=_calibration(scores, rows),
     )
 
 
-def auc_difference(scores: Scores, other: Scores, rows: Rows) -> Estimate:
-    """AUC of ``scores`` minus that of ``other``, paired: both are measured on the same resampled shoppers."""
-    ours, theirs = _measure("auc", scores, rows), _measure("auc", other, rows)
+def difference(metric: str, scores: Scores, other: Scores, rows: Rows) -> Estimate:
+    """Return a metric of ``scores`` minus that of ``other``, paired: both on the same resampled shoppers."""
+    ours, theirs = _measure(metric, scores, rows), _measure(metric, other, rows)
     return estimate(lambda weights: ours(weights) - theirs(weights), rows)
+
+
+def auc_difference(scores: Scores, other: Scores, rows: Rows) -> Estimate:
+    """AUC of ``scores`` minus that of ``other``, paired."""
+    return difference("auc", scores, other, rows)
 
 
 def estimate(measure: Measure, rows: Rows) -> Estimate:
@@ -129,8 +157,9 @@ def check_gates(
     Parameters
     ----------
     differences
-        Baseline -> AUC of the model minus the baseline's.
+        Baseline -> the leading metric of the model minus the baseline's.
     """
+    kind = task.kind
     outcomes = {}
     for gate in task.gates:
         part = model.slices.get(gate.where) if gate.where else model
@@ -138,16 +167,25 @@ def check_gates(
         outcomes[gate.name] = Outcome(value, gate.bound, gate.holds(value))
     for name in task.not_worse_than:
         value = differences[name].value
-        outcomes[f"not_worse_than:{name}"] = Outcome(value, f">= -{TOLERANCE:g} AUC", value >= -TOLERANCE)
+        outcomes[f"not_worse_than:{name}"] = Outcome(
+            value, f">= -{TOLERANCE:g} {kind.shown[kind.leading]}", value >= -TOLERANCE
+        )
     for name in task.must_beat:
-        value = _least_gain(model, baselines[name])
-        outcomes[f"beats:{name}"] = Outcome(value, "> 0 AUC and AP", value > 0)
+        value = _least_gain(kind.to_beat, model, baselines[name])
+        titles = " and ".join(kind.shown[metric] for metric in kind.to_beat)
+        outcomes[f"beats:{name}"] = Outcome(value, f"> 0 {titles}", value > 0)
     return outcomes
 
 
-def _least_gain(model: Evaluation, baseline: Evaluation) -> float:
-    names = ("auc", "average_precision")
+def _least_gain(names: Iterable[str], model: Evaluation, baseline: Evaluation) -> float:
     return min(model.metrics[name].value - baseline.metrics[name].value for name in names)
+
+
+def _estimated(name: str, scores: Scores, rows: Rows) -> Estimate:
+    if name == PRECISION and rows.groups is not None:
+        top = top_rows(scores, rows.groups)
+        scores, rows = scores[top], rows.at(top)
+    return estimate(_measure(name, scores, rows), rows)
 
 
 def _measure(name: str, scores: Scores, rows: Rows) -> Measure:
@@ -172,7 +210,13 @@ def _masks(rows: Rows) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
         yield from ((f"{column}={value}", (values == value).to_numpy()) for value in sorted(values.unique()))
 
 
-def _calibration(scores: Scores, labels: Labels) -> tuple[Bin, ...]:
-    members = bins_of(scores)
+def _calibration(scores: Scores, rows: Rows) -> tuple[Bin, ...]:
+    labels, members = rows.labels, bins_of(scores) if rows.objective == BINARY else _tenths(scores)
     masks = [members == number for number in range(BINS)]
     return tuple(Bin(int(m.sum()), float(scores[m].mean()), float(labels[m].mean())) for m in masks if m.any())
+
+
+def _tenths(scores: Scores) -> npt.NDArray[np.int64]:
+    """Bin of each score, ten bins of about as many rows; equal scores share one."""
+    edges = np.quantile(scores, np.linspace(0, 1, BINS + 1)[1:-1]) if len(scores) else np.zeros(BINS - 1)
+    return np.searchsorted(edges, scores, side="right")

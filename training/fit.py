@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xgboost
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 
-from training.datasets import Dataset, Matrix
-from training.recipe import Boosting, Linear, Recipe
+from training.datasets import Dataset, Labels, Matrix
+from training.objective import BINARY, BY_OBJECTIVE
+from training.recipe import Boosting, Copy, Linear, Recipe
 from training.scorer import Scorer
 from training.split import Mask
-
-Labels: TypeAlias = npt.NDArray[np.int64]
 
 # Below this many cells a second thread costs more than it gains, and one gives the same trees on every machine.
 CELLS_PER_THREAD = 2_000_000
@@ -49,24 +48,50 @@ class Fitted:
 def fit(recipe: Recipe, data: Dataset, *, threads: int = 1) -> Fitted:
     """Fit a recipe.
 
-    The number of rounds is the median over the seeds of where the log loss on the validation slice was best, and the
-    calibration (Platt: a slope and an offset on the logit) is fitted on that slice; the model is then fitted again on
-    all training rows. The test rows are not read.
+    The number of rounds is the median over the seeds of where the loss on the validation slice was best, and the
+    calibration (Platt: a slope and an offset on the logit; a regression has none) is fitted on that slice; the model is
+    then fitted again on all training rows. The test rows are not read.
 
     Raises
     ------
     DeclarationError
         The recipe names an input the dataset lacks.
     """
+    if recipe.copy is not None:
+        return copied(recipe.copy, data)
     columns = recipe.inputs or data.inputs
     matrix, labels = data.matrix(columns), data.labels
     threads = min(threads, 1 + matrix.size // CELLS_PER_THREAD)
     with threadpool_limits(threads):
         searching = _Fit(recipe, columns, matrix, labels, data.task.objective, threads)
         first = searching.on(data.split.fit, valid=data.split.valid)
-        calibration = platt(first.scorer().margin(matrix[data.valid]), labels[data.valid])
+        calibration = _calibration(first, matrix[data.valid], labels[data.valid], data.task.objective)
         final = searching.on(data.train, rounds=first.rounds)
     return Fitted({**final.head, "calibration": calibration}, final.boosters, first.rounds)
+
+
+def copied(copy: Copy, data: Dataset) -> Fitted:
+    """Return a model that gives an input back, times a number.
+
+    Raises
+    ------
+    DeclarationError
+        The dataset lacks the input.
+    """
+    data.matrix((copy.column,))
+    plain = {"fill": [0.0], "mean": [0.0], "scale": [1.0], "coef": [copy.times], "intercept": 0.0, "logarithmic": False}
+    head = {
+        "columns": [copy.column],
+        "weights": {"linear": 1.0, "boosting": 0.0},
+        "linear": plain,
+        "calibration": UNCALIBRATED,
+        "link": data.task.kind.link,
+    }
+    return Fitted(head, (), 0)
+
+
+def _calibration(fitted: Fitted, matrix: Matrix, labels: Labels, objective: str) -> dict[str, float]:
+    return platt(fitted.scorer().margin(matrix), labels) if objective == BINARY else UNCALIBRATED
 
 
 def platt(margin: npt.NDArray[np.float64], labels: Labels) -> dict[str, float]:
@@ -92,6 +117,7 @@ class _Fit:
             "weights": _weights(linear, boosting),
             "linear": self._regress(linear, rows) if linear else None,
             "calibration": UNCALIBRATED,
+            "link": BY_OBJECTIVE[self.objective].link,
         }
         found = [booster.num_boosted_rounds() for booster in boosters]
         raw = tuple(bytes(booster.save_raw("ubj")) for booster in boosters)
@@ -118,17 +144,25 @@ class _Fit:
 
     def _regress(self, linear: Linear, rows: Mask) -> dict[str, Any]:
         fill = np.array([linear.fill(column) for column in self.columns])
-        values = np.log1p(np.maximum(np.where(np.isnan(self.matrix[rows]), fill, self.matrix[rows]), 0.0))
+        values = np.where(np.isnan(self.matrix[rows]), fill, self.matrix[rows])
+        if linear.logarithmic:
+            values = np.log1p(np.maximum(values, 0.0))
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         scale = np.where(deviation > 0, deviation, 1.0)
-        fitted = LogisticRegression(C=linear.strength, max_iter=3000).fit((values - mean) / scale, self.labels[rows])
+        fitted = self._estimator(linear).fit((values - mean) / scale, self.labels[rows])
         return {
             "fill": fill.tolist(),
             "mean": mean.tolist(),
             "scale": scale.tolist(),
-            "coef": fitted.coef_[0].tolist(),
-            "intercept": float(fitted.intercept_[0]),
+            "coef": np.ravel(fitted.coef_).tolist(),
+            "intercept": float(np.ravel(fitted.intercept_)[0]),
+            "logarithmic": linear.logarithmic,
         }
+
+    def _estimator(self, linear: Linear) -> Any:
+        if self.objective == BINARY:
+            return LogisticRegression(C=linear.strength, max_iter=3000)
+        return Ridge(alpha=1 / linear.strength)
 
 
 def _weights(linear: Linear | None, boosting: Boosting | None) -> dict[str, float]:

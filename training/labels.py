@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 import pandas as pd
 
 from feature_repo.core.clock import to_us
@@ -16,6 +17,7 @@ from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.events.log import Snapshot, reading
 from training.log_views import SPAN, open_span, open_tables
+from training.objective import BINARY
 from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError
 
 AT = "event_timestamp"
@@ -29,7 +31,7 @@ class Labels:
     ----------
     rows
         One row per observation: the join key, ``event_timestamp`` and ``known_at`` (UTC, microseconds), ``label``
-        (int64, 0 or 1), the context columns, the slices, and what else the query gives.
+        (int64, 0 or 1; float64 of a regression), the context columns, the slices, and what else the query gives.
     log_end
         Last event of the task's pulse, microseconds.
     """
@@ -38,7 +40,9 @@ class Labels:
     log_end: int
 
 
-def label_rows(task: Task, settings: Settings, *, versions: Mapping[str, int], key: str) -> Labels:
+def label_rows(
+    task: Task, settings: Settings, *, versions: Mapping[str, int], key: str, others: Sequence[str] = ()
+) -> Labels:
     """Run the label query of a task over the log at the given versions.
 
     Parameters
@@ -47,6 +51,8 @@ def label_rows(task: Task, settings: Settings, *, versions: Mapping[str, int], k
         Table -> version; at least the tables the query names and the task's pulse.
     key
         Join key of the task's entity.
+    others
+        Join keys of its other entities.
 
     Raises
     ------
@@ -55,7 +61,7 @@ def label_rows(task: Task, settings: Settings, *, versions: Mapping[str, int], k
     TaskUnavailableError
         The log has no event of the pulse, or no row to learn from.
     DeclarationError
-        The query fails, lacks a column, or gives a label that is not 0 or 1, or one known before it was asked for.
+        The query fails, lacks a column, or gives a label that is not 0 or 1 (not a number), or is known too early.
     """
     with closing(connect_duckdb(settings)) as connection:
         snapshots = open_tables(connection, settings, versions)
@@ -67,12 +73,14 @@ def label_rows(task: Task, settings: Settings, *, versions: Mapping[str, int], k
                 f"Task '{task.name}' needs '{task.pulse}' events, and the log has none.",
                 hint="import some (`portrait events demo` for the demo's).",
             )
-        rows = _run(connection, snapshots, task, key)
+        rows = _run(connection, snapshots, task, (key, *others))
     _check(task, rows)
     return Labels(rows, to_us(end))
 
 
-def _run(connection: duckdb.DuckDBPyConnection, snapshots: tuple[Snapshot, ...], task: Task, key: str) -> pd.DataFrame:
+def _run(
+    connection: duckdb.DuckDBPyConnection, snapshots: tuple[Snapshot, ...], task: Task, keys: Sequence[str]
+) -> pd.DataFrame:
     known = f", {AT} + INTERVAL {task.horizon.total_seconds()} SECOND AS {KNOWN_AT}" if task.horizon else ""
     late = f"WHERE {KNOWN_AT} <= (SELECT last_at FROM {SPAN})"
     query = f"SELECT * FROM (SELECT *{known} FROM ({task.label})) {late}"
@@ -84,7 +92,7 @@ def _run(connection: duckdb.DuckDBPyConnection, snapshots: tuple[Snapshot, ...],
             f"The label query of task '{task.name}' fails: {error}",
             hint="run it in DuckDB over the log and correct it.",
         ) from None
-    wanted = (key, AT, LABEL, KNOWN_AT, *task.context_names, *task.slices)
+    wanted = (*keys, AT, LABEL, KNOWN_AT, *task.context_names, *task.slices)
     missing = [name for name in wanted if name not in found.columns]
     if missing:
         raise DeclarationError(
@@ -101,7 +109,7 @@ def _check(task: Task, rows: pd.DataFrame) -> None:
             hint="its label query names the events it needs: import them, or train another task.",
         )
     wrong = {
-        "without a label of 0 or 1": ~rows[LABEL].isin([0, 1]),
+        **_wrong_labels(task, rows[LABEL]),
         "whose label is known before it is asked for": ~(rows[KNOWN_AT] > rows[AT]),
         "without a value for the context": rows[list(task.context_names)].isna().any(axis=1),
     }
@@ -113,3 +121,10 @@ def _check(task: Task, rows: pd.DataFrame) -> None:
             raise DeclarationError(
                 f"The label query of task '{task.name}' gives {int(mask.sum())} rows {what}.", hint="correct the query."
             )
+
+
+def _wrong_labels(task: Task, labels: pd.Series[float]) -> dict[str, pd.Series[bool]]:
+    if task.objective == BINARY:
+        return {"without a label of 0 or 1": ~labels.isin([0, 1])}
+    finite = np.isfinite(pd.to_numeric(labels, errors="coerce").to_numpy(np.float64, na_value=np.nan))
+    return {"whose label is not a finite number": pd.Series(~finite, labels.index)}

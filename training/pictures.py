@@ -12,23 +12,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from training.evaluate import Evaluation
+from training.objective import SHOWN as TITLES
 
 SHOWN = 20
 _GREY, _BLUE = "#999999", "#1f5fa8"
 
 
 def draw_calibration(evaluations: dict[str, Evaluation], path: Path) -> None:
-    """Draw mean score against share of positives by bin; the size of a point is its number of rows."""
+    """Draw mean score against share of positives (mean answer) by bin; a point's size is its number of rows."""
     figure, axes = _figure(5, 5)
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    points = [point for found in evaluations.values() for point in found.calibration]
+    binary = all("ece" in found.metrics for found in evaluations.values())
+    end = 1.0 if binary else max((max(point.score, point.share) for point in points), default=1.0)
+    axes.plot([0, end], [0, end], color=_GREY, linewidth=1, linestyle="--")
     for name, found in evaluations.items():
         sizes = [10 + 200 * point.rows / found.rows for point in found.calibration]
         x, y = [point.score for point in found.calibration], [point.share for point in found.calibration]
         axes.plot(x, y, linewidth=1)
-        axes.scatter(x, y, s=sizes, label=f"{name}, ECE {found.metrics['ece'].value:.3f}", alpha=0.7)
-    axes.set(
-        xlabel="score", ylabel="share of positives", xlim=(0, 1), ylim=(0, 1), title="Calibration on the test rows"
-    )
+        axes.scatter(x, y, s=sizes, label=f"{name}, {_caption(found)}", alpha=0.7)
+    axes.set(xlabel="score", ylabel="share of positives" if binary else "mean answer")
+    axes.set(title="Calibration on the test rows", **({"xlim": (0, 1), "ylim": (0, 1)} if binary else {}))
     axes.legend(loc="upper left")
     _save(figure, path)
 
@@ -71,6 +74,11 @@ def draw_importance(columns: Sequence[str], shares: npt.NDArray[np.float64], pat
 def importance(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Mean absolute contribution of each column."""
     return np.asarray(np.abs(shares).mean(axis=0), np.float64)
+
+
+def _caption(found: Evaluation) -> str:
+    name = next(name for name in ("ece", "r2") if name in found.metrics)
+    return f"{TITLES[name]} {found.metrics[name].value:.3f}"
 
 
 def _colours(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""How a model is fitted: a logistic regression, gradient-boosted trees, or both blended on the logit. Data, no code."""
+"""How a model is fitted: a linear part, gradient-boosted trees, or both blended on the logit. Data, no code."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from feature_repo.core.errors import DeclarationError
+from training.objective import BY_OBJECTIVE
 
 DAYS_SINCE_NOTHING = 400.0
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Logistic regression over ``log1p(max(x, 0))`` of every input, standardised, with an L2 penalty.
+    """Logistic (for numbers: least-squares) regression over inputs, standardised, with an L2 penalty.
 
     Attributes
     ----------
@@ -20,10 +21,13 @@ class Linear:
         Inverse of the penalty (scikit-learn's ``C``).
     days_since_nothing
         What a NULL of an input named ``..days_since`` stands for, in days; a NULL of any other input is 0.
+    logarithmic
+        Take ``log1p(max(x, 0))`` of every input, which suits odds; a sum of money is better foreseen from money.
     """
 
     strength: float = 1.0
     days_since_nothing: float = DAYS_SINCE_NOTHING
+    logarithmic: bool = True
 
     def __post_init__(self) -> None:
         if not self.strength > 0:
@@ -82,7 +86,7 @@ class Boosting:
         settings = {name: value for name, value in asdict(self).items() if name not in own}
         return settings | {
             "objective": objective,
-            "eval_metric": "logloss",
+            "eval_metric": BY_OBJECTIVE[objective].early_stopping,
             "tree_method": "hist",
             "monotone_constraints": directions,
             "seed": seed,
@@ -91,8 +95,16 @@ class Boosting:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """An input taken for the answer, ``times`` a number, NULL as 0: nothing is fitted. For regressions."""
+
+    column: str
+    times: float = 1.0
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """What to fit on which inputs; with both parts the model is the mean of their logits.
+    """What to fit on which inputs; with both parts the model is the mean of their logits (numbers for a regression).
 
     Attributes
     ----------
@@ -100,14 +112,20 @@ class Recipe:
         Full feature names and context columns, in the model's order; empty means all the task has.
     linear, boosting
         The parts; at least one.
+    copy
+        Instead of both.
     """
 
     inputs: tuple[str, ...] = ()
     linear: Linear | None = None
     boosting: Boosting | None = None
+    copy: Copy | None = None
 
     def __post_init__(self) -> None:
-        if self.linear is None and self.boosting is None:
+        if self.copy is not None:
+            if self.inputs or self.linear or self.boosting:
+                raise DeclarationError("A recipe that copies an input fits something.", hint="give it copy= alone.")
+        elif self.linear is None and self.boosting is None:
             raise DeclarationError(
                 "A recipe fits nothing.", hint="give it linear=Linear(), boosting=Boosting() or both."
             )
@@ -116,4 +134,5 @@ class Recipe:
     def named_inputs(self) -> tuple[str, ...]:
         """Every input the recipe names, so that a misspelt one is found before anything is fitted."""
         constrained = (*self.boosting.rising, *self.boosting.falling) if self.boosting else ()
-        return tuple(dict.fromkeys((*self.inputs, *constrained)))
+        copied = (self.copy.column,) if self.copy else ()
+        return tuple(dict.fromkeys((*self.inputs, *constrained, *copied)))

@@ -158,6 +158,7 @@ def _tags(trained: Trained) -> dict[str, str]:
         **_identity(data),
         "feature_service": data.task.service,
         "feature_refs": json.dumps(data.features),
+        "objective": data.task.objective,
         "context": json.dumps([asdict(each) for each in data.task.context]),
         "log_versions": json.dumps(data.log_versions),
         "trained_until": f"{until:%Y-%m-%dT%H:%M:%SZ}",
@@ -167,7 +168,7 @@ def _tags(trained: Trained) -> dict[str, str]:
 
 def _params(trained: Trained) -> dict[str, Any]:
     task, recipe = trained.data.task, trained.data.task.model
-    parts = {"linear": recipe.linear, "boosting": recipe.boosting}
+    parts = {"linear": recipe.linear, "boosting": recipe.boosting, "copy": recipe.copy}
     flat = {f"{part}.{k}": v for part, value in parts.items() if value for k, v in asdict(value).items()}
     shown = {name: value for name, value in flat.items() if not isinstance(value, tuple) or name == "boosting.seeds"}
     return shown | {
@@ -253,7 +254,7 @@ def _log_entity_rows(data: Dataset, settings: Settings, folder: Path) -> None:
 
 
 def _entity_rows(data: Dataset) -> pa.Table:
-    rows = data.to_df()[[data.key, AT, LABEL, SPLIT]]
+    rows = data.to_df()[[*data.keys, AT, LABEL, SPLIT]]
     return pa.Table.from_pandas(rows, preserve_index=False)
 
 

@@ -3,11 +3,13 @@
 It imports nothing of this project, so a model trained today loads under tomorrow's checkout, and serving needs no
 part of ``training``. Its state is the file ``head.json`` and one XGBoost file per booster; nothing is pickled.
 
-The logit of a row is the weighted mean of two logits, then calibrated::
+The margin of a row is the weighted mean of two margins, then calibrated: a logit, or the number itself::
 
     linear    intercept + sum_i coef_i * (log1p(max(x_i or fill_i, 0)) - mean_i) / scale_i
+              (not ``logarithmic``: x_i or fill_i as it is)
     boosting  mean over the boosters of their margin
-    score     1 / (1 + exp(-(slope * (w_l * linear + w_b * boosting) + offset)))
+    margin    slope * (w_l * linear + w_b * boosting) + offset
+    score     1 / (1 + exp(-margin)) of the link ``logit``, margin of the link ``identity``
 """
 
 from __future__ import annotations
@@ -49,8 +51,8 @@ class Scorer(mlflow.pyfunc.PythonModel):
         ----------
         head
             Content of ``head.json``: ``columns``; ``weights`` of ``linear`` and ``boosting``; ``linear`` (``fill``,
-            ``mean``, ``scale``, ``coef``, each as long as ``columns``, and ``intercept``) or null; ``calibration``
-            (``slope`` and ``offset``).
+            ``mean``, ``scale``, ``coef``, each as long as ``columns``, ``intercept`` and ``logarithmic``) or null;
+            ``calibration`` (``slope`` and ``offset``); ``link`` (``logit``, or ``identity`` of a regression).
         boosters
             XGBoost models in UBJSON.
         """
@@ -76,7 +78,7 @@ class Scorer(mlflow.pyfunc.PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> npt.NDArray[np.float64]:
-        """Return the calibrated probability of each row.
+        """Return the calibrated probability, or the number, of each row.
 
         Parameters
         ----------
@@ -97,17 +99,18 @@ class Scorer(mlflow.pyfunc.PythonModel):
         return self.score(model_input[list(self.columns)].to_numpy(np.float64, na_value=np.nan))
 
     def score(self, matrix: Matrix) -> npt.NDArray[np.float64]:
-        """Return calibrated probabilities, ``float64[n]``.
+        """Return calibrated probabilities, or the numbers of a regression, ``float64[n]``.
 
         Parameters
         ----------
         matrix
             ``float64[n, len(columns)]`` in the order of :attr:`columns`; NaN is NULL.
         """
-        return 1.0 / (1.0 + np.exp(-self._calibrated(self.margin(matrix))))
+        margin = self._calibrated(self.margin(matrix))
+        return margin if self._head.get("link") == "identity" else 1.0 / (1.0 + np.exp(-margin))
 
     def margin(self, matrix: Matrix) -> npt.NDArray[np.float64]:
-        """Return the logit before calibration, ``float64[n]``."""
+        """Return the logit (or number) before calibration, ``float64[n]``."""
         weights = self._head["weights"]
         total = np.zeros(len(matrix))
         if self._linear is not None:
@@ -117,10 +120,11 @@ class Scorer(mlflow.pyfunc.PythonModel):
         return total
 
     def contributions(self, matrix: Matrix) -> Matrix:
-        """Return what each input adds to the calibrated logit: ``float64[n, len(columns) + 1]``.
+        """Return what each input adds to the calibrated margin: ``float64[n, len(columns) + 1]``.
 
-        The last column is the share of no input; a row sums to the logit of its score. The trees' part are SHAP values
-        (XGBoost's ``pred_contribs``), the linear part is each term's distance from the average training row.
+        The last column is the share of no input; a row sums to the logit of its score, of a regression to the score.
+        The trees' part are SHAP values (XGBoost's ``pred_contribs``), the linear part is each term's distance from the
+        average training row.
         """
         weights = self._head["weights"]
         total = np.zeros((len(matrix), len(self.columns) + 1))
@@ -143,12 +147,14 @@ class Scorer(mlflow.pyfunc.PythonModel):
     @cached_property
     def _linear(self) -> dict[str, Any] | None:
         part = self._head["linear"]
-        return None if part is None else {name: np.asarray(value, np.float64) for name, value in part.items()}
+        return None if part is None else {name: np.asarray(value) for name, value in part.items()}
 
     def _standardised(self, matrix: Matrix) -> Matrix:
         part = self._linear or {}
         filled = np.where(np.isnan(matrix), part["fill"], matrix)
-        return np.asarray((np.log1p(np.maximum(filled, 0.0)) - part["mean"]) / part["scale"])
+        if part.get("logarithmic", True):
+            filled = np.log1p(np.maximum(filled, 0.0))
+        return np.asarray((filled - part["mean"]) / part["scale"])
 
     def _calibrated(self, margin: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         calibration = self._head["calibration"]

@@ -35,11 +35,12 @@ def _lack(task: Task, settings: Settings, keys: Mapping[str, str]) -> str:
     empty = [name for name in tables if _is_empty(settings, name)]
     if empty:
         return f"The log has no {' and no '.join(repr(name) for name in empty)} events."
-    key = keys.get(task.entity)
-    if key is None:
-        return f"There is no entity '{task.entity}'."
+    unknown = [name for name in (task.entity, *task.others) if name not in keys]
+    if unknown:
+        return f"There is no entity '{unknown[0]}'."
+    key, *others = (keys[name] for name in (task.entity, *task.others))
     try:
-        found = label_rows(task, settings, versions=head_versions(settings, tables), key=key)
+        found = label_rows(task, settings, versions=head_versions(settings, tables), key=key, others=others)
         split_rows(task, found.rows, found.log_end)
     except TaskUnavailableError as error:
         return error.what

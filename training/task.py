@@ -16,11 +16,10 @@ from feature_repo.core.allowed import ANY, Allowed
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DataError, DeclarationError, did_you_mean
 from training.baselines import baselines_of
+from training.objective import BINARY, BY_OBJECTIVE, METRICS, PRECISION, Objective
 from training.recipe import Recipe
 
-BINARY = "binary:logistic"
-OBJECTIVES = (BINARY,)
-METRICS = ("auc", "average_precision", "logloss", "ece", "brier")
+OBJECTIVES = tuple(BY_OBJECTIVE)
 TOLERANCE = 0.005
 
 LABEL = "label"
@@ -67,7 +66,7 @@ class Gate:
     Attributes
     ----------
     metric
-        One of ``METRICS``.
+        One of ``METRICS``, measured for the task's objective.
     at_least, at_most
         The bound, itself allowed; exactly one.
     where
@@ -125,8 +124,10 @@ class Task:
     label
         SQL over the tables of the log, by their names, and ``log_span(first_at, last_at)``: the first and last event of
         ``pulse``. One row per observation, with the entity's join key, ``event_timestamp`` (the instant of the
-        question), ``label`` (0 or 1, decided by events at or after that instant), ``known_at`` (when the label is
-        final) unless ``horizon`` is given, the context columns and the slices. Other columns are carried along.
+        question), ``label`` (0 or 1, or a number for a regression; decided by events at or after that instant and
+        before ``known_at``), ``known_at`` (when the label is final) unless ``horizon`` is given, the keys of
+        ``others``, the context columns and the slices. Other columns are carried along. Nothing but the label may
+        follow from events after the instant: :mod:`training.lookahead` recomputes.
     model
         How it is fitted.
     holdout
@@ -139,9 +140,13 @@ class Task:
     horizon
         How long after its instant a label is final; None when the label query says it row by row.
     entity
-        Feast entity the question is about.
+        Feast entity the question is about; its rows are resampled together.
+    others
+        Further entities of a row, for instance the category a shopper may buy of.
     objective
         One of ``OBJECTIVES``.
+    groups
+        Columns whose rows are ranked against each other; with them ``precision_at_5`` is measured.
     context
         Inputs that are not features.
     slices
@@ -151,9 +156,9 @@ class Task:
     gates
         Bounds on the test rows.
     must_beat
-        Baselines whose AUC and average precision must both be lower.
+        Baselines whose AUC and average precision (R2 and Spearman of a regression) must both be lower.
     not_worse_than
-        Baselines whose AUC may be higher by at most ``TOLERANCE``.
+        Baselines whose AUC (R2) may be higher by at most ``TOLERANCE``.
     """
 
     name: str
@@ -166,7 +171,9 @@ class Task:
     pulse: str = "purchase"
     horizon: timedelta | None = None
     entity: str = "user"
+    others: tuple[str, ...] = ()
     objective: str = BINARY
+    groups: tuple[str, ...] = ()
     context: tuple[Context, ...] = ()
     slices: tuple[str, ...] = ()
     baselines: Mapping[str, Recipe] = field(default_factory=dict)
@@ -198,6 +205,9 @@ class Task:
             if name not in known:
                 raise DeclarationError(f"Task '{self.name}' has no baseline '{name}'.", hint=did_you_mean(name, known))
         for gate in self.gates:
+            if gate.metric not in self.metrics:
+                hint = did_you_mean(gate.metric, self.metrics)
+                raise DeclarationError(f"Task '{self.name}' does not measure '{gate.metric}'.", hint=hint)
             column = gate.where.partition("=")[0]
             if column and column not in self.slices:
                 raise DeclarationError(
@@ -211,9 +221,19 @@ class Task:
         return tuple(each.name for each in self.context)
 
     @property
+    def kind(self) -> Objective:
+        """What follows from the objective."""
+        return BY_OBJECTIVE[self.objective]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics measured on its models."""
+        return (*self.kind.metrics, PRECISION) if self.groups else self.kind.metrics
+
+    @property
     def all_baselines(self) -> dict[str, Recipe]:
         """Every baseline by name, the task's own included."""
-        return baselines_of(self.model, self.baselines)
+        return baselines_of(self.model, self.baselines, linear=self.kind.linear)
 
     @property
     def fingerprint(self) -> str:

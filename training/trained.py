@@ -8,10 +8,9 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from training.datasets import Dataset
-from training.evaluate import Estimate, Evaluation, Outcome, Rows, auc_difference, check_gates, evaluate
+from training.evaluate import Estimate, Evaluation, Outcome, Rows, check_gates, difference, evaluate
 from training.fit import Fitted, fit
 
 Step = Callable[[str, float], None]
@@ -28,7 +27,7 @@ class Trained:
     evaluation, baselines
         Measured on the test rows.
     differences
-        Baseline -> AUC of the model minus the baseline's, paired by shopper.
+        Baseline -> the leading metric (AUC, or R2) of the model minus the baseline's, paired by shopper.
     gates
         Gate -> outcome.
     """
@@ -47,7 +46,7 @@ class Trained:
 
     @cached_property
     def contributions(self) -> npt.NDArray[np.float64]:
-        """What each input adds to the logit of each test row: ``float64[test rows, inputs]``."""
+        """What each input adds to the margin of each test row: ``float64[test rows, inputs]``."""
         scorer = self.fitted.scorer()
         return scorer.contributions(self.data.matrix(scorer.columns)[self.data.test])[:, :-1]
 
@@ -62,7 +61,7 @@ def fit_and_measure(data: Dataset, *, threads: int, step: Step) -> Trained:
     """
     task = data.task
     recipes = {task.name: task.model, **task.all_baselines}
-    rows = Rows(data.labels[data.test], data.frame[data.key].to_numpy()[data.test], _slices(data))
+    rows = rows_to_measure(data)
     fitted, scores = {}, {}
     for n, (name, recipe) in enumerate(recipes.items()):
         step(f"fitting {name}", n / len(recipes))
@@ -71,10 +70,19 @@ def fit_and_measure(data: Dataset, *, threads: int, step: Step) -> Trained:
         scores[name] = scorer.score(data.matrix(scorer.columns)[data.test])
     measured = {name: evaluate(each, rows) for name, each in scores.items()}
     baselines = {name: measured[name] for name in task.all_baselines}
-    differences = {name: auc_difference(scores[task.name], scores[name], rows) for name in baselines}
+    differences = {name: difference(task.kind.leading, scores[task.name], scores[name], rows) for name in baselines}
     gates = check_gates(task, measured[task.name], baselines, differences)
     return Trained(data, fitted[task.name], measured[task.name], baselines, differences, gates)
 
 
-def _slices(data: Dataset) -> pd.DataFrame:
-    return data.frame.loc[data.test, list(data.task.slices)]
+def rows_to_measure(data: Dataset) -> Rows:
+    """Return what scores of the test rows are measured against."""
+    frame, task = data.frame.loc[data.test], data.task
+    groups = np.asarray(frame.groupby(list(task.groups), sort=False).ngroup(), np.int64) if task.groups else None
+    return Rows(
+        data.labels[data.test],
+        frame[data.key].to_numpy(),
+        frame[list(task.slices)],
+        objective=task.objective,
+        groups=groups,
+    )

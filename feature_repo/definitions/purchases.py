@@ -29,11 +29,11 @@ user_payments = windowed_view(
     description="How often a shopper comes, and what each visit is worth.",
     zh="顾客的到店频次与客单价",
     features=[
-        *count(days=(7, 28, 84, 182)),
-        *total("amount", days=(7, 28, 84)),
+        *count(days=(7, 14, 28, 56, 84, 182, 364)),
+        *total("amount", days=(7, 14, 28, 56, 84, 182, 364)),
         *mean("amount", days=(28, 84)),
         *largest("amount", days=(84,)),
-        *total("items", days=(28,)),
+        *total("items", days=(28, 84)),
         *mean("lines", days=(84,)),
         *total("retail_discount", days=(84,)),
         *count("coupon_discount", days=(28, 84, 182)),
@@ -74,11 +74,23 @@ user_category_purchases = windowed_view(
     description="What a shopper buys within one category.",
     zh="顾客在某一品类的购买",
     features=[
-        *count(days=(28, 84, 364)),
+        *count(days=(7, 14, 28, 56, 84, 182, 364)),
         *total("amount", days=(28, 84)),
         *count("coupon_discount", days=(84,)),
         *days_since(within_days=364),
     ],
+)
+
+category_purchases = windowed_view(
+    name="category_purchases",
+    entities=[category],
+    source=purchases,
+    hop=day,
+    events=SALE,
+    owner="merchandising",
+    description="How a category sells.",
+    zh="品类的销售",
+    features=count(days=(7, 28, 84)),
 )
 
 item_purchases = windowed_view(

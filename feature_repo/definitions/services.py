@@ -18,7 +18,13 @@ from feature_repo.definitions.derived import user_price_sensitivity, user_trends
 from feature_repo.definitions.engagement import user_campaigns, user_redemptions
 from feature_repo.definitions.facts import item_catalogue, user_demographics
 from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
-from feature_repo.definitions.purchases import item_purchases, user_category_purchases, user_payments, user_purchases
+from feature_repo.definitions.purchases import (
+    category_purchases,
+    item_purchases,
+    user_category_purchases,
+    user_payments,
+    user_purchases,
+)
 
 # The instant of reading is there for the calendar; a portrait says it once, as its freshness.
 LIVE = [
@@ -86,6 +92,47 @@ redemption_v1 = FeatureService(
     description="Will this shopper redeem a coupon of a campaign?",
     tags={"zh": "顾客是否会核销某营销活动的优惠券"},
     owner="marketing",
+)
+
+VISITS = user_payments[[each.name for each in user_payments.aggregations if each.name != "last_event_at"]]
+
+churn_v1 = FeatureService(
+    name="churn_v1",
+    features=[VISITS, user_purchases, user_campaigns, user_redemptions, user_trends, user_price_sensitivity],
+    description="Will this shopper stay away?",
+    tags={"zh": "顾客是否会流失"},
+    owner="growth",
+)
+
+spend_v1 = FeatureService(
+    name="spend_v1",
+    features=[VISITS, user_purchases, user_campaigns, user_redemptions, user_trends, user_price_sensitivity],
+    description="How much will this shopper spend?",
+    tags={"zh": "顾客未来的消费金额"},
+    owner="growth",
+)
+
+category_v1 = FeatureService(
+    name="category_v1",
+    features=[
+        user_category_purchases,
+        category_purchases,
+        user_payments[
+            ["count_14d", "count_28d", "count_84d", "amount_sum_28d", "amount_sum_84d", "lines_mean_84d", "days_since"]
+        ],
+        user_trends,
+    ],
+    description="Will this shopper buy of this category?",
+    tags={"zh": "顾客是否会购买某一品类"},
+    owner="growth",
+)
+
+purchase_intent_v1 = FeatureService(
+    name="purchase_intent_v1",
+    features=[*LIVE, user_payments[["count_7d", "count_28d", "count_84d", "days_since"]], shop_calendar],
+    description="Is this shopper about to buy?",
+    tags={"zh": "顾客近期的购买意向"},
+    owner="growth",
 )
 
 user_category_v1 = FeatureService(
