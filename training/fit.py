@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xgboost
+from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 
@@ -49,8 +50,9 @@ def fit(recipe: Recipe, data: Dataset, *, threads: int = 1) -> Fitted:
     """Fit a recipe.
 
     The number of rounds is the median over the seeds of where the loss on the validation slice was best, and the
-    calibration (Platt: a slope and an offset on the logit; a regression has none) is fitted on that slice; the model is
-    then fitted again on all training rows. The test rows are not read.
+    slope of the calibration (Platt's, on the logit; a regression has none) is fitted on that slice; the model is then
+    fitted again on all training rows, where the offset makes the mean probability the share of positives: that share
+    moves with the seasons, and the model of the slice did not know its own. The test rows are not read.
 
     Raises
     ------
@@ -65,8 +67,11 @@ def fit(recipe: Recipe, data: Dataset, *, threads: int = 1) -> Fitted:
     with threadpool_limits(threads):
         searching = _Fit(recipe, columns, matrix, labels, data.task.objective, threads)
         first = searching.on(data.split.fit, valid=data.split.valid)
-        calibration = _calibration(first, matrix[data.valid], labels[data.valid], data.task.objective)
         final = searching.on(data.train, rounds=first.rounds)
+        calibration = UNCALIBRATED
+        if data.task.objective == BINARY:
+            slope = platt(first.scorer().margin(matrix[data.valid]), labels[data.valid])["slope"]
+            calibration = centred(slope, final.scorer().margin(matrix[data.train]), labels[data.train])
     return Fitted({**final.head, "calibration": calibration}, final.boosters, first.rounds)
 
 
@@ -90,8 +95,19 @@ def copied(copy: Copy, data: Dataset) -> Fitted:
     return Fitted(head, (), 0)
 
 
-def _calibration(fitted: Fitted, matrix: Matrix, labels: Labels, objective: str) -> dict[str, float]:
-    return platt(fitted.scorer().margin(matrix), labels) if objective == BINARY else UNCALIBRATED
+def centred(slope: float, margin: npt.NDArray[np.float64], labels: Labels) -> dict[str, float]:
+    """Return the calibration of a slope whose mean probability is the share of positives.
+
+    >>> found = centred(1.0, np.array([-1.0, 1.0]), np.array([0, 1]))
+    >>> abs(found["offset"]) < 1e-9
+    True
+    """
+
+    def excess(offset: float) -> float:
+        return float((1 / (1 + np.exp(-(slope * margin + offset)))).mean() - labels.mean())
+
+    reach = float(np.abs(slope * margin).max()) + 40.0
+    return {"slope": slope, "offset": float(brentq(excess, -reach, reach))}
 
 
 def platt(margin: npt.NDArray[np.float64], labels: Labels) -> dict[str, float]:
@@ -149,12 +165,15 @@ class _Fit:
             values = np.log1p(np.maximum(values, 0.0))
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         scale = np.where(deviation > 0, deviation, 1.0)
-        fitted = self._estimator(linear).fit((values - mean) / scale, self.labels[rows])
+        read = np.array([linear.reads(column) for column in self.columns])
+        fitted = self._estimator(linear).fit(((values - mean) / scale)[:, read], self.labels[rows])
+        weights = np.zeros(len(self.columns))
+        weights[read] = np.ravel(fitted.coef_)
         return {
             "fill": fill.tolist(),
             "mean": mean.tolist(),
             "scale": scale.tolist(),
-            "coef": np.ravel(fitted.coef_).tolist(),
+            "coef": weights.tolist(),
             "intercept": float(np.ravel(fitted.intercept_)[0]),
             "logarithmic": linear.logarithmic,
         }

@@ -21,17 +21,29 @@ class Linear:
         Inverse of the penalty (scikit-learn's ``C``).
     days_since_nothing
         What a NULL of an input named ``..days_since`` stands for, in days; a NULL of any other input is 0.
+    without
+        Inputs whose names end so are not read: a straight line goes on where the trees of a blend do not, and a window
+        longer than the history of the earliest rows grows with the history.
     logarithmic
         Take ``log1p(max(x, 0))`` of every input, which suits odds; a sum of money is better foreseen from money.
     """
 
     strength: float = 1.0
     days_since_nothing: float = DAYS_SINCE_NOTHING
+    without: tuple[str, ...] = ()
     logarithmic: bool = True
 
     def __post_init__(self) -> None:
         if not self.strength > 0:
             raise DeclarationError(f"Linear(strength={self.strength}) is not positive.", hint="choose for example 1.0.")
+
+    def reads(self, column: str) -> bool:
+        """Whether it reads an input.
+
+        >>> Linear(without=("182d",)).reads("user_payments__count_182d")
+        False
+        """
+        return not column.endswith(self.without) if self.without else True
 
     def fill(self, column: str) -> float:
         """Return what a NULL of a column stands for.

@@ -25,8 +25,7 @@ CHURN = Task(
     holdout=timedelta(days=98),
     validation=timedelta(days=56),
     model=Recipe(
-        linear=Linear(),
-        boosting=Boosting(eta=0.05, max_depth=4, min_child_weight=50.0, seeds=(7, 11), max_rounds=600, patience=40),
+        boosting=Boosting(eta=0.05, max_depth=4, min_child_weight=50.0, seeds=(7, 11, 23), max_rounds=600, patience=40),
     ),
     baselines={"recency": Recipe(inputs=("user_payments__days_since",), linear=Linear())},
     gates=(

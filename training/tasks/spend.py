@@ -27,7 +27,7 @@ SPEND = Task(
     holdout=timedelta(days=98),
     validation=timedelta(days=56),
     model=Recipe(
-        linear=Linear(logarithmic=False),
+        linear=Linear(logarithmic=False, without=("182d", "364d")),
         boosting=Boosting(eta=0.05, max_depth=4, min_child_weight=50.0, seeds=(7, 11), max_rounds=600, patience=40),
     ),
     baselines={
