@@ -21,6 +21,7 @@ from feature_repo.engine.services import service_views
 from training.features import features_at
 from training.labels import AT, label_rows
 from training.log_views import Versions, head_versions, tables_in
+from training.lookahead import check_lookahead
 from training.objective import BINARY
 from training.split import Mask, Split, split_by_time
 from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError, as_task
@@ -148,7 +149,8 @@ def dataset(task: Task | str, settings: Settings | None = None, *, versions: Ver
     TaskUnavailableError
         The log cannot support the task; the message says what is missing.
     DeclarationError
-        There is no such task; or the task, its service or its label query contradict themselves or the registry.
+        There is no such task; the task, its service or its label query contradict themselves or the registry; or the
+        query looks ahead.
 
     Examples
     --------
@@ -162,6 +164,7 @@ def dataset(task: Task | str, settings: Settings | None = None, *, versions: Ver
         key, *others = _join_keys(store, task)
     pinned = versions or head_versions(settings, views.tables | tables_in(task.label) | {task.pulse})
     found = label_rows(task, settings, versions=pinned, key=key, others=others)
+    check_lookahead(task, settings, found, versions=pinned, keys=(key, *others))
     frame = features_at(views, found.rows, versions=pinned, settings=settings)
     _check_inputs(task, frame, views.names)
     split = split_rows(task, frame, found.log_end)

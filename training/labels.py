@@ -73,17 +73,29 @@ def label_rows(
                 f"Task '{task.name}' needs '{task.pulse}' events, and the log has none.",
                 hint="import some (`portrait events demo` for the demo's).",
             )
-        rows = _run(connection, snapshots, task, (key, *others))
+        rows = run_query(connection, snapshots, task, (key, *others))
     _check(task, rows)
     return Labels(rows, to_us(end))
 
 
-def _run(
-    connection: duckdb.DuckDBPyConnection, snapshots: tuple[Snapshot, ...], task: Task, keys: Sequence[str]
+def run_query(
+    connection: duckdb.DuckDBPyConnection,
+    snapshots: tuple[Snapshot, ...],
+    task: Task,
+    keys: Sequence[str],
+    *,
+    where: str = "true",
 ) -> pd.DataFrame:
+    """Run the label query of a task over a connection's tables and ``log_span``: the rows whose answer is final.
+
+    Raises
+    ------
+    DeclarationError
+        The query fails, or lacks a column.
+    """
     known = f", {AT} + INTERVAL {task.horizon.total_seconds()} SECOND AS {KNOWN_AT}" if task.horizon else ""
     late = f"WHERE {KNOWN_AT} <= (SELECT last_at FROM {SPAN})"
-    query = f"SELECT * FROM (SELECT *{known} FROM ({task.label})) {late}"
+    query = f"SELECT * FROM (SELECT *{known} FROM ({task.label})) {late} AND {where}"
     try:
         with reading(*snapshots):  # a damaged file is no fault of the query
             found: pd.DataFrame = connection.sql(query).to_arrow_table().to_pandas()
