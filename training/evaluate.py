@@ -150,7 +150,11 @@ def estimate(measure: Measure, rows: Rows) -> Estimate:
 
 
 def check_gates(
-    task: Task, model: Evaluation, baselines: Mapping[str, Evaluation], differences: Mapping[str, Estimate]
+    task: Task,
+    model: Evaluation,
+    baselines: Mapping[str, Evaluation],
+    differences: Mapping[str, Estimate],
+    ceiling: Evaluation | None = None,
 ) -> dict[str, Outcome]:
     """Return every gate of a task by name, with what was measured; a slice without rows holds nothing.
 
@@ -158,6 +162,8 @@ def check_gates(
     ----------
     differences
         Baseline -> the leading metric of the model minus the baseline's.
+    ceiling
+        What the true probabilities are worth, if they are known.
     """
     kind = task.kind
     outcomes = {}
@@ -174,6 +180,9 @@ def check_gates(
         value = _least_gain(kind.to_beat, model, baselines[name])
         titles = " and ".join(kind.shown[metric] for metric in kind.to_beat)
         outcomes[f"beats:{name}"] = Outcome(value, f"> 0 {titles}", value > 0)
+    if ceiling is not None:
+        share = model.metrics[kind.leading].value / ceiling.metrics[kind.leading].value
+        outcomes["ceiling"] = Outcome(share, f">= {task.ceiling:g} of the true AUC", share >= task.ceiling)
     return outcomes
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from feature_repo.core.locks import locked
 from feature_repo.core.settings import Settings, ensure_home, load_settings
+from training.ceiling import ceiling_of
 from training.datasets import dataset
 from training.evaluate import Evaluation
 from training.registry import Registered, attach_report, read_report, register, up_to_date
@@ -104,7 +105,12 @@ def _train(task: Task, settings: Settings, step: Step, started: float, *, if_cha
         kept = _restored(read_report(settings, champion.run_id))
         if kept:
             return replace(kept, unchanged=True, promoted=True, seconds=time.monotonic() - started)
-    trained = fit_and_measure(data, threads=settings.threads, step=lambda what, done: step(what, 0.1 + 0.5 * done))
+    trained = fit_and_measure(
+        data,
+        threads=settings.threads,
+        step=lambda what, done: step(what, 0.1 + 0.5 * done),
+        ceiling=ceiling_of(data, settings),
+    )
     step("registering the model", 0.7)
     report = _report(trained, register(trained, settings), started)
     attach_report(settings, report.run_id, asdict(report))

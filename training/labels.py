@@ -16,7 +16,7 @@ from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.events.log import Snapshot, reading
-from training.log_views import SPAN, open_span, open_tables
+from training.log_views import SPAN, open_span, open_tables, tables_in
 from training.objective import BINARY
 from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError
 
@@ -74,7 +74,10 @@ def label_rows(
                 hint="import some (`portrait events demo` for the demo's).",
             )
         rows = run_query(connection, snapshots, task, (key, *others))
-    _check(task, rows)
+        empty = [
+            name for name in sorted(tables_in(task.label)) if rows.empty and _is_empty(connection, snapshots, name)
+        ]
+    _check(task, rows, empty)
     return Labels(rows, to_us(end))
 
 
@@ -114,10 +117,16 @@ def run_query(
     return found
 
 
-def _check(task: Task, rows: pd.DataFrame) -> None:
+def _is_empty(connection: duckdb.DuckDBPyConnection, snapshots: tuple[Snapshot, ...], table: str) -> bool:
+    with reading(*snapshots):
+        return not connection.execute(f"FROM {quote(table)} LIMIT 1").fetchall()
+
+
+def _check(task: Task, rows: pd.DataFrame, empty: Sequence[str]) -> None:
     if rows.empty:
+        why = f": it has no {' and no '.join(map(repr, empty))} events." if empty else "."
         raise TaskUnavailableError(
-            f"Task '{task.name}' finds no row to learn from in this log.",
+            f"Task '{task.name}' finds no row to learn from in this log{why}",
             hint="its label query names the events it needs: import them, or train another task.",
         )
     wrong = {

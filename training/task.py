@@ -157,6 +157,9 @@ class Task:
         Bounds on the test rows.
     must_beat
         Baselines whose AUC and average precision (R2 and Spearman of a regression) must both be lower.
+    ceiling
+        Share of the ceiling's AUC that must be reached where the true probabilities are known, see
+        :mod:`training.ceiling`; 0 for a task without.
     not_worse_than
         Baselines whose AUC (R2) may be higher by at most ``TOLERANCE``.
     """
@@ -180,6 +183,7 @@ class Task:
     gates: tuple[Gate, ...] = ()
     must_beat: tuple[str, ...] = ()
     not_worse_than: tuple[str, ...] = ()
+    ceiling: float = 0.0
 
     def __post_init__(self) -> None:
         self._check_words()

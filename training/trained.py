@@ -51,13 +51,17 @@ class Trained:
         return scorer.contributions(self.data.matrix(scorer.columns)[self.data.test])[:, :-1]
 
 
-def fit_and_measure(data: Dataset, *, threads: int, step: Step) -> Trained:
+def fit_and_measure(
+    data: Dataset, *, threads: int, step: Step, ceiling: npt.NDArray[np.float64] | None = None
+) -> Trained:
     """Fit the model of a task and its baselines, and measure them on the test rows.
 
     Parameters
     ----------
     step
         Called with what is being done and the share done, 0 to 1.
+    ceiling
+        True probabilities of the test rows, if they are known: measured as the baseline ``ceiling``.
     """
     task = data.task
     recipes = {task.name: task.model, **task.all_baselines}
@@ -71,7 +75,9 @@ def fit_and_measure(data: Dataset, *, threads: int, step: Step) -> Trained:
     measured = {name: evaluate(each, rows) for name, each in scores.items()}
     baselines = {name: measured[name] for name in task.all_baselines}
     differences = {name: difference(task.kind.leading, scores[task.name], scores[name], rows) for name in baselines}
-    gates = check_gates(task, measured[task.name], baselines, differences)
+    best = None if ceiling is None else evaluate(ceiling, rows)
+    gates = check_gates(task, measured[task.name], baselines, differences, best)
+    baselines |= {} if best is None else {"ceiling": best}
     return Trained(data, fitted[task.name], measured[task.name], baselines, differences, gates)
 
 

@@ -129,7 +129,11 @@ category_v1 = FeatureService(
 
 purchase_intent_v1 = FeatureService(
     name="purchase_intent_v1",
-    features=[*LIVE, user_payments[["count_7d", "count_28d", "count_84d", "days_since"]], shop_calendar],
+    features=[
+        *LIVE,
+        user_payments[["count_7d", "count_28d", "amount_sum_84d", "count_84d", "days_since"]],
+        shop_calendar,
+    ],
     description="Is this shopper about to buy?",
     tags={"zh": "顾客近期的购买意向"},
     owner="growth",

@@ -30,7 +30,11 @@ def test_rows_come_out_the_same_when_the_log_ends_and_labels_when_they_are_final
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("CASE WHEN spent < 200", "CASE WHEN visits_ahead < 1", 'changes "spend_band" when the log ends at the instant'),
+        (
+            "CASE WHEN spent < 200",
+            "CASE WHEN visits_ahead < 1",
+            'changes "spend_band" when the log ends at the instant',
+        ),
         ("(visits_ahead = 0)", "(spent < (SELECT count(*) FROM payment) - 100000)", "changes \"label\".*'known_at'"),
         ("FROM visitor\n", "FROM visitor WHERE visits_ahead > 0\n", "rows, and 0 when the log ends at the instant"),
     ],
