@@ -31,6 +31,7 @@ from training.features import features_at
 from training.log_views import head_versions, open_tables
 
 VIEWS = (
+    "category_purchases",
     "item_carts_live",
     "item_catalogue",
     "item_purchases",

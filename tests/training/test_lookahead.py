@@ -16,7 +16,7 @@ from training.task import Task, find_task
 KEYS = {"redemption": ["user_id"], "churn": ["user_id"], "spend": ["user_id"], "category": ["user_id", "category"]}
 
 
-def check(task: Task, keys: list[str], settings: Settings, instants: int = 2) -> None:
+def check(task: Task, keys: list[str], settings: Settings, instants: int = 4) -> None:
     versions = head_versions(settings, tables_in(task.label) | {task.pulse})
     found = label_rows(task, settings, versions=versions, key=keys[0], others=keys[1:])
     check_lookahead(task, settings, found, versions=versions, keys=keys, instants=instants)

@@ -5,10 +5,19 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+from scipy.stats import spearmanr
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+)
 
 from training.evaluate import Rows, auc_difference, check_gates, evaluate
-from training.metrics import BINS, BY_NAME, auc, average_precision, ece
+from training.metrics import BINS, BY_NAME, auc, average_precision, ece, mae, r2, spearman, top_rows
+from training.objective import REGRESSION
 from training.recipe import Linear, Recipe
 from training.task import Gate, Task
 
@@ -136,3 +145,37 @@ def test_gates_compare_with_bounds_baselines_and_slices_and_an_absent_slice_hold
     worse = {"all_feature_logistic": auc_difference(1 - scores, scores, rows)}
     failed = check_gates(task, poor, others, worse)
     assert not any(each.holds for each in failed.values())
+
+
+amounts = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), min_size=3, max_size=30)
+
+
+@given(amounts)
+def test_metrics_of_numbers_are_their_peers_on_rows_repeated(rows: list[tuple[int, int, int]]):
+    scores, labels, weights = (np.array(part, float) for part in zip(*rows, strict=True))
+    repeated = np.repeat(np.arange(len(rows)), weights.astype(int))
+    p, y = scores[repeated], labels[repeated]
+    found = {each.__name__: each(scores, labels, weights[None])[0] for each in (r2, mae, spearman)}
+    if len(p):
+        assert found["mae"] == pytest.approx(mean_absolute_error(y, p))
+    varied = [len(set(part)) > 1 for part in (y, p)]
+    assert found["r2"] == pytest.approx(r2_score(y, p) if varied[0] else np.nan, nan_ok=True)
+    assert found["spearman"] == pytest.approx(spearmanr(p, y).statistic if all(varied) else np.nan, nan_ok=True)
+
+
+def test_precision_at_five_is_the_mean_over_groups_those_without_a_positive_too():
+    scores = np.tile(np.arange(8) / 10, 3)
+    labels = np.r_[np.ones(8), [0, 0, 0, 0, 0, 0, 1, 1], np.zeros(8)].astype(np.int64)
+    groups = np.repeat([2, 0, 1], 8)
+    rows = Rows(labels, np.repeat(["a", "b", "c"], 8).astype(object), pd.DataFrame(index=range(24)), groups=groups)
+    assert evaluate(scores, rows).metrics["precision_at_5"].value == pytest.approx((1 + 2 / 5 + 0) / 3)
+    assert top_rows(scores, groups, k=2).tolist() == [6, 7, 14, 15, 22, 23]
+
+
+def test_a_regression_is_measured_as_one():
+    answers = np.arange(40.0)
+    rows = Rows(answers, np.arange(40).astype(str).astype(object), pd.DataFrame(index=range(40)), objective=REGRESSION)
+    found = evaluate(answers + 1, rows)
+    assert list(found.metrics) == ["r2", "mae", "spearman"]
+    assert (found.metrics["mae"].value, found.metrics["spearman"].value) == (1, pytest.approx(1))
+    assert [point.rows for point in found.calibration] == [4] * 10

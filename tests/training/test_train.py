@@ -217,9 +217,13 @@ def test_a_log_that_cannot_support_a_task_is_told(shop: Settings, write, capsys)
     write("purchase", datetime(2026, 3, 1, tzinfo=UTC), user_id="u_" + "0" * 32, amount=1.0)
     assert cli.main(["train", "--all", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found == {
-        "tasks": {"redemption": {"unavailable": "Task 'redemption' finds no row to learn from in this log."}}
+    lacks = "Task 'redemption' finds no row to learn from in this log: it has no 'campaign_exposure' and no "
+    assert found["tasks"].pop("redemption") == {"unavailable": f"{lacks}'coupon_redeem' events."}
+    assert found["tasks"].pop("purchase_intent") == {
+        "unavailable": "Task 'purchase_intent' needs 'view' events, and the log has none."
     }
+    assert set(found["tasks"]) == {"category", "churn", "spend"}
+    assert all("unavailable" in each for each in found["tasks"].values())
     assert cli.main(["train", "redemption", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["type"] == "TaskUnavailableError"
 

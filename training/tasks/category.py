@@ -42,10 +42,13 @@ WITH {weekly(horizon=HORIZON)}, bought AS (
 ), quota AS (
     SELECT
         week,
-        event_timestamp >= last_at - INTERVAL {HOLDOUT.days} DAY AS held_out,
-        {TEST_GROUPS} / count(*) FILTER (held_out) OVER () / visitors AS of_groups,
-        {TRAIN_ROWS} / count(*) FILTER (NOT held_out) OVER () / visitors / {CATEGORIES} AS of_rows
-    FROM asked JOIN crowd USING (week), log_span
+        held_out,
+        {TEST_GROUPS} / test_weeks / visitors AS of_groups,
+        {TRAIN_ROWS} / train_weeks / visitors / {CATEGORIES} AS of_rows
+    FROM (
+        SELECT *, count(*) FILTER (held_out) OVER () AS test_weeks, count(*) OVER () - test_weeks AS train_weeks
+        FROM (SELECT *, event_timestamp >= last_at - INTERVAL {HOLDOUT.days} DAY AS held_out FROM asked, log_span)
+    ) JOIN crowd USING (week)
 ), row AS (
     SELECT user_id, category, week, event_timestamp
     FROM visitor JOIN shopper USING (user_id) JOIN quota USING (week) JOIN popular USING (week)

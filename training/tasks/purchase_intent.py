@@ -1,4 +1,4 @@
-"""Will this shopper buy within 24 hours? Asked once a day, at another hour each day, of whoever looked around lately."""
+"""Will this shopper buy within 24 hours? Asked every 25 hours of whoever looked around lately."""
 
 from datetime import timedelta
 
