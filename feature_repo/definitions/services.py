@@ -130,7 +130,8 @@ category_v1 = FeatureService(
 purchase_intent_v1 = FeatureService(
     name="purchase_intent_v1",
     features=[
-        *LIVE,
+        *[view for view in LIVE if view is not user_views],
+        user_views[[each.name for each in user_views.aggregations if each.name != "last_event_at"]],
         user_payments[["count_7d", "count_28d", "amount_sum_84d", "count_84d", "days_since"]],
         shop_calendar,
     ],
