@@ -15,12 +15,26 @@ from feature_repo.core.console import Json, command_group, emit, example, progre
 from feature_repo.core.errors import CheckFailedError, PortraitError
 
 if TYPE_CHECKING:
+    from training.evaluation.extras import Extras
     from training.task import Task
 
 TaskName = Annotated[str | None, typer.Argument(metavar="[TASK]", help="Name of a task.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="Train every task the log can support.")]
 IfChanged = Annotated[
     bool, typer.Option("--if-changed", help="Train only what differs from the champion in rows, features or task.")
+]
+Rolling = Annotated[
+    int,
+    typer.Option(
+        "--rolling",
+        metavar="N",
+        min=0,
+        max=50,
+        help="Also fit at N earlier instants, and measure on what came next.",
+    ),
+]
+Permute = Annotated[
+    bool, typer.Option("--permute", help="Also measure what is lost when inputs are permuted, view by view.")
 ]
 
 Outcomes = dict[str, dict[str, Any]]
@@ -34,27 +48,37 @@ def commands() -> typer.Typer:
 
 
 @_app.command(epilog=example("portrait train redemption", "portrait train --all --json"))
-def train(task: TaskName = None, *, every: All = False, if_changed: IfChanged = False, as_json: Json = False) -> object:
+def train(
+    task: TaskName = None,
+    *,
+    every: All = False,
+    if_changed: IfChanged = False,
+    rolling: Rolling = 0,
+    permute: Permute = False,
+    as_json: Json = False,
+) -> object:
     """Fit a model, measure it, register it; it becomes champion if every gate holds."""
+    from training.evaluation.extras import Extras  # noqa: PLC0415
     from training.task import all_tasks, find_task  # noqa: PLC0415
 
     if (task is None) != every:
         known = ", ".join(all_tasks())
         raise PortraitError("Name one task, or say --all.", hint=f"known tasks are {known}.")
     tasks = list(all_tasks().values()) if task is None else [find_task(task)]
-    report = {"tasks": {each.name: _train(each, if_changed=if_changed, skip=every) for each in tasks}}
+    extras = Extras(rolling, permute)
+    report = {"tasks": {each.name: _train(each, if_changed=if_changed, extras=extras, skip=every) for each in tasks}}
     emit(report, as_json, _render)
     _check(report["tasks"])
     return report
 
 
-def _train(task: Task, *, if_changed: bool, skip: bool) -> dict[str, Any]:
+def _train(task: Task, *, if_changed: bool, extras: Extras, skip: bool) -> dict[str, Any]:
     from training.job import train as run  # noqa: PLC0415
     from training.task import TaskUnavailableError  # noqa: PLC0415
 
     try:
         with progress(f"Training {task.name}") as step:
-            return asdict(run(task, progress=step, if_changed=if_changed))
+            return asdict(run(task, progress=step, if_changed=if_changed, extras=extras))
     except TaskUnavailableError as error:
         if not skip:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from feature_repo.core.locks import locked
@@ -12,6 +12,8 @@ from feature_repo.core.settings import Settings, ensure_home, load_settings
 from training.ceiling import ceiling_of
 from training.datasets import dataset
 from training.evaluate import Evaluation
+from training.evaluation.extras import NOTHING_MORE, Extras
+from training.evaluation.study import study
 from training.registry import Registered, attach_report, read_report, register, up_to_date
 from training.task import Task, as_task
 from training.trained import Step, Trained, fit_and_measure
@@ -45,6 +47,8 @@ class TrainReport:
         Nothing was trained, as nothing had changed since the champion was; the figures are the champion's.
     seconds
         Time it took.
+    study
+        Threshold and what it decides, lift, slices, fairness and what else was asked for, in short.
     """
 
     task: str
@@ -60,10 +64,16 @@ class TrainReport:
     promoted: bool
     seconds: float
     unchanged: bool = False
+    study: dict[str, Any] = field(default_factory=dict)
 
 
 def train(
-    task: Task | str, settings: Settings | None = None, *, progress: Step | None = None, if_changed: bool = False
+    task: Task | str,
+    settings: Settings | None = None,
+    *,
+    progress: Step | None = None,
+    if_changed: bool = False,
+    extras: Extras = NOTHING_MORE,
 ) -> TrainReport:
     """Train a task on the log as it is, and register the model; it becomes champion if every gate holds.
 
@@ -79,6 +89,8 @@ def train(
         Called with what is being done and the share done, 0 to 1.
     if_changed
         Do nothing but report if the champion was trained on the same rows, definitions and declaration.
+    extras
+        What to measure besides.
 
     Raises
     ------
@@ -95,10 +107,12 @@ def train(
     settings, step, started = settings or load_settings(), progress or _silent, time.monotonic()
     step("waiting for another training of the task", 0.0)
     with locked(ensure_home(settings) / "run" / f"train-{task.name}.lock"):
-        return _train(task, settings, step, started, if_changed=if_changed)
+        return _train(task, settings, step, started, if_changed=if_changed, extras=extras)
 
 
-def _train(task: Task, settings: Settings, step: Step, started: float, *, if_changed: bool) -> TrainReport:
+def _train(
+    task: Task, settings: Settings, step: Step, started: float, *, if_changed: bool, extras: Extras
+) -> TrainReport:
     step("reading the log", 0.0)
     data = dataset(task, settings)
     if if_changed and (champion := up_to_date(task, data, settings)):
@@ -111,6 +125,9 @@ def _train(task: Task, settings: Settings, step: Step, started: float, *, if_cha
         step=lambda what, done: step(what, 0.1 + 0.5 * done),
         ceiling=ceiling_of(data, settings),
     )
+    step("studying the model", 0.6)
+    found = study(data, trained.fitted, settings, extras=extras, threads=settings.threads)
+    trained = replace(trained, study=found)
     step("registering the model", 0.7)
     report = _report(trained, register(trained, settings), started)
     attach_report(settings, report.run_id, asdict(report))
@@ -133,6 +150,7 @@ def _report(trained: Trained, registered: Registered, started: float) -> TrainRe
         run_id=registered.run_id,
         promoted=registered.promoted,
         seconds=time.monotonic() - started,
+        study=trained.study.compact() if trained.study else {},
     )
 
 

@@ -25,6 +25,7 @@ from training.card import model_card
 from training.datasets import SPLIT, Dataset, dataset
 from training.erasure import ENTITY_ROWS
 from training.evaluate import Evaluation
+from training.evaluation.files import write_study
 from training.labels import AT
 from training.pictures import draw_calibration, draw_contributions, draw_importance
 from training.reference import QUANTILES, summary
@@ -189,6 +190,8 @@ def _metrics(trained: Trained) -> Iterator[tuple[str, float]]:
         yield from _named(f"baseline/{name}/", found)
     for name, part in trained.evaluation.slices.items():
         yield from _named(f"slice/{_plain(name)}/", part)
+    if trained.study:
+        yield from trained.study.metrics()
 
 
 def _named(prefix: str, found: Evaluation) -> Iterator[tuple[str, float]]:
@@ -207,6 +210,8 @@ def _write_run(trained: Trained, folder: Path) -> Path:
     for name, text in _texts(trained).items():
         (folder / name).write_text(text, "utf-8")
     _draw(trained, folder)
+    if trained.study:
+        write_study(trained.study, folder, task=trained.data.task)
     return folder
 
 
