@@ -20,7 +20,6 @@ from feature_repo.engine.feature_store import open_store
 from feature_repo.events.stream.channel import Message, partition_of
 from feature_repo.events.stream.open import open_channel
 from feature_repo.jobs.absence import Needles, scan
-from feature_repo.jobs.consume import Consumer
 from feature_repo.jobs.erase import erase
 from feature_repo.jobs.erase_redis import DEAD_AFTER_S
 from feature_repo.jobs.materialize import materialize
@@ -28,7 +27,7 @@ from feature_repo.jobs.parity import parity
 from own_shops import consume_all, end_leases, opened
 from shop_checks import assert_same, rows_of, values_of
 from shop_stream import pseudonym
-from sleepers import Sleeper
+from sleepers import Sleeper, build, consume
 
 USERS = [pseudonym(n) for n in range(22)]
 PEOPLE, OTHERS = USERS[:14], USERS[14:]
@@ -82,14 +81,6 @@ def only_of(user: str) -> str:
     return f"i-{USERS.index(user)}"
 
 
-def consume() -> None:
-    Consumer(load_settings(), SystemClock(), until_empty=True).run()
-
-
-def build() -> None:
-    materialize(load_settings(), SystemClock(), full=True)
-
-
 def erase_beside(settings: Settings, person: str) -> None:
     """Erase when all who sleep are taken for dead; at most a file that one of them has half written is found."""
     later = FixedClock(SystemClock().now_us() + (DEAD_AFTER_S + 1) * SECOND)
@@ -112,7 +103,7 @@ def assert_others_as_built(settings: Settings) -> None:
     at = SystemClock().now_us() + SECOND
     assert parity(settings, FixedClock(at), users=20).mismatches == 0
     before = values_of(settings, at)
-    build()
+    materialize(settings, FixedClock(at), full=True)
     assert_same(before, values_of(settings, at))
 
 

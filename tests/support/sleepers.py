@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from feature_repo.core.clock import SystemClock
+from feature_repo.core.settings import load_settings
+from feature_repo.jobs.consume import Consumer
+from feature_repo.jobs.materialize import materialize
 from mortal_consumers import context
 
 PATIENCE_S = 90.0
@@ -72,3 +76,13 @@ def _work(work: Callable[[], object], place: str, nth: int, environment: Mapping
 
     setattr(owner, name, stop_before)
     work()
+
+
+def consume() -> None:
+    """Bring what waits into log and Redis; here, as a test's own module is not found by another process."""
+    Consumer(load_settings(), SystemClock(), until_empty=True).run()
+
+
+def build() -> None:
+    """Build every view anew."""
+    materialize(load_settings(), SystemClock(), full=True)
