@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from training.recipe import Forest, Linear, Margin, Recipe, Tree
+from training.recipe import Forest, Linear, Margin, Plain, Recipe, Tree
 
 RECENCY = ("user_payments__days_since",)
 RFM = (*RECENCY, "user_payments__count_84d", "user_payments__amount_sum_84d")
@@ -38,5 +38,5 @@ def baselines_of(model: Recipe, own: Mapping[str, Recipe], *, linear: str = "log
     found[f"{ALL_FEATURE}_{linear}"] = replace(model, linear=model.linear or Linear(), boosting=None)
     if model.linear and model.boosting:
         found[XGBOOST] = replace(model, linear=None)
-    kinds = {"decision_tree": Tree(), "random_forest": Forest(), "linear_svm": Margin()}
+    kinds: dict[str, Plain] = {"decision_tree": Tree(), "random_forest": Forest(), "linear_svm": Margin()}
     return found | {name: Recipe(inputs=model.inputs, plain=kind) for name, kind in kinds.items()}

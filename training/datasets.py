@@ -284,7 +284,7 @@ def _most_frequent(column: pd.Series[Any]) -> tuple[str, ...]:
 
 def _content(column: pd.Series[Any]) -> npt.NDArray[Any]:
     if is_text(column):
-        return np.asarray(column.where(column.notna(), None), object)
+        return np.array([None if pd.isna(value) else value for value in column], object)
     return _rounded(column.to_numpy(np.float64, na_value=np.nan))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import singledispatch
 from typing import Any, Protocol
 
 import numpy as np
@@ -89,7 +88,8 @@ def thinned(rows: Mask, most: int = MOST_ROWS) -> Mask:
 
 
 class _Model(Protocol):
-    columns: tuple[str, ...]
+    @property
+    def columns(self) -> tuple[str, ...]: ...
 
     def margin(self, matrix: Matrix) -> npt.NDArray[np.float64]: ...
 
@@ -137,37 +137,27 @@ class _Plane:
 def _fit(kind: Plain, columns: tuple[str, ...], data: Dataset, rows: Mask) -> _Model:
     matrix, binary = data.matrix(columns)[rows], data.task.objective == BINARY
     if not isinstance(kind, Margin):
-        return _Trees(columns, _estimator(kind, binary, len(matrix)).fit(matrix, data.labels[rows]), binary)
+        return _Trees(columns, _estimator(kind, len(matrix), binary=binary).fit(matrix, data.labels[rows]), binary)
     texts = {name: data.categories[name] for name in columns if name in data.categories}
     part = design(Linear(logarithmic=binary), columns, texts, matrix)
-    return _Plane(columns, part, _estimator(kind, binary, len(matrix)).fit(terms(part, matrix), data.labels[rows]))
-
-
-@singledispatch
-def _estimator(kind: Any, binary: bool, rows: int) -> Any:
-    raise TypeError(f"{type(kind).__name__} is no model of scikit-learn")
-
-
-@_estimator.register
-def _(kind: Tree, binary: bool, rows: int) -> Any:
-    made = DecisionTreeClassifier if binary else DecisionTreeRegressor
-    return made(max_depth=kind.max_depth, min_samples_leaf=kind.min_samples_leaf, random_state=SEED)
-
-
-@_estimator.register
-def _(kind: Forest, binary: bool, rows: int) -> Any:
-    made = RandomForestClassifier if binary else RandomForestRegressor
-    return made(
-        n_estimators=kind.trees,
-        min_samples_leaf=kind.min_samples_leaf,
-        max_features="sqrt" if binary else 1 / 3,
-        max_samples=min(kind.rows_per_tree, rows),
-        random_state=SEED,
+    return _Plane(
+        columns, part, _estimator(kind, len(matrix), binary=binary).fit(terms(part, matrix), data.labels[rows])
     )
 
 
-@_estimator.register
-def _(kind: Margin, binary: bool, rows: int) -> Any:
+def _estimator(kind: Plain, rows: int, *, binary: bool) -> Any:
+    if isinstance(kind, Tree):
+        tree = DecisionTreeClassifier if binary else DecisionTreeRegressor
+        return tree(max_depth=kind.max_depth, min_samples_leaf=kind.min_samples_leaf, random_state=SEED)
+    if isinstance(kind, Forest):
+        forest = RandomForestClassifier if binary else RandomForestRegressor
+        return forest(
+            n_estimators=kind.trees,
+            min_samples_leaf=kind.min_samples_leaf,
+            max_features="sqrt" if binary else 1 / 3,
+            max_samples=min(kind.rows_per_tree, rows),
+            random_state=SEED,
+        )
     if binary:
         return LinearSVC(C=kind.strength, dual=False, random_state=SEED)
     return LinearSVR(C=kind.strength, loss="squared_epsilon_insensitive", dual=False, random_state=SEED)

@@ -288,7 +288,7 @@ def _signature(example: pd.DataFrame) -> Any:
     from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415
 
     kinds = {"i": "long", "O": "string"}
-    # A text may be NULL, and a feature without NULL in training may have one later.
+    # MLflow takes NaN for a number that is required, and None only for a text that is not.
     columns = [
         ColSpec(kinds.get(kind.kind, "double"), str(name), required=kind.kind != "O")
         for name, kind in example.dtypes.items()
