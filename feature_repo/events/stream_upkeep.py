@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deltalake.exceptions import DeltaError
-
-from feature_repo.core.errors import PortraitError
 from feature_repo.core.settings import PACKAGE_ROOT
-from feature_repo.events.stream_table import StreamTable
-from feature_repo.events.upkeep import ON_THE_WAY_BYTES, merge_if_free, tidy
+from feature_repo.events.upkeep_worker import DONE, serve
+
+if TYPE_CHECKING:
+    from feature_repo.events.stream_table import StreamTable
 
 DUE_VERSIONS = 50
 # Listing a table's files takes longer than merging some: it is done once in so many merges of a stream's.
 MERGES_PER_TIDYING = 60
-
-# The lowest priority would never be its turn on a machine that is busy for hours.
-_NICE = 10
-_DONE = "done"
 
 
 class Upkeep:
@@ -76,7 +71,7 @@ class Upkeep:
     def _run(self, path: Path) -> None:
         self._merges[path] += 1
         asked = {"path": str(path), "tidy": self._merges[path] % MERGES_PER_TIDYING == 0}
-        if self._ask(json.dumps(asked)) != _DONE:
+        if self._ask(json.dumps(asked)) != DONE:
             self.errors += 1
 
     def _ask(self, line: str) -> str:
@@ -93,41 +88,16 @@ class Upkeep:
         return ""
 
 
-def serve() -> None:
-    """Compact what is asked for on standard input, a table a line, until it ends: with the process that asks."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells both processes; the other one knows when to end
-    _step_back()
-    for line in sys.stdin:
-        asked = json.loads(line)
-        sys.stdout.write(f"{_compacted(Path(asked['path']), tidily=asked['tidy'])}\n")
-        sys.stdout.flush()
-
-
-def _step_back() -> None:
-    if hasattr(os, "sched_setscheduler"):  # whatever the consumer was started with
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    os.nice(_NICE)
-
-
-def _compacted(path: Path, *, tidily: bool) -> str:
-    try:
-        if merge_if_free(path, ON_THE_WAY_BYTES) and tidily:
-            tidy(path)
-    except (DeltaError, OSError, PortraitError) as error:
-        return type(error).__name__
-    return _DONE
-
-
 def _worker() -> subprocess.Popen[str]:
     # Nothing of the directory it is started in is to be imported, and this package from where it is.
     known = os.environ.get("PYTHONPATH")
     paths = os.pathsep.join([str(PACKAGE_ROOT.parent), *([known] if known else [])])
-    code = f"from {__name__} import serve; serve()"
+    code = f"from {serve.__module__} import serve; serve()"
     return subprocess.Popen(  # noqa: S603 - the interpreter that runs this, and code from here
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         env={**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"},
     )

@@ -19,23 +19,21 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, WriterProperties
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from feature_repo.core.clock import Clock
 from feature_repo.core.errors import LogError, SettingsError, did_you_mean
-from feature_repo.core.locks import locked, locked_if_free
 from feature_repo.core.settings import Settings
 from feature_repo.events.log import EVENT_TIMESTAMP, MAX_ATTEMPTS, outrun
 from feature_repo.events.quarantine import QUARANTINE
 from feature_repo.events.retention import kept_since
 from feature_repo.events.schema import TABLES
+from feature_repo.events.table_files import merge, tidy
 from feature_repo.events.table_head import first_line, load_table
 
 Progress = Callable[[str, float], None]
 
-# Small enough that a stream's compaction on its way rewrites little again and again.
-ON_THE_WAY_BYTES = 16 * 2**20
 WHOLE_BYTES = 128 * 2**20
 
 _LEFT_OVER_S = 86_400
@@ -143,51 +141,6 @@ def tend(path: Path, *, before_us: int | None = None, target_bytes: int = WHOLE_
         vacuumed=vacuumed,
         seconds=time.monotonic() - started,
     )
-
-
-def merge(path: Path, target_bytes: int) -> None:
-    """Merge files smaller than a size, and write a checkpoint. Whoever commits meanwhile goes first.
-
-    Who else merges is waited for: `deltalake` lets two compactions of the same files both commit, and then each of
-    their rows is there twice (https://github.com/delta-io/delta-rs/pull/3982 does not look for it).
-    """
-    with locked(_turn(path)):
-        _merge(path, target_bytes)
-
-
-def merge_if_free(path: Path, target_bytes: int) -> bool:
-    """Merge as :func:`merge` does; False if somebody else is about it."""
-    with locked_if_free(_turn(path)) as free:
-        if free:
-            _merge(path, target_bytes)
-    return free
-
-
-def _turn(path: Path) -> Path:
-    return path / "_merge.lock"
-
-
-def _merge(path: Path, target_bytes: int) -> None:
-    table = load_table(path)
-    with suppress(CommitFailedError):  # a DELETE rewrote the same files: the next run finds what is left to do
-        table.optimize.compact(
-            target_size=target_bytes,
-            max_concurrent_tasks=1,
-            writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
-        )
-    table.update_incremental()
-    table.create_checkpoint()
-
-
-def tidy(path: Path) -> int:
-    """Remove entries of the transaction log, and files, that no version of the last hour needs; return how many files.
-
-    Files of writers that died or came too late are among them: no version names those.
-    """
-    table = load_table(path)
-    table.cleanup_metadata()
-    # A vacuum is two versions, even of nothing.
-    return len(table.vacuum(dry_run=True, full=True)) and len(table.vacuum(dry_run=False, full=True))
 
 
 def _delete(path: Path, before_us: int) -> int:

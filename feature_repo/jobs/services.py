@@ -55,9 +55,10 @@ daemonize no
 dir ./
 appendonly yes
 appendfsync everysec
-auto-aof-rewrite-min-size 512mb
+auto-aof-rewrite-min-size 1gb
 auto-aof-rewrite-percentage 200
 save ""
+rdbcompression no
 maxmemory-policy noeviction
 """
 # The arguments of many rows are thousands of small strings at once. The C library keeps seven freed ones of a size at

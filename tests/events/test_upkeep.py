@@ -10,12 +10,13 @@ import pytest
 from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import SettingsError
 from feature_repo.core.settings import Settings
-from feature_repo.events import stream_upkeep, upkeep
+from feature_repo.events import stream_upkeep, table_files
 from feature_repo.events.log import read_snapshot
 from feature_repo.events.schema import arrow_schema, log_table
 from feature_repo.events.stream_table import StreamTable
 from feature_repo.events.stream_upkeep import Upkeep
-from feature_repo.events.upkeep import compact, merge, merge_if_free
+from feature_repo.events.table_files import merge, merge_if_free
+from feature_repo.events.upkeep import compact
 from stream_rows import DAY, NOW, arrivals, rows
 
 CLOCK = FixedClock(NOW)
@@ -90,7 +91,7 @@ def test_a_stream_is_compacted_on_its_way_and_goes_on(tmp_path: Path, monkeypatc
 
 def test_of_two_who_merge_at_once_one_lets_it_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, tried = filled(tmp_path), list[bool]()
-    load = upkeep.load_table
+    load = table_files.load_table
 
     def loaded(path: Path) -> object:
         table = load(path)
@@ -98,7 +99,7 @@ def test_of_two_who_merge_at_once_one_lets_it_be(tmp_path: Path, monkeypatch: py
             tried.append(merge_if_free(path, 2**20))
         return table
 
-    monkeypatch.setattr(upkeep, "load_table", loaded)
+    monkeypatch.setattr(table_files, "load_table", loaded)
     merge(path, 2**20)
     assert tried == [False]
     assert ids(read_snapshot(path)) == ["a", "b", "c"]

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.events import removal, upkeep
+from feature_repo.events import removal, table_files, upkeep
 from feature_repo.events.log import LogTable, Snapshot, read_snapshot
 from feature_repo.events.removal import remove_rows
 from feature_repo.events.schema import arrow_schema, log_table
 from feature_repo.events.stream_table import StreamTable
+from feature_repo.events.table_files import merge, merge_if_free
 from feature_repo.events.table_head import load_table
-from feature_repo.events.upkeep import merge, merge_if_free, tend
+from feature_repo.events.upkeep import tend
 from stream_rows import DAY, NOW, arrivals, rows
 
 KEPT_DAYS = 30
@@ -69,7 +70,7 @@ class Table:
             case ("again", which):
                 self.again(which)
             case ("merge while", write):
-                self.meanwhile(upkeep, "load_table", write, lambda: merge(self.path, 2**20))
+                self.meanwhile(table_files, "load_table", write, lambda: merge(self.path, 2**20))
             case ("retain while", write):
                 self.retain(write)
             case ("erase while", write, n):

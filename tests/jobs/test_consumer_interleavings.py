@@ -35,7 +35,8 @@ from feature_repo.events.stream.channel import Channel, Reader
 from feature_repo.events.stream.open import open_channel
 from feature_repo.events.stream.redis_channel import RedisReader
 from feature_repo.events.stream_table import StreamTable
-from feature_repo.events.upkeep import WHOLE_BYTES, merge
+from feature_repo.events.table_files import merge
+from feature_repo.events.upkeep import WHOLE_BYTES
 from feature_repo.jobs.consuming.meter import Meter
 from feature_repo.jobs.consuming.pipeline import Intake, Pipeline
 from feature_repo.jobs.consuming.views import Fed

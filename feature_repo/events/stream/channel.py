@@ -136,7 +136,7 @@ class Reader(Protocol):
         ...
 
     def drained(self) -> bool:
-        """Whether owned partitions were read to their end, and all of it acknowledged; False if none is owned."""
+        """Whether nothing waits in the stream, in others' partitions neither; False if none is owned."""
         ...
 
     def close(self) -> None:

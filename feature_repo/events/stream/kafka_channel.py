@@ -301,13 +301,33 @@ class KafkaReader:
             return sum(max(0, self._end(partition) - start) for partition, start in starts.items())
 
     def drained(self) -> bool:
-        """Whether owned partitions were read to an end that a fetch found, and all of it acknowledged.
+        """Whether every partition was read to an end that a fetch found, and all of it acknowledged.
 
-        Where a partition ends is not asked: some brokers tell where their last batch begins.
+        Where a partition ends is not asked: some brokers tell where their last batch begins. What others own counts:
+        a reader that died owns its partitions until the broker misses it. False if none is owned.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The broker does not answer.
         """
         read = dict(self._read)
         done = (self._ended.get(p, -1) >= n and self._acknowledged.get(p, 0) >= n for p, n in read.items())
-        return bool(read) and all(done)
+        return bool(read) and all(done) and self._nothing_waits([p for p in range(self.partitions) if p not in read])
+
+    def _nothing_waits(self, partitions: Sequence[int]) -> bool:
+        """Whether a fetch behind what the group acknowledged finds the end of each partition."""
+        if not partitions:
+            return True
+        asker = self._asking()
+        with kafka_answers(self._settings):
+            starts = self._starts(partitions, asker)
+            asker.assign([self._at(partition, start) for partition, start in zip(partitions, starts, strict=True)])
+            try:
+                found = asker.consume(len(partitions), timeout=self._timeout_s)
+            finally:
+                asker.unassign()
+        return {each.partition() for each in found if _is_end(each)} == set(partitions)
 
     def close(self) -> None:
         """Leave the group, so that the others get the partitions at once."""
@@ -405,7 +425,7 @@ class KafkaReader:
         if self._asker is None:
             from confluent_kafka import Consumer  # noqa: PLC0415
 
-            facts = {"group.id": GROUP, "enable.auto.commit": False}
+            facts = {"group.id": GROUP, "enable.auto.commit": False, "enable.partition.eof": True}
             self._asker = Consumer(client_configuration(self._settings) | facts)
         return self._asker
 
@@ -453,8 +473,12 @@ class KafkaReader:
 
 def _failure(record: Record) -> str:
     """What is wrong with a record; nothing with one that says where its partition ends."""
+    return "" if record.error() is None or _is_end(record) else str(record.error().str())
+
+
+def _is_end(record: Record) -> bool:
     error = record.error()
-    return "" if error is None or error.code() == error._PARTITION_EOF else str(error.str())  # noqa: SLF001 - as in `_note`
+    return error is not None and error.code() == error._PARTITION_EOF  # noqa: SLF001 - as in `_note`
 
 
 def _event_type(headers: Any) -> str:

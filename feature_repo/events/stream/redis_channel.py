@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -264,20 +264,25 @@ class RedisReader:
         StoreUnavailableError
             Redis does not answer, or was restarted.
         """
-        with redis_answers(), self._client.pipeline(transaction=False) as pipeline:
-            for partition in sorted(self._read) or range(self._stream.partitions):
-                pipeline.xlen(self._keys[partition])
-            return sum(pipeline.execute())
+        return self._waiting_in(sorted(self._read) or range(self._stream.partitions))
 
     def drained(self) -> bool:
-        """Whether nothing waits in owned partitions; False if none is owned.
+        """Whether nothing waits in the stream; False if no partition is owned.
+
+        What others own counts: a reader that died owns its partitions until its leases end.
 
         Raises
         ------
         StoreUnavailableError
             Redis does not answer, or was restarted.
         """
-        return bool(self._read) and self.lag() == 0
+        return bool(self._read) and self._waiting_in(range(self._stream.partitions)) == 0
+
+    def _waiting_in(self, partitions: Iterable[int]) -> int:
+        with redis_answers(), self._client.pipeline(transaction=False) as pipeline:
+            for partition in partitions:
+                pipeline.xlen(self._keys[partition])
+            return sum(pipeline.execute())
 
     def close(self) -> None:
         """Give up all partitions, so that others take over at once; if Redis is away, the leases end by themselves."""

@@ -131,3 +131,19 @@ def test_a_reader_is_drained_when_a_fetch_has_found_the_end_and_all_is_acknowled
     second.acknowledge({1: 1})
     until(lambda: not second.read(10, wait_s=0.05) and second.drained())
     second.close()
+
+
+def test_a_reader_is_not_drained_while_something_waits_for_another_that_may_be_dead(kafka: Settings) -> None:
+    channel, first, second = KafkaChannel(kafka), opened(kafka), opened(kafka, "two")
+    until(lambda: first.read(10, wait_s=0.05) or second.read(10, wait_s=0.05) or (first.owned() and second.owned()))
+    theirs = min(second.owned())
+    channel.send([Message("view", theirs, b"{}")] * 10)  # one batch, of which the broker tells the beginning
+    until(lambda: not first.read(10, wait_s=0.05) and set(first._ended) == first.owned())
+    assert not first.drained()
+    collect(second, counted(10))
+    second.acknowledge({theirs: 9})
+    assert not first.drained()
+    second.acknowledge({theirs: 10})
+    assert first.drained()
+    first.close()
+    second.close()

@@ -127,6 +127,23 @@ def test_what_was_not_acknowledged_comes_again_to_the_next_owner(channel: Channe
     assert read_all(second) == ["c", "d", "e"]
 
 
+def test_a_reader_is_not_drained_while_something_waits_for_another_that_may_be_dead(
+    channel: Channel, readers: Readers
+) -> None:
+    first, second = readers.join("first"), readers.join("second")
+    assert first.owned() == ALL
+    assert first.drained()
+    assert not second.drained()  # it owns nothing, and knows nothing
+    second.owned()
+    mine, theirs = first.owned(), second.owned()
+    assert mine
+    channel.send(messages("ab", min(theirs)))
+    assert first.lag() == 0
+    assert not first.drained()
+    acknowledge(second, second.read(100, wait_s=0))
+    assert first.drained()
+
+
 def test_two_readers_share_and_hand_over(channel: Channel, readers: Readers) -> None:
     first, second = readers.join("first"), readers.join("second")
     assert first.owned() == ALL
