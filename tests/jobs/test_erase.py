@@ -208,7 +208,9 @@ def test_an_erasure_that_stops_before_any_step_is_finished_by_the_next(
     erase(shop_of_few, SystemClock(), raw(0), progress=lambda step, _: steps.append(step))
     assert steps[0] == "tombstone"
     assert len(steps) > 12
-    for n, stop in enumerate(steps, 1):
+    tables = [step for step in steps if step.startswith("table ")]
+    alike = {*tables[1:-1]} - {"table purchase"}  # of the tables it goes through: the first, the last, a full one
+    for n, stop in enumerate([step for step in steps if step not in alike], 1):
         person = n % PEOPLE
 
         def stopping(step: str, _: float, stop: str = stop) -> None:
