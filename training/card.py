@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from feature_repo.core.clock import from_us
 from training.baselines import ALL_FEATURE
 from training.card_facts import facts
 from training.datasets import Dataset
 from training.evaluate import Estimate, Evaluation
+from training.evaluation.pages import markdown_table, sections
 from training.labels import AT
 from training.objective import BINARY, SHOWN
 from training.pictures import importance
@@ -28,13 +29,12 @@ def model_card(trained: Trained) -> str:
         f"# {task.name}",
         task.description,
         _measured(trained),
-        _table(["rows", "observed from", "observed until", "answers known by"], _instants(trained.data)),
-        _table(["", *_titles(trained)], _scores(trained)),
+        markdown_table(["rows", "observed from", "observed until", "answers known by"], _instants(trained.data)),
+        markdown_table(["", *_titles(trained)], _scores(trained)),
         _boosting(trained),
         "## Gates",
-        _table(["gate", "bound", "measured", "holds"], _gates(trained)),
-        "## Slices",
-        _table(["rows", *_titles(trained), "n", "positives"], _slices(trained.evaluation)),
+        markdown_table(["gate", "bound", "measured", "holds"], _gates(trained)),
+        *_studied(trained),
         "## What the score depends on",
         _depends(trained),
         "## Inputs",
@@ -117,9 +117,11 @@ def _gates(trained: Trained) -> Iterable[list[str]]:
         yield [name, outcome.bound, f"{outcome.value:.4f}", "yes" if outcome.holds else "**no**"]
 
 
-def _slices(found: Evaluation) -> Iterable[list[str]]:
-    for name, part in found.slices.items():
-        yield [name, *_figures(part), f"{part.rows:,}", f"{part.positives:,}"]
+def _studied(trained: Trained) -> list[str]:
+    if trained.study is None:
+        return []
+    kind = trained.data.task.kind
+    return sections(trained.study, leading=kind.leading, binary=trained.data.task.objective == BINARY)
 
 
 def _depends(trained: Trained) -> str:
@@ -128,7 +130,7 @@ def _depends(trained: Trained) -> str:
     total = float(means.sum()) or 1.0
     strongest = means.argsort()[::-1][:_TOP]
     size = "logit" if trained.data.task.kind.link == "logit" else "answer"
-    return _table(
+    return markdown_table(
         ["input", f"share of the size of the {size}"],
         ([columns[i], f"{means[i] / total:.1%}"] for i in strongest),
     )
@@ -149,8 +151,3 @@ def _limits(trained: Trained) -> str:
         "differ. The score says what shoppers like this one did, not what a campaign would cause. Differences of less "
         f"than {_NOISE:g} {SHOWN[trained.data.task.kind.leading]} are noise."
     )
-
-
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

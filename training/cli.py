@@ -17,12 +17,26 @@ from training.registered import FIRST
 from training.reproduce_cli import reproduce_run
 
 if TYPE_CHECKING:
+    from training.evaluation.extras import Extras
     from training.task import Task
 
 TaskName = Annotated[str | None, typer.Argument(metavar="[TASK]", help="Name of a task.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="Train every task the log can support.")]
 IfChanged = Annotated[
     bool, typer.Option("--if-changed", help="Train only what differs from the champion in rows, features or task.")
+]
+Rolling = Annotated[
+    int,
+    typer.Option(
+        "--rolling",
+        metavar="N",
+        min=0,
+        max=50,
+        help="Also fit at N earlier instants, and measure on what came next.",
+    ),
+]
+Permute = Annotated[
+    bool, typer.Option("--permute", help="Also measure what is lost when inputs are permuted, view by view.")
 ]
 
 Reproduce = Annotated[
@@ -46,31 +60,35 @@ def train(
     every: All = False,
     if_changed: IfChanged = False,
     reproduce: Reproduce = "",
+    rolling: Rolling = 0,
+    permute: Permute = False,
     as_json: Json = False,
 ) -> object:
     """Fit a model, measure it, register it; it becomes champion if every gate holds and it beats the champion."""
+    from training.evaluation.extras import Extras  # noqa: PLC0415
     from training.task import all_tasks, find_task  # noqa: PLC0415
 
     if reproduce:
-        return reproduce_run(task, reproduce, alone=not (every or if_changed), as_json=as_json)
+        return reproduce_run(task, reproduce, alone=not (every or if_changed or rolling or permute), as_json=as_json)
     if (task is None) != every:
         known = ", ".join(all_tasks())
         raise PortraitError("Name one task, or say --all.", hint=f"known tasks are {known}.")
     tasks = list(all_tasks().values()) if task is None else [find_task(task)]
-    report = {"tasks": {each.name: _train(each, if_changed=if_changed, skip=every) for each in tasks}}
+    extras = Extras(rolling, permute)
+    report = {"tasks": {each.name: _train(each, if_changed=if_changed, extras=extras, skip=every) for each in tasks}}
     emit(report, as_json, _render)
     _check(report["tasks"])
     return report
 
 
-def _train(task: Task, *, if_changed: bool, skip: bool) -> dict[str, Any]:
+def _train(task: Task, *, if_changed: bool, extras: Extras, skip: bool) -> dict[str, Any]:
     from training.job import train as run  # noqa: PLC0415
     from training.pending import RunKeptError  # noqa: PLC0415
     from training.task import TaskUnavailableError  # noqa: PLC0415
 
     try:
         with progress(f"Training {task.name}") as step:
-            return asdict(run(task, progress=step, if_changed=if_changed))
+            return asdict(run(task, progress=step, if_changed=if_changed, extras=extras))
     except TaskUnavailableError as error:
         if not skip:
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,11 +35,15 @@ class Fitted:
         XGBoost models in UBJSON, one per seed.
     rounds
         Trees in each; 0 without boosting.
+    rehearsal
+        The model that chose rounds and calibration, calibrated on the validation rows and not fitted on them:
+        thresholds are chosen by its scores of them. None where nothing was fitted.
     """
 
     head: dict[str, Any] = field(repr=False)
     boosters: tuple[bytes, ...] = field(repr=False)
     rounds: int
+    rehearsal: Fitted | None = field(default=None, repr=False)
 
     def scorer(self) -> Scorer:
         """Return what serving runs, built from the same parts."""
@@ -68,11 +72,12 @@ def fit(recipe: Recipe, data: Dataset, *, threads: int = 1) -> Fitted:
         searching = _Fit(recipe, columns, matrix, labels, data.task.objective, threads)
         first = searching.on(data.split.fit, valid=data.split.valid)
         final = searching.on(data.train, rounds=first.rounds)
-        calibration = UNCALIBRATED
+        calibration, seen = UNCALIBRATED, UNCALIBRATED
         if data.task.objective == BINARY:
-            slope = platt(first.scorer().margin(matrix[data.valid]), labels[data.valid])["slope"]
-            calibration = centred(slope, final.scorer().margin(matrix[data.train]), labels[data.train])
-    return Fitted({**final.head, "calibration": calibration}, final.boosters, first.rounds)
+            seen = platt(first.scorer().margin(matrix[data.valid]), labels[data.valid])
+            calibration = centred(seen["slope"], final.scorer().margin(matrix[data.train]), labels[data.train])
+    rehearsal = replace(first, head={**first.head, "calibration": seen})
+    return Fitted({**final.head, "calibration": calibration}, final.boosters, first.rounds, rehearsal)
 
 
 def copied(copy: Copy, data: Dataset) -> Fitted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from feature_repo.core.locks import locked
@@ -12,6 +12,8 @@ from feature_repo.core.settings import Settings, ensure_home, load_settings
 from training.ceiling import ceiling_of
 from training.datasets import dataset
 from training.evaluate import Evaluation
+from training.evaluation.extras import NOTHING_MORE, Extras
+from training.evaluation.study import study
 from training.pending import RunKeptError
 from training.registry import read_report, register, up_to_date
 from training.task import Task, as_task
@@ -52,6 +54,8 @@ class TrainReport:
         Nothing was trained, as nothing had changed since the champion was; the figures are the champion's.
     seconds
         Time it took.
+    study
+        Threshold and what it decides, lift, slices, fairness and what else was asked for, in short.
     """
 
     task: str
@@ -70,10 +74,16 @@ class TrainReport:
     reason: str = ""
     kept: str = ""
     unchanged: bool = False
+    study: dict[str, Any] = field(default_factory=dict)
 
 
 def train(
-    task: Task | str, settings: Settings | None = None, *, progress: Step | None = None, if_changed: bool = False
+    task: Task | str,
+    settings: Settings | None = None,
+    *,
+    progress: Step | None = None,
+    if_changed: bool = False,
+    extras: Extras = NOTHING_MORE,
 ) -> TrainReport:
     """Train a task on the log as it is, and register the model, which may become champion (see `register`).
 
@@ -89,6 +99,8 @@ def train(
         Called with what is being done and the share done, 0 to 1.
     if_changed
         Do nothing but report if the champion was trained on the same rows, definitions and declaration.
+    extras
+        What to measure besides.
 
     Raises
     ------
@@ -107,10 +119,12 @@ def train(
     settings, step, started = settings or load_settings(), progress or _silent, time.monotonic()
     step("waiting for another training of the task", 0.0)
     with locked(ensure_home(settings) / "run" / f"train-{task.name}.lock"):
-        return _train(task, settings, step, started, if_changed=if_changed)
+        return _train(task, settings, step, started, if_changed=if_changed, extras=extras)
 
 
-def _train(task: Task, settings: Settings, step: Step, started: float, *, if_changed: bool) -> TrainReport:
+def _train(
+    task: Task, settings: Settings, step: Step, started: float, *, if_changed: bool, extras: Extras
+) -> TrainReport:
     step("reading the log", 0.0)
     data = dataset(task, settings)
     if if_changed and (champion := up_to_date(task, data, settings)):
@@ -123,6 +137,9 @@ def _train(task: Task, settings: Settings, step: Step, started: float, *, if_cha
         step=lambda what, done: step(what, 0.1 + 0.5 * done),
         ceiling=ceiling_of(data, settings),
     )
+    step("studying the model", 0.6)
+    found = study(data, trained.fitted, settings, extras=extras, threads=settings.threads)
+    trained = replace(trained, study=found)
     step("registering the model", 0.7)
     report = _report(trained, started)
     try:
@@ -146,6 +163,7 @@ def _report(trained: Trained, started: float) -> TrainReport:
         measured={name: f"{outcome.value:.4f} ({outcome.bound})" for name, outcome in trained.gates.items()},
         rows={"train": int(data.train.sum()), "test": int(data.test.sum())},
         seconds=time.monotonic() - started,
+        study=trained.study.compact() if trained.study else {},
     )
 
 

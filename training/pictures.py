@@ -15,16 +15,16 @@ from training.evaluate import Evaluation
 from training.objective import SHOWN as TITLES
 
 SHOWN = 20
-_GREY, _BLUE = "#999999", "#1f5fa8"
+GREY, BLUE = "#999999", "#1f5fa8"
 
 
 def draw_calibration(evaluations: dict[str, Evaluation], path: Path) -> None:
     """Draw mean score against share of positives (mean answer) by bin; a point's size is its number of rows."""
-    figure, axes = _figure(5, 5)
+    figure, axes = figure_of(5, 5)
     points = [point for found in evaluations.values() for point in found.calibration]
     binary = all("ece" in found.metrics for found in evaluations.values())
     end = 1.0 if binary else max((max(point.score, point.share) for point in points), default=1.0)
-    axes.plot([0, end], [0, end], color=_GREY, linewidth=1, linestyle="--")
+    axes.plot([0, end], [0, end], color=GREY, linewidth=1, linestyle="--")
     for name, found in evaluations.items():
         sizes = [10 + 200 * point.rows / found.rows for point in found.calibration]
         x, y = [point.score for point in found.calibration], [point.share for point in found.calibration]
@@ -33,7 +33,7 @@ def draw_calibration(evaluations: dict[str, Evaluation], path: Path) -> None:
     axes.set(xlabel="score", ylabel="share of positives" if binary else "mean answer")
     axes.set(title="Calibration on the test rows", **({"xlim": (0, 1), "ylim": (0, 1)} if binary else {}))
     axes.legend(loc="upper left")
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_contributions(
@@ -47,28 +47,28 @@ def draw_contributions(
         ``float64[n, len(columns)]``, as of ``Scorer.contributions`` without its last column.
     """
     order = importance(shares).argsort()[::-1][:SHOWN]
-    figure, axes = _figure(9, 0.32 * len(order) + 1.2)
+    figure, axes = figure_of(9, 0.32 * len(order) + 1.2)
     jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(matrix))
     for place, column in enumerate(order):
         colours = _colours(matrix[:, column])
         axes.scatter(shares[:, column], place + jitter, c=colours, s=3, linewidths=0)
-    axes.axvline(0, color=_GREY, linewidth=1)
+    axes.axvline(0, color=GREY, linewidth=1)
     axes.set_yticks(range(len(order)), [columns[column] for column in order], fontsize=7)
     axes.invert_yaxis()
     axes.set(xlabel="added to the logit (blue: low value, yellow: high, grey: NULL)")
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_importance(columns: Sequence[str], shares: npt.NDArray[np.float64], path: Path) -> None:
     """Draw the mean size of what each of the strongest inputs adds to the logit."""
     means = importance(shares)
     order = means.argsort()[::-1][:SHOWN]
-    figure, axes = _figure(7, 0.3 * len(order) + 1)
-    axes.barh(range(len(order)), means[order], color=_BLUE)
+    figure, axes = figure_of(7, 0.3 * len(order) + 1)
+    axes.barh(range(len(order)), means[order], color=BLUE)
     axes.set_yticks(range(len(order)), [columns[column] for column in order], fontsize=7)
     axes.invert_yaxis()
     axes.set(xlabel="mean |added to the logit|")
-    _save(figure, path)
+    save(figure, path)
 
 
 def importance(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -90,11 +90,16 @@ def _colours(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return colours
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
+def figure_of(width: float, height: float, *, columns: int = 1) -> tuple[Figure, Any]:
+    """Return a figure of so many inches, and its axes; several if it has several columns."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    axes = figure.subplots(1, columns)
+    for each in np.ravel([axes]):
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     figure.savefig(path, dpi=110)

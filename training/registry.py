@@ -28,6 +28,7 @@ from training.datasets import Dataset, dataset
 from training.entity_rows import entity_rows, rows_by_role
 from training.erasure import ENTITY_ROWS
 from training.evaluate import Evaluation
+from training.evaluation.files import write_study
 from training.monitor.references import reference_text
 from training.pictures import draw_calibration, draw_contributions, draw_importance
 from training.reference import QUANTILES
@@ -192,6 +193,8 @@ def _metrics(trained: Trained) -> Iterator[tuple[str, float]]:
         yield from _named(f"baseline/{name}/", found)
     for name, part in trained.evaluation.slices.items():
         yield from _named(f"slice/{_plain(name)}/", part)
+    if trained.study:
+        yield from trained.study.metrics()
 
 
 def _named(prefix: str, found: Evaluation) -> Iterator[tuple[str, float]]:
@@ -210,6 +213,8 @@ def _write_run(trained: Trained, settings: Settings, folder: Path) -> None:
     for name, text in _texts(trained, settings).items():
         (folder / name).write_text(text, "utf-8")
     _draw(trained, folder)
+    if trained.study:
+        write_study(trained.study, folder, task=trained.data.task)
 
 
 def _write_model(trained: Trained, folder: Path) -> None:

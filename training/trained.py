@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from training.datasets import Dataset
 from training.evaluate import Estimate, Evaluation, Outcome, Rows, check_gates, difference, evaluate
+from training.evaluation.study import Study
 from training.fit import Fitted, fit
 
 Step = Callable[[str, float], None]
@@ -30,6 +31,8 @@ class Trained:
         Baseline -> the leading metric (AUC, or R2) of the model minus the baseline's, paired by shopper.
     gates
         Gate -> outcome.
+    study
+        What else was measured on the model.
     """
 
     data: Dataset
@@ -38,6 +41,7 @@ class Trained:
     baselines: dict[str, Evaluation]
     differences: dict[str, Estimate]
     gates: dict[str, Outcome]
+    study: Study | None = None
 
     @property
     def holds(self) -> bool:
