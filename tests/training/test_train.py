@@ -25,6 +25,7 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import fingerprint
 from training import task as task_module
 from training.datasets import Dataset
+from training.evaluation.extras import Extras
 from training.job import TrainReport, train
 from training.recipe import Linear, Recipe
 from training.registry import up_to_date
@@ -56,7 +57,7 @@ def trained(
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("PORTRAIT_HOME", str(home))
-        yield home, train(redemption)
+        yield home, train(redemption, extras=Extras(rolling=3, permute=True))
 
 
 @pytest.fixture
@@ -113,7 +114,12 @@ def test_a_run_carries_its_evidence(report: TrainReport, settings: Settings, row
         run = client.get_run(report.run_id).data
     names = {path.name for path in folder.iterdir()}
     pictures = {"calibration.png", "importance.png", "contributions.png"}
+    pictures |= {"lift.png", "confusion.png", "slices.png", "rolling.png", "permutation.png"}
+    pictures |= {"fairness_gaps.png", "fairness_groups.png"}
     assert names == pictures | {
+        "evaluation.json",
+        "fairness.json",
+        "fairness.md",
         "contract.json",
         "entity_rows.parquet",
         "label.sql",
@@ -145,6 +151,22 @@ def test_a_run_carries_its_evidence(report: TrainReport, settings: Settings, row
     assert f"test stretch begins {from_us(rows.split.cut):%Y-%m-%d %H:%M} UTC" in card
     for name in ("auc", "auc_low", "baseline/rfm_logistic/auc", "slice/campaign_type_B_C/ece"):
         assert np.isfinite(run.metrics[name]), name
+    for name in ("threshold", "f1_low", "lift_10pct", "precision_at/5pct", "rolling/auc_deviation"):
+        assert np.isfinite(run.metrics[name]), name
+    for name in ("fairness/age/gap_tpr", "slice/spend_band_over 977/excess", "permutation/user_payments"):
+        assert np.isfinite(run.metrics[name]), name
+    for title in ("Decisions", "Slices", "Over time", "What is lost without a view", "Fairness"):
+        assert f"## {title}" in card
+
+
+def test_the_report_says_in_short_what_the_study_found(report: TrainReport):
+    found = report.study
+    assert 0.15 < found["decision"]["threshold"] < 0.40
+    assert found["decision"]["f1"] == pytest.approx(0.56, abs=0.03)
+    assert found["lift_10pct"] == pytest.approx(4.3, abs=0.2)
+    assert found["slices"]["campaign_type=B/C"]["auc"] == report.slices["campaign_type=B/C"]["auc"]
+    assert set(found["fairness"]) == {"age", "income"}
+    assert found["rolling"]["auc"]["low"] < found["rolling"]["auc"]["high"]
 
 
 def test_a_model_loads_without_this_project_and_scores_alike(settings: Settings, rows: Dataset, tmp_path: Path):
