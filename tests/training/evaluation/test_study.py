@@ -60,6 +60,8 @@ def test_an_attribute_is_what_was_known_before_the_instant(
     assert found["store"].where(found["store"].notna(), None).tolist() == ["new", None, None, "new"]
     assert found["tenure"].round(6).tolist()[::3] == [10.0, 10.0]
     assert pd.isna(found["tenure"][1])
+    first = asked(rows, (ANN, T - timedelta(days=10)), (ANN, T))
+    assert attributes_of(first, wanted[1:2], shop)["tenure"].isna().tolist() == [True, False]
     assert found["age"].where(found["age"].notna(), None).tolist() == [None, "25-34", None, None]
 
 
@@ -71,10 +73,10 @@ def test_bands_are_quarters_of_the_training_rows_and_include_their_upper_end() -
 
 
 def test_values_too_rare_in_training_are_taken_together() -> None:
-    values = pd.Series(["a", "a", "b", "c", None])
-    train = np.array([True, True, True, False, True])
+    values = pd.Series(["a", "a", "b", "c", "c", "c", None])
+    train = np.array([True, True, True, False, False, False, True])
     names = Names(Latest("store", "store_id", ("payment",)), most=1).cut(values, train)
-    assert names.tolist() == ["a", "a", "others", "others", "unknown"]
+    assert names.tolist() == ["a", "a", *["others"] * 4, "unknown"]
 
 
 def test_no_origin_is_fitted_on_answers_that_came_later(rows: Dataset) -> None:
