@@ -19,7 +19,7 @@ from training.evaluation.fairness import MISSING
 from training.evaluation.files import write_study
 from training.evaluation.permutation import permutation
 from training.evaluation.rolling import _splits, roll, spread
-from training.evaluation.slices import Bands, Names
+from training.evaluation.slices import SLICES, Bands, Names
 from training.evaluation.study import study
 from training.fit import Fitted, fit
 from training.recipe import Linear, Recipe
@@ -177,3 +177,14 @@ def test_a_regression_is_studied_by_tenths_and_errors(
     write_study(found, tmp_path, task=task)
     pictures = {path.name for path in tmp_path.glob("*.png")}
     assert pictures == {"tenths.png", "slices.png", "fairness_gaps.png", "fairness_groups.png", "rolling.png"}
+
+
+def test_device_and_region_are_those_of_the_latest_visit_of_any_kind(
+    rows: Dataset, shop: Settings, write: Callable[..., None]
+) -> None:
+    write("view", T - timedelta(hours=2), user_id=ANN, device="desktop", region="north")
+    write("cart", T - timedelta(hours=1), user_id=ANN, device="mobile")
+    wanted = tuple(each.source for each in SLICES if isinstance(each, Names))
+    found = attributes_of(asked(rows, (ANN, T), (BOB, T)), wanted, shop)
+    told = {name: values.where(values.notna(), None).tolist() for name, values in found.items()}
+    assert told == {"device": ["mobile", None], "region": ["north", None]}
