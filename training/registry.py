@@ -183,18 +183,18 @@ def _params(trained: Trained) -> dict[str, Any]:
 
 
 def run_metrics(trained: Trained) -> dict[str, float]:
-    """Return what a run logs as metrics: the model's with their intervals, its baselines' and its slices'."""
+    """Return what a run logs as metrics: the model's with their intervals, its baselines', its slices', its study's."""
     return dict(_metrics(trained))
 
 
 def _metrics(trained: Trained) -> Iterator[tuple[str, float]]:
+    if trained.study:  # first: where both measure a slice, a reproduction, which studies nothing, finds the other's
+        yield from trained.study.metrics()
     yield from _named("", trained.evaluation)
     for name, found in trained.baselines.items():
         yield from _named(f"baseline/{name}/", found)
     for name, part in trained.evaluation.slices.items():
         yield from _named(f"slice/{_plain(name)}/", part)
-    if trained.study:
-        yield from trained.study.metrics()
 
 
 def _named(prefix: str, found: Evaluation) -> Iterator[tuple[str, float]]:

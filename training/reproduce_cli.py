@@ -26,7 +26,8 @@ def reproduce_run(task: str | None, run: str, *, alone: bool, as_json: bool) -> 
 
     if task is None or not alone:
         raise PortraitError(
-            "Name the task of the run, and neither --all nor --if-changed.", hint="portrait train --help"
+            "Name the task of the run, and none of --all, --if-changed, --rolling and --permute.",
+            hint="portrait train --help",
         )
     with progress(f"Reproducing {run}") as step:
         report = reproduce(task, run, progress=step)

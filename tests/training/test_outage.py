@@ -20,6 +20,7 @@ from mlflow_process import MlflowServer
 from training import task as task_module
 from training.datasets import Dataset
 from training.erasure import ENTITY_ROWS, erase_entity_rows
+from training.evaluation.study import study
 from training.pending import RunKeptError, pending, pending_root
 from training.recipe import Linear, Recipe
 from training.registry import read_report, register
@@ -48,8 +49,9 @@ def small(redemption: Task, monkeypatch: pytest.MonkeyPatch) -> Task:
 
 
 @pytest.fixture
-def trained(rows: Dataset, small: Task) -> Trained:
-    return fit_and_measure(replace(rows, task=small), threads=1, step=lambda what, done: None)
+def trained(rows: Dataset, small: Task, demo_home: Path) -> Trained:
+    found = fit_and_measure(replace(rows, task=small), threads=1, step=lambda what, done: None)
+    return replace(found, study=study(found.data, found.fitted, load_settings(home=demo_home)))
 
 
 @pytest.fixture
@@ -98,6 +100,17 @@ def check_uploaded_once(settings: Settings, trained: Trained) -> None:
     assert run.info.status == "FINISHED"
     assert [each.value for each in history] == [trained.evaluation.metrics["auc"].value]
     assert read_report(settings, run.info.run_id)["model_version"] == "1"
+    check_study(settings, run, trained)
+
+
+def check_study(settings: Settings, run: Any, trained: Trained) -> None:
+    """The study came along: its figures, its files, and its part of the card."""
+    assert trained.study
+    assert dict(trained.study.metrics()).keys() <= run.data.metrics.keys()
+    with tracking(settings) as client:
+        names = {each.path for each in client.list_artifacts(run.info.run_id)}
+    assert {"evaluation.json", "fairness.json", "fairness.md", "lift.png", "fairness_gaps.png"} <= names
+    assert "## Fairness" in run.data.tags["mlflow.note.content"]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

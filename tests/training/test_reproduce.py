@@ -22,6 +22,7 @@ from feature_repo.events.upkeep import compact
 from training import task as task_module
 from training.datasets import Dataset
 from training.erasure import erase_entity_rows
+from training.evaluation.study import study
 from training.recipe import Linear, Recipe
 from training.recorded import read_run
 from training.registry import Registered, register
@@ -47,8 +48,10 @@ def made(
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("PORTRAIT_HOME", str(home))
+        settings = load_settings()
         trained = fit_and_measure(replace(rows, task=small_of(redemption)), threads=1, step=silent)
-        yield home, register(trained, load_settings())
+        trained = replace(trained, study=study(trained.data, trained.fitted, settings))
+        yield home, register(trained, settings)
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ def test_a_run_comes_out_the_same_after_new_events_and_compaction(
     assert found["rows"]["recorded"] == found["rows"]["rebuilt"]
     assert [found["rows"][name] for name in ("erased", "removed", "changed", "added")] == [0, 0, 0, 0]
     assert found["largest_difference"] <= found["tolerance"]
-    assert {"auc", "auc_low", "ece"} <= set(found["metrics"])
+    assert {"auc", "auc_low", "ece", "slice/campaign_type_A/auc_low"} <= set(found["metrics"])
     with tracking(settings) as client:
         assert len(client.search_model_versions("name = 'redemption'")) == 1
         assert len(client.search_runs([client.get_experiment_by_name("redemption").experiment_id])) == 1

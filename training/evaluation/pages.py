@@ -38,6 +38,7 @@ def sections(study: Study, *, leading: str, binary: bool) -> list[str]:
         *_permutation(study, leading),
         "## Fairness",
         fairness_summary(study),
+        *_pointer(study),
     ]
 
 
@@ -184,18 +185,26 @@ def _known(found: Fairness) -> str:
     return f"Known in {rows:,} of {rows + found.unknown_rows:,} test rows; the others form no group."
 
 
+def _pointer(study: Study) -> Iterable[str]:
+    if study.fairness:
+        yield f"{_by_chance(study)} Every group with its figures is in the artifact `fairness.md`."
+
+
+def _by_chance(study: Study) -> str:
+    compared = sum(len(each.gaps) for each in study.fairness.values())
+    return f"Of {compared} gaps, {compared / 20:.1f} exceed chance by chance."
+
+
 def _methods(study: Study) -> Iterable[str]:
     if not study.fairness:
         return
     found = study.decisions
     decided = f"A yes is a score of at least {found.threshold:.3f} ({found.policy}). " if found else ""
-    compared = sum(len(each.gaps) for each in study.fairness.values())
     yield (
         f"{decided}Intervals are 95%, resampled by shopper. `chance` is what the largest less the smallest group stays "
         "below in 19 of 20 deals of the same groups to the shoppers at random; the interval of a gap is that of the "
-        f"two groups named. Of {compared} gaps, {compared / 20:.1f} exceed `chance` by chance. Groups of less than "
-        f"{LEAST_ROWS} rows, or with a single answer, are listed without figures and in no gap. Who stated such facts "
-        "chose to: the others may differ."
+        f"two groups named. {_by_chance(study)} Groups of less than {LEAST_ROWS} rows, or with a single answer, are "
+        "listed without figures and in no gap. Who stated such facts chose to: the others may differ."
     )
 
 
