@@ -63,12 +63,12 @@ def key(raw_id: RawId, *, as_json: Json = False) -> object:
 
 @commands.command(epilog=example("portrait serve", "portrait serve --host 0.0.0.0 --port 8080"))
 def serve(*, host: Host = "127.0.0.1", port: Port = 8000, as_json: Json = False) -> object:
-    """Take events over HTTP (POST /v1/events) until interrupted."""
+    """Take events and answer questions over HTTP (/v1, described at /docs) until interrupted."""
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
 
     try:
-        from serving.app import create_app  # noqa: PLC0415
-        from serving.http_server import listen, serve  # noqa: PLC0415
+        from serving.http.app import create_app  # noqa: PLC0415
+        from serving.http.server import listen, serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"The HTTP server needs a package that is not installed: {error.name}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from feature_repo.core.allowed import ANY, Allowed
-from feature_repo.core.errors import DataError, ModelUnavailableError
+from feature_repo.core.errors import DataError, ModelUnavailableError, did_you_mean
 from feature_repo.engine.contract import Contract, differences, settings_of
 from serving.entities import check_single
 
@@ -171,6 +171,18 @@ class Model:
             tuple(Score(user, value, self.name, as_of, nulls, own, seen) for user, value, nulls, own, seen in rows)
         )
 
+    def check_context(self, names: Iterable[str]) -> None:
+        """Refuse context columns the model does not take.
+
+        Raises
+        ------
+        DataError
+            It was not trained with one of them.
+        """
+        for name in names:
+            if name not in self.context:
+                raise DataError(f"Model {self.name} takes no context '{name}'.", hint=did_you_mean(name, self.context))
+
     def context_columns(self, given: Any, rows: int) -> Matrix:
         """Return what a DataFrame or mapping says of the context: ``float64[rows, len(self.context)]``, else NaN.
 
@@ -186,6 +198,33 @@ class Model:
                     check_single(given, name)
                 matrix[:, i] = _numbers(name, given[name], self.allowed.get(name, ANY))
         return matrix
+
+
+def spread(context: Mapping[str, Any], rows: int) -> dict[str, Sequence[Any]]:
+    """Return context columns of so many rows, of columns and of numbers that hold for all rows.
+
+    Raises
+    ------
+    DataError
+        A column has another length.
+
+    >>> spread({"days": 30, "flag": [0, 1]}, 2)
+    {'days': [30, 30], 'flag': [0, 1]}
+    """
+    found: dict[str, Sequence[Any]] = {
+        name: list(said) if _is_column(said) else [said] * rows for name, said in context.items()
+    }
+    for name, column in found.items():
+        if len(column) != rows:
+            raise DataError(
+                f"Context column '{name}' has {len(column)} values for {rows} rows.",
+                hint="pass one number for all rows, or one for each.",
+            )
+    return found
+
+
+def _is_column(said: Any) -> bool:
+    return isinstance(said, Iterable) and not isinstance(said, str | bytes)
 
 
 def _said(settings: Mapping[str, str], names: Sequence[str]) -> str:

@@ -120,8 +120,8 @@ def group(row: pa.Table, labels: Mapping[str, Label]) -> dict[str, tuple[Fact, .
     return {name: tuple(facts) for name, facts in found.items()}
 
 
-def freshness(plan: ServicePlan, client: Any, project: str, row: pa.Table, at: int) -> Freshness:
-    """Tell how fresh a row read at an instant (us) is.
+def log_versions(plan: ServicePlan, client: Any, project: str) -> dict[str, int | None]:
+    """Return how far the views of a plan are folded: view -> version of its log table, None without a state.
 
     Raises
     ------
@@ -131,7 +131,11 @@ def freshness(plan: ServicePlan, client: Any, project: str, row: pa.Table, at: i
     positions = Positions(client, project)
     views = [part.declared for part in plan.windowed] + [part.declared for part in plan.ordinary]
     held = {view.name: positions.held(view) for view in views}
-    versions = {view: position.version if position else None for view, position in held.items()}
+    return {view: position.version if position else None for view, position in held.items()}
+
+
+def freshness(plan: ServicePlan, versions: Mapping[str, int | None], row: pa.Table, at: int) -> Freshness:
+    """Tell how fresh a row read at an instant (us) is, of states folded up to some versions."""
     last = max(_last_events(plan, row, at), default=None)
     return Freshness(from_us(at), versions, None if last is None else from_us(last))
 

@@ -21,9 +21,9 @@ from feature_repo.privacy.consent import PURPOSES, Consent, PurposeName, known_p
 from feature_repo.privacy.pseudonyms import Pseudonymiser, is_pseudonym, load_pseudonymiser
 from serving.catalogue import Catalogue
 from serving.entities import USER, entity_columns
-from serving.models import Model, Scores
+from serving.models import Model, Scores, spread
 from serving.online_features import Reading, ServicePlan
-from serving.profile import Profile, freshness, group
+from serving.profile import Profile, freshness, group, log_versions
 from serving.scoring import ModelRegistry
 from serving.session import RedisSession
 
@@ -181,17 +181,36 @@ class ProfileClient:
         NotMaterializedError, StoreUnavailableError, DataError
             As :meth:`features`.
         """
+        [found] = self.profiles([user])
+        return found
+
+    def profiles(self, users: Any) -> tuple[Profile, ...]:
+        """Portraits of shoppers now, in the order of the question.
+
+        Parameters
+        ----------
+        users
+            A raw id or pseudonym, or an iterable of them.
+
+        Raises
+        ------
+        NotMaterializedError, StoreUnavailableError, DataError
+            As :meth:`features`.
+        """
         plan = self._catalogue.plan(PROFILE)
-        entities = entity_columns([user], plan.entity_columns, self._pseudonym)
+        entities = entity_columns(users, plan.entity_columns, self._pseudonym)
         at = self._clock.now_us()
 
-        def read(client: Any) -> tuple[pa.Table, bool, Any]:
-            reading = plan.read(client, entities, at)
-            row = reading.table
-            return row, bool(reading.known[0]), freshness(plan, client, self._catalogue.project, row, at)
+        def read(client: Any) -> tuple[Reading, Mapping[str, int | None]]:
+            return plan.read(client, entities, at), log_versions(plan, client, self._catalogue.project)
 
-        row, known, fresh = self._redis.ask(read)
-        return Profile(entities[USER][0], known, group(row, self._catalogue.labels()), fresh)
+        reading, versions = self._redis.ask(read)
+        labels, table = self._catalogue.labels(), reading.table
+        rows = [table.slice(row, 1) for row in range(reading.length)]
+        return tuple(
+            Profile(user, known, group(row, labels), freshness(plan, versions, row, at))
+            for user, known, row in zip(entities[USER], reading.known.tolist(), rows, strict=True)
+        )
 
     def consent(self, user: str | int) -> Consent:
         """What one shopper allowed, by the last that was said of each purpose.
@@ -234,7 +253,7 @@ class ProfileClient:
         width = len(purposes)
         return found, [column[start : start + width] for start in range(0, len(column), width)]
 
-    def predict(self, task: str, users: Any) -> Scores:
+    def predict(self, task: str, users: Any, *, context: Mapping[str, Any] | None = None) -> Scores:
         """Ask the champion of a task about shoppers.
 
         Features that are NULL are scored as the model was trained to score NULL, and named in the score's ``missing``:
@@ -245,6 +264,8 @@ class ProfileClient:
         users
             As in :meth:`features`. A DataFrame may also carry the model's context columns (``campaign_days``, ...);
             where it does not, or holds NULL, the model's default is taken and named in the score's ``defaults``.
+        context
+            Context columns by name, where ``users`` is no DataFrame: one number for all rows, or one for each.
 
         Raises
         ------
@@ -260,11 +281,13 @@ class ProfileClient:
             raise DataError(
                 f"Model {model.name} is not about shoppers.", hint="ask a model whose service reads 'user_id'."
             )
-        context = model.context_columns(users if isinstance(users, pd.DataFrame) else {}, len(entities[USER]))
+        model.check_context(context or {})
+        given = users if isinstance(users, pd.DataFrame) else spread(context or {}, len(entities[USER]))
+        columns = model.context_columns(given, len(entities[USER]))
         at = self._clock.now_us()
         reading = self._redis.ask(lambda client: plan.read(client, entities, at))
         matrix, known = reading.matrix(model.features), reading.known.tolist()
-        return model.scores(entities[USER], matrix, context, known=known, as_of=from_us(at))
+        return model.scores(entities[USER], matrix, columns, known=known, as_of=from_us(at))
 
     def track(self, events: Said | Iterable[Said]) -> Collected:
         """Send events into the stream; they are in the shoppers' profiles when `portrait jobs consume` has read them.

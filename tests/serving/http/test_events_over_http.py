@@ -7,43 +7,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from threading import Thread
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from feature_repo import cli
-from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import SettingsError
 from feature_repo.core.settings import Settings
 from feature_repo.events.stream.redis_keys import FACTS
-from serving.app import MOST_BYTES, MOST_EVENTS, create_app
-from serving.http_server import listen
+from running_app import Running
+from serving.http.bodies import MOST_BYTES
+from serving.http.events import MOST_EVENTS
+from serving.http.server import listen
 
 ADA = "u_" + "0" * 32
 BUY = {"event_type": "purchase", "event_id": "a", "user_id": "ada@example.com", "amount": 3.49}
-
-
-class Running:
-    """The application behind a port."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._listener = listen("127.0.0.1", 0)
-        self._server = uvicorn.Server(uvicorn.Config(create_app(settings, clock=FixedClock(7)), log_config=None))
-        self._thread = Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
-        self._thread.start()
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self._listener.getsockname()[1]}", timeout=30)
-
-    def post(self, **request: Any) -> httpx.Response:
-        return self.http.post("/v1/events", **request)
-
-    def close(self) -> None:
-        self.http.close()
-        self._server.should_exit = True
-        self._thread.join()
-        self._listener.close()
 
 
 @pytest.fixture
@@ -165,6 +144,6 @@ def test_the_command_says_where_it_listens_and_ends_when_told(settings: Settings
 def test_without_the_extra_the_command_says_what_to_install(
     home: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "serving.app", None)
+    monkeypatch.setitem(sys.modules, "serving.http.app", None)
     assert cli.main(["serve"]) == 2
     assert "pip install 'user-portrait[serve]'" in capsys.readouterr().err

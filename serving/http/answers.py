@@ -1,0 +1,73 @@
+"""Shapes of answers, for the description of the API; what is sent is the SDK's own, without a detour through these."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class FeatureRow(BaseModel):
+    """Features of one row of the question by full name; null is NULL."""
+
+    entity: dict[str, str]
+    known: bool
+    values: dict[str, Any]
+
+
+class FeatureRows(BaseModel):
+    """Features, one row per row of the question, read at one instant."""
+
+    features_as_of: datetime
+    rows: list[FeatureRow]
+
+
+class FactShown(BaseModel):
+    """One feature of a shopper, and what it says."""
+
+    name: str
+    value: Any
+    description: str
+    zh: str
+
+
+class FreshnessShown(BaseModel):
+    """How fresh a portrait is."""
+
+    read_at: datetime
+    log_versions: dict[str, int | None]
+    last_event_at: datetime | None
+
+
+class Portrait(BaseModel):
+    """A shopper's portrait: facts by dimension."""
+
+    user_id: str
+    known: bool
+    dimensions: dict[str, list[FactShown]]
+    freshness: FreshnessShown
+
+
+class Portraits(BaseModel):
+    """Portraits in the order of the question."""
+
+    profiles: list[Portrait]
+
+
+class ScoreShown(BaseModel):
+    """One answer of a model."""
+
+    user_id: str
+    value: float
+    model: str
+    features_as_of: datetime
+    missing: list[str]
+    defaults: list[str]
+    known: bool
+
+
+class ScoreList(BaseModel):
+    """Answers in the order of the question."""
+
+    scores: list[ScoreShown]

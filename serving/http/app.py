@@ -1,0 +1,56 @@
+"""The HTTP application: ``/v1/events`` takes what the shop's servers saw, the other routes answer what the SDK does.
+
+Errors are ``{"error": {"type", "what", "hint"}}``, as the commands' ``--json`` prints them; neither they nor the log
+repeat what a request said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from feature_repo.core.clock import Clock, SystemClock
+from feature_repo.core.errors import PortraitError
+from feature_repo.core.settings import Settings
+from feature_repo.events.stream.collector import Collector, Standing
+from serving.http.events import events_router
+from serving.http.failures import explained
+from serving.http.reads import reads_router
+from serving.sdk import ProfileClient
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None, standing: Standing | None = None) -> FastAPI:
+    """Build the application; nothing is connected to before the first request.
+
+    Parameters
+    ----------
+    settings
+        Of the home ``PORTRAIT_HOME`` names.
+    clock
+        Says when now is: when events arrive, and where windows end; the machine's if None.
+    standing
+        As in :class:`Collector`.
+
+    Raises
+    ------
+    SettingsError
+        The settings are of another home.
+    """
+    clock = clock or SystemClock()
+    collector = Collector(settings, clock, standing=standing)
+    client = ProfileClient(settings=settings, clock=clock)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(collector.close)
+        await run_in_threadpool(client.close)
+
+    app = FastAPI(title="Portrait", lifespan=lifespan)
+    app.add_exception_handler(PortraitError, explained)
+    app.include_router(events_router(collector))
+    app.include_router(reads_router(client))
+    return app

@@ -1,0 +1,89 @@
+"""Bodies of requests: bounded, read as JSON, and never repeated in what is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import HTTPException, Request
+from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
+
+from feature_repo.core.errors import DataError
+from serving.http.failures import TooLargeError
+
+MOST_BYTES = 4 << 20
+
+
+async def body_of(request: Request) -> bytes:
+    """Read a body.
+
+    Raises
+    ------
+    DataError
+        It is too large.
+    """
+    pieces, size = [], 0
+    try:
+        async for piece in request.stream():
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise TooLargeError(
+                    f"The request is larger than {MOST_BYTES:,} bytes.", hint="send it in several requests."
+                )
+            pieces.append(piece)
+    except ClientDisconnect:
+        raise HTTPException(400, "The client went away.") from None
+    return b"".join(pieces)
+
+
+def object_of(body: bytes, *, like: str) -> dict[str, Any]:
+    """Return the JSON object of a body.
+
+    Parameters
+    ----------
+    like
+        What such a body looks like, for whoever sent another.
+
+    Raises
+    ------
+    DataError
+        It is none.
+    """
+    try:
+        said = from_json(body, allow_inf_nan=False)
+    except ValueError:  # its message quotes the body
+        raise DataError("The request is not JSON in UTF-8.", hint=f"send {like}.") from None
+    if not isinstance(said, dict):
+        raise DataError("The request is not a JSON object.", hint=f"send {like}.")
+    return said
+
+
+def listed(said: dict[str, Any], name: str, *, most: int, like: str) -> list[Any]:
+    """Return a list of an object.
+
+    Raises
+    ------
+    DataError
+        It is not there, is no list, or has more elements than it may.
+    """
+    found = said.get(name)
+    if not isinstance(found, list):
+        raise DataError(f"The request has no list '{name}'.", hint=f"send {like}.")
+    if len(found) > most:
+        raise DataError(
+            f"The request has {len(found):,} {name}, more than {most:,}.",
+            hint=f"send the {name} in several requests.",
+        )
+    return found
+
+
+def known_names(said: dict[str, Any], names: tuple[str, ...], *, like: str) -> None:
+    """Refuse an object that says what nobody reads.
+
+    Raises
+    ------
+    DataError
+        It does; the name is not repeated, as it may hold anything.
+    """
+    if said.keys() - set(names):
+        raise DataError(f"The request says more than {', '.join(repr(name) for name in names)}.", hint=f"send {like}.")

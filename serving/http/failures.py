@@ -1,0 +1,102 @@
+"""What a request that was not done says, and with which status."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from feature_repo.core.errors import (
+    BufferFullError,
+    DataError,
+    DeclarationError,
+    ModelUnavailableError,
+    NotMaterializedError,
+    PortraitError,
+    StoreUnavailableError,
+)
+from feature_repo.events.stream.collector import Rejected
+
+_RETRY_AFTER_S = 1.0
+
+
+class Rejection(BaseModel):
+    """An event that was not taken: its place in the request, a countable reason, and what to do."""
+
+    index: int
+    reason: str
+    message: str
+
+
+class Failure(BaseModel):
+    """What went wrong, and what to do."""
+
+    type: str
+    what: str
+    hint: str
+
+
+class Failed(BaseModel):
+    """A request that was not done."""
+
+    error: Failure
+
+
+class EventsRefused(Failed):
+    """The stream is full: of the events, the first ``accepted`` need not be sent again; the others were not taken."""
+
+    accepted: int
+    retry_after_s: float
+    rejected: list[Rejection]
+
+
+class TooLargeError(DataError):
+    """A request is over a bound."""
+
+
+# The first that fits an error decides; the others are faults of ours.
+_STATUS: dict[type[PortraitError], int] = {
+    BufferFullError: 429,
+    StoreUnavailableError: 503,
+    NotMaterializedError: 503,
+    ModelUnavailableError: 503,
+    TooLargeError: 413,
+    DeclarationError: 404,
+    DataError: 422,
+}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what FastAPI documents of the statuses of failures."""
+    return {status: {"model": Failed} for status in statuses}
+
+
+async def explained(_: Request, error: Exception) -> JSONResponse:
+    """Answer an error of the platform; it never repeats what the request said."""
+    if not isinstance(error, PortraitError):
+        raise error
+    name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ != __name__)
+    said: dict[str, Any] = {"error": {"type": name, "what": error.what, "hint": error.hint}}
+    headers: dict[str, str] = {}
+    if isinstance(error, BufferFullError):
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+        said |= {
+            "accepted": error.accepted,
+            "retry_after_s": error.retry_after_s,
+            "rejected": shown(error.rejected),
+        }
+    elif isinstance(error, StoreUnavailableError):
+        headers["Retry-After"] = str(math.ceil(_RETRY_AFTER_S))
+    return JSONResponse(said, status_code=_status(error), headers=headers)
+
+
+def shown(rejected: tuple[Rejected, ...]) -> list[dict[str, Any]]:
+    """Return rejected events as they are answered."""
+    return [{"index": each.index, "reason": each.reason, "message": each.message} for each in rejected]
+
+
+def _status(error: PortraitError) -> int:
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)

@@ -1,0 +1,106 @@
+"""``POST /v1/features``, ``/v1/profiles``, ``/v1/predict``: the questions of the SDK, asked over HTTP.
+
+Shoppers are named in bodies alone: an address is kept in logs of every proxy on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic_core import from_json, to_json
+
+from feature_repo.core.errors import DataError
+from serving.http.answers import FeatureRows, Portraits, ScoreList
+from serving.http.bodies import body_of, known_names, listed, object_of
+from serving.http.failures import responses
+from serving.sdk import PROFILE, ProfileClient
+
+MOST_ROWS = 1_000
+
+_LIKE_FEATURES = '{"users": ["2375"], "service": "profile_v1"}'
+_LIKE_PROFILES = '{"users": ["2375"]}'
+_LIKE_PREDICT = '{"task": "redemption", "users": ["2375"], "context": {"campaign_days": 30}}'
+_FAILURES = responses(404, 413, 422, 503)
+
+
+def reads_router(client: ProfileClient) -> APIRouter:
+    """Return the routes that ask a client."""
+    router = APIRouter(prefix="/v1", tags=["reads"])
+
+    def route(path: str, answer: type, read: Callable[[dict[str, Any]], Any], like: str, summary: str) -> None:
+        async def asked(request: Request) -> Response:
+            said = object_of(await body_of(request), like=like)
+            # In a thread: the loop goes on with other requests while Redis and the model work.
+            return Response(await run_in_threadpool(lambda: _json(read(said))), media_type="application/json")
+
+        router.add_api_route(
+            path,
+            asked,
+            methods=["POST"],
+            response_model=answer,
+            responses=_FAILURES,
+            openapi_extra={"requestBody": _body(like)},
+            summary=summary,
+            name=path.removeprefix("/"),
+        )
+
+    route("/features", FeatureRows, lambda said: _features(client, said), _LIKE_FEATURES, "Read features now")
+    route("/profiles", Portraits, lambda said: _profiles(client, said), _LIKE_PROFILES, "Read portraits now")
+    route("/predict", ScoreList, lambda said: _scores(client, said), _LIKE_PREDICT, "Ask the champion of a task")
+    return router
+
+
+def _features(client: ProfileClient, said: dict[str, Any]) -> Any:
+    known_names(said, ("users", "entities", "service"), like=_LIKE_FEATURES)
+    found = client.features(_asked(said, _LIKE_FEATURES), service=said.get("service", PROFILE))
+    ids, values = pd.DataFrame(found.entities).to_dict("records"), found.reading.table.to_pylist()
+    rows = zip(ids, found.known, values, strict=True)
+    return {
+        "features_as_of": found.as_of,
+        "rows": [{"entity": entity, "known": known, "values": each} for entity, known, each in rows],
+    }
+
+
+def _profiles(client: ProfileClient, said: dict[str, Any]) -> Any:
+    known_names(said, ("users",), like=_LIKE_PROFILES)
+    users = listed(said, "users", most=MOST_ROWS, like=_LIKE_PROFILES)
+    return {"profiles": [asdict(each) for each in client.profiles(users)]}
+
+
+def _scores(client: ProfileClient, said: dict[str, Any]) -> Any:
+    known_names(said, ("task", "users", "entities", "context"), like=_LIKE_PREDICT)
+    context = said.get("context") or {}
+    if not isinstance(context, Mapping):
+        raise DataError("'context' is no object.", hint=f"send {_LIKE_PREDICT}.")
+    scores = client.predict(said.get("task", ""), _asked(said, _LIKE_PREDICT), context=context)
+    return {"scores": [vars(each) for each in scores]}
+
+
+def _asked(said: dict[str, Any], like: str) -> Any:
+    """Return what the SDK is asked about: a list of shoppers, or entity columns of equal length."""
+    if "entities" not in said:
+        return listed(said, "users", most=MOST_ROWS, like=like)
+    columns = said["entities"]
+    if not isinstance(columns, dict) or not columns or "users" in said:
+        raise DataError(
+            "'entities' is no object of columns, or stands beside 'users'.",
+            hint='send {"entities": {"user_id": ["2375"], "category": ["SOUP"]}}.',
+        )
+    lists = {name: listed(columns, name, most=MOST_ROWS, like=like) for name in columns}
+    if len({len(each) for each in lists.values()}) != 1:
+        raise DataError("The columns of 'entities' are not equally long.", hint="send one value per row in each.")
+    return pd.DataFrame(lists, dtype=object)
+
+
+def _body(like: str) -> dict[str, Any]:
+    example = {"schema": {"type": "object"}, "example": from_json(like)}
+    return {"required": True, "content": {"application/json": example}}
+
+
+def _json(answer: Any) -> bytes:
+    return to_json(answer, inf_nan_mode="null")
