@@ -68,13 +68,15 @@ def serve(*, host: Host = "127.0.0.1", port: Port = 8000, as_json: Json = False)
 
     try:
         from serving.http.app import create_app  # noqa: PLC0415
-        from serving.http.server import listen, serve  # noqa: PLC0415
+        from serving.http.server import check_guarded, listen, serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"The HTTP server needs a package that is not installed: {error.name}.",
             hint="run `pip install 'user-portrait[serve]'`.",
         ) from None
-    app = create_app(load_settings())
+    settings = load_settings()
+    check_guarded(settings, host)
+    app = create_app(settings)
     with listen(host, port) as listener:
         bound = listener.getsockname()
         report = {"host": bound[0], "port": bound[1], "pid": os.getpid()}

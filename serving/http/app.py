@@ -16,8 +16,10 @@ from feature_repo.core.clock import Clock, SystemClock
 from feature_repo.core.errors import PortraitError
 from feature_repo.core.settings import Settings
 from feature_repo.events.stream.collector import Collector, Standing
+from serving.http.access import Access
 from serving.http.events import events_router
 from serving.http.failures import explained
+from serving.http.keys import ApiKeys
 from serving.http.reads import reads_router
 from serving.sdk import ProfileClient
 
@@ -51,6 +53,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
 
     app = FastAPI(title="Portrait", lifespan=lifespan)
     app.add_exception_handler(PortraitError, explained)
-    app.include_router(events_router(collector))
-    app.include_router(reads_router(client))
+    access = Access(ApiKeys(settings.home), clock, per_second=settings.rate_limit)
+    app.include_router(events_router(collector, access))
+    app.include_router(reads_router(client, access))
     return app

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from feature_repo.core.errors import DataError
 from feature_repo.events.stream.collector import Collector
+from serving.http.access import Access
 from serving.http.bodies import body_of, listed, object_of
 from serving.http.failures import EventsRefused, Rejection, responses, shown
+from serving.http.keys import WRITE
 
 MOST_EVENTS = 1_000
 
@@ -48,15 +50,15 @@ class EventsTaken(BaseModel):
     rejected: list[Rejection]
 
 
-def events_router(collector: Collector) -> APIRouter:
-    """Return the route that gives events to a collector."""
-    router = APIRouter(prefix="/v1", tags=["events"])
+def events_router(collector: Collector, access: Access) -> APIRouter:
+    """Return the route that gives events to a collector, for keys that may write."""
+    router = APIRouter(prefix="/v1", tags=["events"], dependencies=[Depends(access.needs(WRITE))])
 
     @router.post(
         "/events",
         status_code=202,
         response_model=EventsTaken,
-        responses={**responses(413, 422, 503), 429: {"model": EventsRefused}},
+        responses={**responses(401, 403, 413, 422, 503), 429: {"model": EventsRefused}},
         openapi_extra={"requestBody": _BODY},
         summary="Take events into the stream",
     )

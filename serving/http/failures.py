@@ -57,8 +57,27 @@ class TooLargeError(DataError):
     """A request is over a bound."""
 
 
+class UnknownKeyError(PortraitError):
+    """A request came without a key that is known."""
+
+
+class RoleLackingError(PortraitError):
+    """A request came with a key that may not do this."""
+
+
+class TooManyRequestsError(PortraitError):
+    """One caller asks too often."""
+
+    def __init__(self, what: str, *, retry_after_s: float, hint: str) -> None:
+        super().__init__(what, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
 # The first that fits an error decides; the others are faults of ours.
 _STATUS: dict[type[PortraitError], int] = {
+    UnknownKeyError: 401,
+    RoleLackingError: 403,
+    TooManyRequestsError: 429,
     BufferFullError: 429,
     StoreUnavailableError: 503,
     NotMaterializedError: 503,
@@ -78,7 +97,7 @@ async def explained(_: Request, error: Exception) -> JSONResponse:
     """Answer an error of the platform; it never repeats what the request said."""
     if not isinstance(error, PortraitError):
         raise error
-    name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ != __name__)
+    name = DataError.__name__ if isinstance(error, TooLargeError) else type(error).__name__
     said: dict[str, Any] = {"error": {"type": name, "what": error.what, "hint": error.hint}}
     headers: dict[str, str] = {}
     if isinstance(error, BufferFullError):
@@ -88,6 +107,10 @@ async def explained(_: Request, error: Exception) -> JSONResponse:
             "retry_after_s": error.retry_after_s,
             "rejected": shown(error.rejected),
         }
+    elif isinstance(error, TooManyRequestsError):
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    elif isinstance(error, UnknownKeyError):
+        headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, StoreUnavailableError):
         headers["Retry-After"] = str(math.ceil(_RETRY_AFTER_S))
     return JSONResponse(said, status_code=_status(error), headers=headers)

@@ -10,14 +10,16 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic_core import from_json, to_json
 
 from feature_repo.core.errors import DataError
+from serving.http.access import Access
 from serving.http.answers import FeatureRows, Portraits, ScoreList
 from serving.http.bodies import body_of, known_names, listed, object_of
 from serving.http.failures import responses
+from serving.http.keys import READ
 from serving.sdk import PROFILE, ProfileClient
 
 MOST_ROWS = 1_000
@@ -25,12 +27,12 @@ MOST_ROWS = 1_000
 _LIKE_FEATURES = '{"users": ["2375"], "service": "profile_v1"}'
 _LIKE_PROFILES = '{"users": ["2375"]}'
 _LIKE_PREDICT = '{"task": "redemption", "users": ["2375"], "context": {"campaign_days": 30}}'
-_FAILURES = responses(404, 413, 422, 503)
+_FAILURES = responses(401, 403, 404, 413, 422, 429, 503)
 
 
-def reads_router(client: ProfileClient) -> APIRouter:
-    """Return the routes that ask a client."""
-    router = APIRouter(prefix="/v1", tags=["reads"])
+def reads_router(client: ProfileClient, access: Access) -> APIRouter:
+    """Return the routes that ask a client, for keys that may read."""
+    router = APIRouter(prefix="/v1", tags=["reads"], dependencies=[Depends(access.needs(READ))])
 
     def route(path: str, answer: type, read: Callable[[dict[str, Any]], Any], like: str, summary: str) -> None:
         async def asked(request: Request) -> Response:

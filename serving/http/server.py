@@ -6,11 +6,14 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 
 import uvicorn
 from fastapi import FastAPI
 
 from feature_repo.core.errors import SettingsError
+from feature_repo.core.settings import Settings
+from serving.http.keys import ApiKeys
 
 
 class Server(uvicorn.Server):
@@ -25,6 +28,27 @@ class Server(uvicorn.Server):
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+
+
+def check_guarded(settings: Settings, host: str) -> None:
+    """Refuse to be reached from other machines while everybody may ask.
+
+    Raises
+    ------
+    SettingsError
+        The host is more than this machine's loopback interface, and no key was ever made.
+    """
+    if host == "localhost" or ApiKeys(settings.home).guarding:
+        return
+    try:
+        private = ip_address(host).is_loopback
+    except ValueError:
+        private = False
+    if not private:
+        raise SettingsError(
+            f"Whoever reaches {host} could read every shopper's profile: there are no API keys.",
+            hint="run `portrait api-keys create NAME --role read` first, or listen at 127.0.0.1.",
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:
