@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from feature_repo.core.allowed import Allowed
 from feature_repo.core.clock import SECOND, Clock
 from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError, StoreUnavailableError
-from feature_repo.core.mlflow_client import champion_of, open_mlflow, quiet_mlflow, unavailable
+from feature_repo.core.mlflow_client import CHAMPION, champion_of, open_mlflow, quiet_mlflow, unavailable
 from feature_repo.core.mlflow_home import settle
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import mask_password
@@ -78,6 +78,18 @@ class ModelRegistry:
             return self._refreshed(task)
         finally:
             self._refreshing.release()
+
+    def tasks(self) -> tuple[str, ...]:
+        """Return the names of the tasks that have a champion, sorted.
+
+        Raises
+        ------
+        ModelUnavailableError, StoreUnavailableError
+            MLflow does not answer.
+        """
+        with self._client() as client:
+            known = client.search_registered_models() if client else []
+            return tuple(sorted(each.name for each in known if CHAMPION in each.aliases))
 
     def _fresh(self, loaded: _Loaded) -> bool:
         return self._clock.now_us() - loaded.checked_at < REFRESH_US

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -14,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from feature_repo.core.clock import Clock, SystemClock, from_us
-from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError
+from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError, PortraitError
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.events.stream.collector import Collected, Collector, Said
 from feature_repo.privacy.consent import PURPOSES, Consent, PurposeName, known_purpose, permits
@@ -30,6 +31,9 @@ from serving.session import RedisSession
 PROFILE = "profile_v1"
 CONSENT = "consent_v1"
 GRANTED = "user_consent__granted"
+
+
+_log = logging.getLogger("portrait")
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,6 +316,37 @@ class ProfileClient:
         """
         return self._collector.collect(events)
 
+    def warm_up(self) -> None:
+        """Compile, connect and load what the first questions would have to wait for: portraits, and every champion.
+
+        A champion that cannot answer is left to whoever asks it, with a warning in the log.
+
+        Raises
+        ------
+        DeclarationError, StoreUnavailableError, ModelUnavailableError
+            Nothing was applied yet; Redis or MLflow does not answer.
+        """
+        self._catalogue.plan(PROFILE)
+        self._catalogue.labels()
+        self._redis.ask(lambda client: client.ping())
+        for task in self._models.tasks():
+            try:
+                model = self._models.champion(task)
+                self._plan_of(model)
+                model.scorer.score(np.zeros((1, len(model.columns))))
+            except PortraitError as error:
+                _log.warning("Task '%s' cannot answer: %s", task, error)
+
+    def health(self) -> dict[str, str]:
+        """What reads depend on, and what is wrong with it: an empty text for what is well.
+
+        MLflow is not among it: what is loaded goes on answering without.
+        """
+        return {
+            "registry": _wrong(lambda: self._catalogue.plan(PROFILE)),
+            "redis": _wrong(lambda: self._redis.ask(lambda client: client.ping())),
+        }
+
     def _plan_of(self, model: Model) -> ServicePlan:
         try:
             plan = self._catalogue.plan(model.service)
@@ -329,3 +364,11 @@ class ProfileClient:
         if self._pseudonymiser is None:
             self._pseudonymiser = load_pseudonymiser(self._settings.home)
         return self._pseudonymiser.pseudonym(raw_or_pseudonym)
+
+
+def _wrong(question: Callable[[], object]) -> str:
+    try:
+        question()
+    except PortraitError as error:
+        return error.what
+    return ""

@@ -19,7 +19,9 @@ from feature_repo.events.stream.collector import Collector, Standing
 from serving.http.access import Access
 from serving.http.events import events_router
 from serving.http.failures import explained
+from serving.http.health import WarmUp, health_router
 from serving.http.keys import ApiKeys
+from serving.http.metrics import Metrics, Timed
 from serving.http.reads import reads_router
 from serving.sdk import ProfileClient
 
@@ -45,8 +47,11 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
     collector = Collector(settings, clock, standing=standing)
     client = ProfileClient(settings=settings, clock=clock)
 
+    metrics, warm_up = Metrics(), WarmUp(client)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warm_up.start()
         yield
         await run_in_threadpool(collector.close)
         await run_in_threadpool(client.close)
@@ -55,5 +60,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
     app.add_exception_handler(PortraitError, explained)
     access = Access(ApiKeys(settings.home), clock, per_second=settings.rate_limit)
     app.include_router(events_router(collector, access))
-    app.include_router(reads_router(client, access))
+    app.include_router(reads_router(client, access, metrics))
+    app.include_router(health_router(client, warm_up, metrics))
+    app.add_middleware(Timed, metrics=metrics)
     return app

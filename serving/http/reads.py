@@ -20,6 +20,7 @@ from serving.http.answers import FeatureRows, Portraits, ScoreList
 from serving.http.bodies import body_of, known_names, listed, object_of
 from serving.http.failures import responses
 from serving.http.keys import READ
+from serving.http.metrics import Metrics
 from serving.sdk import PROFILE, ProfileClient
 
 MOST_ROWS = 1_000
@@ -30,7 +31,7 @@ _LIKE_PREDICT = '{"task": "redemption", "users": ["2375"], "context": {"campaign
 _FAILURES = responses(401, 403, 404, 413, 422, 429, 503)
 
 
-def reads_router(client: ProfileClient, access: Access) -> APIRouter:
+def reads_router(client: ProfileClient, access: Access, metrics: Metrics) -> APIRouter:
     """Return the routes that ask a client, for keys that may read."""
     router = APIRouter(prefix="/v1", tags=["reads"], dependencies=[Depends(access.needs(READ))])
 
@@ -51,15 +52,18 @@ def reads_router(client: ProfileClient, access: Access) -> APIRouter:
             name=path.removeprefix("/"),
         )
 
-    route("/features", FeatureRows, lambda said: _features(client, said), _LIKE_FEATURES, "Read features now")
+    route("/features", FeatureRows, lambda said: _features(client, said, metrics), _LIKE_FEATURES, "Read features now")
     route("/profiles", Portraits, lambda said: _profiles(client, said), _LIKE_PROFILES, "Read portraits now")
-    route("/predict", ScoreList, lambda said: _scores(client, said), _LIKE_PREDICT, "Ask the champion of a task")
+    route(
+        "/predict", ScoreList, lambda said: _scores(client, said, metrics), _LIKE_PREDICT, "Ask the champion of a task"
+    )
     return router
 
 
-def _features(client: ProfileClient, said: dict[str, Any]) -> Any:
+def _features(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
     known_names(said, ("users", "entities", "service"), like=_LIKE_FEATURES)
     found = client.features(_asked(said, _LIKE_FEATURES), service=said.get("service", PROFILE))
+    metrics.read(found.reading.plan.service, found)
     ids, values = pd.DataFrame(found.entities).to_dict("records"), found.reading.table.to_pylist()
     rows = zip(ids, found.known, values, strict=True)
     return {
@@ -74,12 +78,13 @@ def _profiles(client: ProfileClient, said: dict[str, Any]) -> Any:
     return {"profiles": [asdict(each) for each in client.profiles(users)]}
 
 
-def _scores(client: ProfileClient, said: dict[str, Any]) -> Any:
+def _scores(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
     known_names(said, ("task", "users", "entities", "context"), like=_LIKE_PREDICT)
     context = said.get("context") or {}
     if not isinstance(context, Mapping):
         raise DataError("'context' is no object.", hint=f"send {_LIKE_PREDICT}.")
     scores = client.predict(said.get("task", ""), _asked(said, _LIKE_PREDICT), context=context)
+    metrics.scored(scores)
     return {"scores": [vars(each) for each in scores]}
 
 

@@ -1,0 +1,101 @@
+"""What a server does, for Prometheus: ``/metrics``. Of one process, from its start; no shopper is named in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from serving.models import Scores
+from serving.sdk import Features
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_TENTHS = tuple(n / 10 for n in range(1, 11))
+
+
+class Metrics:
+    """Counts what is asked and answered.
+
+    Attributes
+    ----------
+    seconds
+        Time of each request, by route and status.
+    asked, unknown, missing
+        Rows that were asked about, rows about nobody the store knows, NULLs among their features; by service or task.
+    scores
+        Distribution of what a model says, by task: of probabilities; of other numbers all lies in the last bucket.
+    models
+        1 for each version that answered.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.seconds = Histogram(
+            "portrait_http_seconds", "Time to answer.", ("route", "status"), buckets=_SECONDS, registry=self.registry
+        )
+        self.asked = Counter("portrait_rows", "Rows asked about.", ("of",), registry=self.registry)
+        self.unknown = Counter("portrait_rows_unknown", "Rows about nobody known.", ("of",), registry=self.registry)
+        self.missing = Counter("portrait_missing", "Features that were NULL.", ("of",), registry=self.registry)
+        self.scores = Histogram(
+            "portrait_scores", "What the models said.", ("task",), buckets=_TENTHS, registry=self.registry
+        )
+        self.models = Gauge(
+            "portrait_model", "1 for each version that answered.", ("task", "version"), registry=self.registry
+        )
+
+    def scored(self, scores: Scores) -> None:
+        """Count answers of a model."""
+        if not len(scores):
+            return
+        task, version = scores[0].model.rsplit("@", 1)
+        self.models.labels(task, version).set(1)
+        observe = self.scores.labels(task).observe
+        for score in scores:
+            observe(score.value)
+        self._count(task, len(scores), sum(not score.known for score in scores), sum(len(s.missing) for s in scores))
+
+    def read(self, service: str, found: Features) -> None:
+        """Count rows of features."""
+        self._count(service, found.reading.length, found.known.count(False), sum(map(len, found.missing)))
+
+    def text(self) -> bytes:
+        """Return all of it in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _count(self, of: str, rows: int, unknown: int, missing: int) -> None:
+        self.asked.labels(of).inc(rows)
+        self.unknown.labels(of).inc(unknown)
+        self.missing.labels(of).inc(missing)
+
+
+class Timed:
+    """An application whose requests are timed, by the routes they went to."""
+
+    def __init__(self, app: Any, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request as the application does."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, began = 500, time.perf_counter()
+
+        async def noting(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            # Addresses that are no route may hold anything: they are counted together.
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.seconds.labels(route, str(status)).observe(time.perf_counter() - began)
