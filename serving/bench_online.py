@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -44,7 +44,7 @@ Read = Callable[[list[str]], Any]
 
 
 @dataclass(frozen=True)
-class _Stores:
+class Stores:
     """Both sides with the same values in Redis, read at one instant."""
 
     client: ProfileClient
@@ -63,11 +63,11 @@ class _Stores:
 
 def measure(ground: Ground, scale: Scale) -> Findings:
     """Read the same shoppers through the SDK, our store and stock Feast in turn."""
-    users, stores = _prepare(ground, scale)
+    users, stores = prepare(ground, scale)
     with quiet(), stores.client:
         _check_equal(stores, users)
-        taken = _timed(ground, stores, users, scale)
-    table = {side: {str(n): _summary(times) for n, times in sizes.items()} for side, sizes in taken.items()}
+        taken = timed(ground, stores.readers(), users, scale)
+    table = {side: {str(n): summary(times) for n, times in sizes.items()} for side, sizes in taken.items()}
     stock = table.pop("stock")
     ratios = {
         side: {n: stock[n]["p50_ms"] / each["p50_ms"] for n, each in sizes.items()} for side, sizes in table.items()
@@ -82,7 +82,8 @@ def measure(ground: Ground, scale: Scale) -> Findings:
     )
 
 
-def _prepare(ground: Ground, scale: Scale) -> tuple[list[str], _Stores]:
+def prepare(ground: Ground, scale: Scale) -> tuple[list[str], Stores]:
+    """Write shoppers' events, and hold the same values on both sides; return the shoppers and the stores."""
     settings, now = ground.settings, ground.clock.now_us()
     ground.step("writing events", 0.0)
     table = table_path(settings.log_root, EVENT)
@@ -101,14 +102,14 @@ def _prepare(ground: Ground, scale: Scale) -> tuple[list[str], _Stores]:
         twin = twin_of(ours, view, users, settings.home / f"{VIEW}.parquet", now=now, doubles=True)
         stock.apply([user, twin])
         stock.materialize(from_us(now) - timedelta(days=1), from_us(now))
-    return users, _Stores(ProfileClient(settings=settings, clock=clock), ours, stock, names)
+    return users, Stores(ProfileClient(settings=settings, clock=clock), ours, stock, names)
 
 
 def _rows(users: Sequence[str]) -> list[dict[str, str]]:
     return [{"user_id": each} for each in users]
 
 
-def _check_equal(stores: _Stores, users: list[str]) -> None:
+def _check_equal(stores: Stores, users: list[str]) -> None:
     some = users[:HEADLINE]
     read = stores.readers()
     mine = read["features"](some).to_df()[[f"{VIEW}__{name}" for name in stores.names]]
@@ -119,15 +120,16 @@ def _check_equal(stores: _Stores, users: list[str]) -> None:
             raise CheckFailedError(f"The SDK and {side} give different values of the same shoppers.")
 
 
-def _timed(ground: Ground, stores: _Stores, users: list[str], scale: Scale) -> dict[str, dict[int, list[float]]]:
+def timed(
+    ground: Ground, sides: Mapping[str, Read], users: list[str], scale: Scale
+) -> dict[str, dict[int, list[float]]]:
     """Seconds of each call by side and number of users; the sides take turns in blocks of a few calls."""
-    readers = stores.readers()
-    taken: dict[str, dict[int, list[float]]] = {side: {n: [] for n, _ in scale.calls} for side in readers}
+    taken: dict[str, dict[int, list[float]]] = {side: {n: [] for n, _ in scale.calls} for side in sides}
     random = np.random.default_rng(SEED)
     for i, (n, calls) in enumerate(scale.calls):
         for block in range(0, calls, BLOCK):
             asked = [[users[j] for j in random.integers(0, len(users), n)] for _ in range(min(BLOCK, calls - block))]
-            for side, read in readers.items():
+            for side, read in sides.items():
                 taken[side][n] += [_seconds(read, each) for each in asked]
             ground.step(f"{n} users at once", 0.4 + 0.6 * (i + block / calls) / len(scale.calls))
     return taken
@@ -139,7 +141,8 @@ def _seconds(read: Read, users: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def _summary(times: list[float]) -> dict[str, float]:
+def summary(times: list[float]) -> dict[str, float]:
+    """Median and 99th percentile of seconds, in milliseconds."""
     return {"p50_ms": 1e3 * percentile(times, 50), "p99_ms": 1e3 * percentile(times, 99)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,17 +53,52 @@ class Score:
     known: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
-    """Answers in the order of the question."""
+    """Answers in the order of the question; each is a :class:`Score` when it is asked for.
 
-    scores: tuple[Score, ...]
+    Attributes
+    ----------
+    users
+        Pseudonyms.
+    values
+        ``float64[n]``.
+    model, features_as_of
+        As in :class:`Score`, of all of them.
+    features, context
+        The model's inputs by name.
+    nulls, defaulted
+        ``bool[n, len(features)]``, ``bool[n, len(context)]``: which features were NULL, and for which context columns
+        the model's default was taken.
+    known
+        Whether the store holds anything about each shopper.
+    """
+
+    users: Sequence[str]
+    values: npt.NDArray[np.float64]
+    model: str
+    features_as_of: datetime
+    features: tuple[str, ...]
+    context: tuple[str, ...]
+    nulls: npt.NDArray[np.bool_]
+    defaulted: npt.NDArray[np.bool_]
+    known: Sequence[bool]
+
+    @cached_property
+    def scores(self) -> tuple[Score, ...]:
+        """All of them."""
+        missing, defaults = _marked(self.features, self.nulls), _marked(self.context, self.defaulted)
+        rows = zip(self.users, self.values.tolist(), missing, defaults, self.known, strict=True)
+        return tuple(
+            Score(user, value, self.model, self.features_as_of, nulls, own, seen)
+            for user, value, nulls, own, seen in rows
+        )
 
     def __iter__(self) -> Iterator[Score]:
         return iter(self.scores)
 
     def __len__(self) -> int:
-        return len(self.scores)
+        return len(self.users)
 
     def __getitem__(self, row: int) -> Score:
         return self.scores[row]
@@ -71,7 +107,7 @@ class Scores:
         """One row per answer, indexed by ``user_id``; columns are the other fields of :class:`Score`."""
         fields = [name for name in Score.__dataclass_fields__ if name != "user_id"]
         data = {name: [getattr(score, name) for score in self.scores] for name in fields}
-        return pd.DataFrame(data, index=pd.Index([score.user_id for score in self.scores], name="user_id"))
+        return pd.DataFrame(data, index=pd.Index(list(self.users), name="user_id"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +143,12 @@ class Model:
         """``redemption@3``."""
         return f"{self.task}@{self.version}"
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Inputs in the model's order."""
         return tuple(self.scorer.columns)
 
-    @property
+    @cached_property
     def features(self) -> tuple[str, ...]:
         """Inputs that are features, by full name."""
         return tuple(name for name in self.columns if name not in self.context)
@@ -160,16 +196,29 @@ class Model:
         given
             ``float64[n, len(self.context)]``, NaN where the default is to be taken.
         """
-        context = np.where(np.isnan(given), np.array(list(self.context.values())), given)
-        names = (*self.features, *self.context)
-        order = [names.index(name) for name in self.columns]
-        values = np.asarray(self.scorer.score(np.hstack([features, context])[:, order]), np.float64).tolist()
-        missing = _marked(self.features, np.isnan(features))
-        defaults = _marked(tuple(self.context), np.isnan(given))
-        rows = zip(users, values, missing, defaults, known, strict=True)
+        defaulted = np.isnan(given)
+        context = np.where(defaulted, self._defaults, given)
+        values = self.scorer.score(np.hstack([features, context])[:, self._order])
         return Scores(
-            tuple(Score(user, value, self.name, as_of, nulls, own, seen) for user, value, nulls, own, seen in rows)
+            users=users,
+            values=np.asarray(values, np.float64),
+            model=self.name,
+            features_as_of=as_of,
+            features=self.features,
+            context=tuple(self.context),
+            nulls=np.isnan(features),
+            defaulted=defaulted,
+            known=known,
         )
+
+    @cached_property
+    def _defaults(self) -> npt.NDArray[np.float64]:
+        return np.array(list(self.context.values()), np.float64)
+
+    @cached_property
+    def _order(self) -> list[int]:
+        names = (*self.features, *self.context)
+        return [names.index(name) for name in self.columns]
 
     def check_context(self, names: Iterable[str]) -> None:
         """Refuse context columns the model does not take.
@@ -256,4 +305,6 @@ def _permitted(numbers: npt.NDArray[np.float64], allowed: Allowed) -> list[float
 
 def _marked(names: Sequence[str], marks: npt.NDArray[np.bool_]) -> list[tuple[str, ...]]:
     """Names of the marked columns of each row."""
+    if not marks.any():
+        return [()] * len(marks)
     return [tuple(names[i] for i in np.flatnonzero(row).tolist()) for row in marks]

@@ -33,6 +33,7 @@ from training import bench_drift
 TINY: dict[str, Any] = {
     "materialize": materialize.Scale(entities=200, rounds=1),
     "online": bench_online.Scale(users=20, events=40, calls=((1, 2), (5, 2))),
+    "predict": bench_online.Scale(users=20, events=40, calls=((1, 2), (5, 2))),
     "pit": pit.Scale(users=10, rows=1_000, events=(20, 40), rounds=1),
     "pit-asof": pit_asof.Scale(users=10, rows=500, events=20, rounds=1),
     "memory": memory.Scale(band=3),
