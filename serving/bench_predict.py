@@ -72,8 +72,6 @@ def _taught(client: ProfileClient, users: list[str]) -> xgboost.Booster:
 
 def _register(settings: Settings, client: ProfileClient, booster: xgboost.Booster) -> None:
     """Make the model a champion as training registers one, with the same code to score by."""
-    from mlflow import pyfunc, set_tracking_uri, start_run  # noqa: PLC0415
-
     settle(settings)
     names = client.features([], service=SERVICE).reading.table.column_names
     contract = {name: service_contract(open_store(), SERVICE)[name] for name in names}
@@ -93,16 +91,28 @@ def _register(settings: Settings, client: ProfileClient, booster: xgboost.Booste
         Path(artifacts["contract"]).write_text(json.dumps(contract), "utf-8")
         artifacts["booster_0"] = str(Path(folder) / "booster_0.ubj")
         booster.save_model(artifacts["booster_0"])
-        mlflow = open_mlflow(settings.tracking_uri)
-        set_tracking_uri(settings.tracking_uri)
-        with start_run() as run:
-            logged = pyfunc.log_model(
-                name=TASK, python_model=code.origin, artifacts=artifacts, pip_requirements=["mlflow"]
-            )
-    mlflow.create_registered_model(TASK)
+        registry = open_mlflow(settings.tracking_uri)
+        run, model = _logged(settings.tracking_uri, code.origin, artifacts)
+    registry.create_registered_model(TASK)
     tags = {"feature_service": SERVICE, "context": "[]"}
-    made = mlflow.create_model_version(TASK, logged.model_uri, run_id=run.info.run_id, tags=tags)
-    mlflow.set_registered_model_alias(TASK, CHAMPION, made.version)
+    made = registry.create_model_version(TASK, model, run_id=run, tags=tags)
+    registry.set_registered_model_alias(TASK, CHAMPION, made.version)
+
+
+def _logged(uri: str, code: str, artifacts: dict[str, str]) -> tuple[str, str]:
+    """Log a model where MLflow's global address points, and put that back; return its run and where it is."""
+    import mlflow  # noqa: PLC0415
+
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        with mlflow.start_run() as run:
+            made = mlflow.pyfunc.log_model(
+                name=TASK, python_model=code, artifacts=artifacts, pip_requirements=["mlflow"]
+            )
+    finally:
+        mlflow.set_tracking_uri(before)
+    return run.info.run_id, made.model_uri
 
 
 class _Floor:

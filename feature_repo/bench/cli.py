@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Name = Annotated[
     str,
     typer.Argument(
-        help="What to measure: materialize, online, predict, pit, pit-asof, memory, stream, commits, drift.", metavar="NAME"
+        help="What to measure: materialize, online, predict, pit, pit-asof, memory, stream, commits, drift.",
+        metavar="NAME",
     ),
 ]
 HowMuch = Annotated[Size, typer.Option("--size", help="small ends in under a minute; targets are judged at full.")]
