@@ -91,18 +91,14 @@ def _register(settings: Settings, client: ProfileClient, booster: xgboost.Booste
         Path(artifacts["contract"]).write_text(json.dumps(contract), "utf-8")
         artifacts["booster_0"] = str(Path(folder) / "booster_0.ubj")
         booster.save_model(artifacts["booster_0"])
-        registry = open_mlflow(settings.tracking_uri)
-        run, model = _logged(settings.tracking_uri, code.origin, artifacts)
-    registry.create_registered_model(TASK)
-    tags = {"feature_service": SERVICE, "context": "[]"}
-    made = registry.create_model_version(TASK, model, run_id=run, tags=tags)
-    registry.set_registered_model_alias(TASK, CHAMPION, made.version)
+        _make_champion(settings.tracking_uri, code.origin, artifacts)
 
 
-def _logged(uri: str, code: str, artifacts: dict[str, str]) -> tuple[str, str]:
-    """Log a model where MLflow's global address points, and put that back; return its run and where it is."""
+def _make_champion(uri: str, code: str, artifacts: dict[str, str]) -> None:
+    """Log a model where MLflow's global address points, and put that back."""
     import mlflow  # noqa: PLC0415
 
+    registry = open_mlflow(uri)
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(uri)
     try:
@@ -110,9 +106,12 @@ def _logged(uri: str, code: str, artifacts: dict[str, str]) -> tuple[str, str]:
             made = mlflow.pyfunc.log_model(
                 name=TASK, python_model=code, artifacts=artifacts, pip_requirements=["mlflow"]
             )
+        registry.create_registered_model(TASK)
+        tags = {"feature_service": SERVICE, "context": "[]"}
+        version = registry.create_model_version(TASK, made.model_uri, run_id=run.info.run_id, tags=tags)
+        registry.set_registered_model_alias(TASK, CHAMPION, version.version)
     finally:
         mlflow.set_tracking_uri(before)
-    return run.info.run_id, made.model_uri
 
 
 class _Floor:
