@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +32,20 @@ from feature_repo.jobs.parity import parity
 from serving import ProfileClient
 from training.segments.assigner import Assigner
 from training.segments.clustering import METHODS, Cut, Scaling, dbscan
-from training.segments.job import AssignReport, FitReport, assign, fit, show
 from training.segments.lifecycle import LIFECYCLE, Bound, Stage, stages_of
 from training.segments.model import sample_of, segment
 from training.segments.naming import ARCHETYPES, OTHERS, names_of
-from training.segments.rfm import RFM, WEEK, Shoppers, _ordered, log_end, shoppers_at, weeks_before
+from training.segments.rfm import RFM, Shoppers, _ordered, shoppers_at
 from training.segments.selection import Candidate, candidates, choose
+from training.segments.shopper_model import Segments, SegmentsFit
 from training.task import TaskUnavailableError
 from training.tracking import tracking
+from training.written import job
+from training.written.instants import WEEK, log_end, weeks_before
+from training.written.report import AssignReport
 
 Write = Callable[..., None]
+fit, assign, show = (partial(each, Segments()) for each in (job.fit, job.assign, job.show))
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)  # the demo's, as the fixture loads it
 CLOCK = FixedClock(to_us(NOW))
@@ -57,7 +62,9 @@ print(sorted({"training", "feature_repo", "feast"} & set(sys.modules)))
 
 
 @pytest.fixture(scope="module")
-def fitted(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, FitReport, AssignReport]]:
+def fitted(
+    demo_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, SegmentsFit, AssignReport]]:
     """A home with the demo, segments fitted, and four weeks of them written."""
     home = tmp_path_factory.mktemp("segments") / "home"
     shutil.copytree(demo_home, home)
@@ -69,24 +76,24 @@ def fitted(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture
-def report(fitted: tuple[Path, FitReport, AssignReport]) -> FitReport:
+def report(fitted: tuple[Path, SegmentsFit, AssignReport]) -> SegmentsFit:
     return fitted[1]
 
 
 @pytest.fixture
-def assigned(fitted: tuple[Path, FitReport, AssignReport]) -> AssignReport:
+def assigned(fitted: tuple[Path, SegmentsFit, AssignReport]) -> AssignReport:
     return fitted[2]
 
 
 @pytest.fixture
-def placed(fitted: tuple[Path, FitReport, AssignReport], home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def placed(fitted: tuple[Path, SegmentsFit, AssignReport], home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of the fitted home, which no test writes to."""
     monkeypatch.setenv("PORTRAIT_HOME", str(fitted[0]))
     return load_settings()
 
 
 @pytest.fixture
-def own(fitted: tuple[Path, FitReport, AssignReport], settings: Settings, redis: redis_py.Redis) -> Settings:
+def own(fitted: tuple[Path, SegmentsFit, AssignReport], settings: Settings, redis: redis_py.Redis) -> Settings:
     """A copy of it to write to, with an empty Redis."""
     shutil.copytree(fitted[0], settings.home, dirs_exist_ok=True)
     return settings
@@ -100,7 +107,7 @@ def snapshots(placed: Settings) -> Shoppers:
 # The real data --------------------------------------------------------------------------------------------------------
 
 
-def test_the_gates_hold_on_the_real_data(report: FitReport):
+def test_the_gates_hold_on_the_real_data(report: SegmentsFit):
     assert report.gates == {"silhouette >= 0.32": True, "stability >= 0.9": True, "segments >= 4": True}
     assert (report.k, report.promoted, report.shoppers) == (5, True, 2469)
     assert report.silhouette == pytest.approx(0.368, abs=0.005)
@@ -108,7 +115,7 @@ def test_the_gates_hold_on_the_real_data(report: FitReport):
     assert [each.k for each in report.tried] == list(range(2, 9))
 
 
-def test_the_segments_are_what_their_names_say(report: FitReport):
+def test_the_segments_are_what_their_names_say(report: SegmentsFit):
     lines = {line.segment: line for line in report.segments}
     assert set(lines) == {"champions", "loyal", "promising", "at_risk", "hibernating"}
     assert lines["champions"] is max(lines.values(), key=lambda line: line.visits_84d) is report.segments[0]
@@ -121,7 +128,7 @@ def test_the_segments_are_what_their_names_say(report: FitReport):
     assert {line.stage for line in report.stages} == set(STAGES)
 
 
-def test_they_agree_with_the_textbook_as_far_as_windows_allow(report: FitReport):
+def test_they_agree_with_the_textbook_as_far_as_windows_allow(report: SegmentsFit):
     reference = report.reference
     assert reference is not None
     assert reference.silhouette == pytest.approx(0.327, abs=0.01)
@@ -132,7 +139,7 @@ def test_another_fit_gives_the_same_whatever_the_pseudonyms(placed: Settings, sn
     again = shoppers_at(placed, snapshots.instants)
     renamed = replace(again, frame=_ordered(again.frame.assign(user_id=again.frame.user_id.str[::-1])))
     first, second = (segment(each, k=5) for each in (snapshots, renamed))
-    assert first.fingerprint == second.fingerprint
+    assert first.shoppers.fingerprint == second.shoppers.fingerprint
     assert first.head == second.head
     assert first.chosen.stability == second.chosen.stability
 
@@ -146,7 +153,7 @@ def test_a_shopper_is_judged_once(snapshots: Shoppers):
 # What is registered ---------------------------------------------------------------------------------------------------
 
 
-def test_a_run_carries_its_evidence_and_nobodys_name(report: FitReport, placed: Settings, tmp_path: Path):
+def test_a_run_carries_its_evidence_and_nobodys_name(report: SegmentsFit, placed: Settings, tmp_path: Path):
     with tracking(placed) as client:
         champion = champion_of(client, "segments")
         folder = Path(client.download_artifacts(report.run_id, "", str(tmp_path)))

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 import redis as redis_py
 from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
 
 import training.unusual
 from feature_repo import cli
@@ -28,18 +30,21 @@ from feature_repo.events.log import read_snapshot
 from feature_repo.jobs.erase import erase
 from feature_repo.jobs.materialize import materialize
 from feature_repo.jobs.parity import parity
-from training.segments.rfm import log_end
 from training.task import TaskUnavailableError
 from training.tracking import tracking
-from training.unusual import job
+from training.unusual import shopper_model
 from training.unusual.behaviour import BEHAVIOURS, Behaviour, behaviour_at, opened
 from training.unusual.forest import ROWS_PER_TREE, SEED, TREES, fit_forest
-from training.unusual.injection import MILD, STRONG, chosen, inject
+from training.unusual.injection import CHOICE, GATE, MILD, STRONG, USUAL, chosen, inject
 from training.unusual.isolation import Isolation
-from training.unusual.job import AssignReport, FitReport, assign, fit, show
 from training.unusual.policy import POLICY, Policy, Rule, Tier, judge
+from training.unusual.shopper_model import UNUSUAL, UnusualFit
+from training.written import job
+from training.written.instants import log_end
+from training.written.report import AssignReport
 
 Write = Callable[..., None]
+fit, assign, show = (partial(each, UNUSUAL) for each in (job.fit, job.assign, job.show))
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)  # the demo's, as the fixture loads it
 CLOCK = FixedClock(to_us(NOW))
@@ -48,7 +53,9 @@ VIEW = ["user_unusual:score", "user_unusual:tier", "user_unusual:response", "use
 
 
 @pytest.fixture(scope="module")
-def fitted(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, FitReport, AssignReport]]:
+def fitted(
+    demo_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, UnusualFit, AssignReport]]:
     """A home with the demo, the score fitted, and two weeks of it written."""
     home = tmp_path_factory.mktemp("unusual") / "home"
     shutil.copytree(demo_home, home)
@@ -60,19 +67,19 @@ def fitted(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture
-def report(fitted: tuple[Path, FitReport, AssignReport]) -> FitReport:
+def report(fitted: tuple[Path, UnusualFit, AssignReport]) -> UnusualFit:
     return fitted[1]
 
 
 @pytest.fixture
-def scored(fitted: tuple[Path, FitReport, AssignReport], home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def scored(fitted: tuple[Path, UnusualFit, AssignReport], home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of the fitted home, which no test writes to."""
     monkeypatch.setenv("PORTRAIT_HOME", str(fitted[0]))
     return load_settings()
 
 
 @pytest.fixture
-def own(fitted: tuple[Path, FitReport, AssignReport], settings: Settings, redis: redis_py.Redis) -> Settings:
+def own(fitted: tuple[Path, UnusualFit, AssignReport], settings: Settings, redis: redis_py.Redis) -> Settings:
     """A copy of it to write to, with an empty Redis."""
     shutil.copytree(fitted[0], settings.home, dirs_exist_ok=True)
     return settings
@@ -81,19 +88,38 @@ def own(fitted: tuple[Path, FitReport, AssignReport], settings: Settings, redis:
 # Noticing -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_gate_holds_on_the_real_data(report: FitReport):
+def test_the_gate_holds_on_the_real_data(report: UnusualFit):
     assert report.gates == {"auc[abuse=usual] >= 0.93": True}
     assert report.promoted
-    assert report.auc == pytest.approx(0.945, abs=0.01)
+    assert report.auc == pytest.approx(0.959, abs=0.01)
     assert report.shoppers == 2319
 
 
-def test_the_farther_abuse_goes_the_better_it_is_noticed_and_few_real_shoppers_are(report: FitReport):
-    kinds = {each.kind: each for each in report.noticed}
-    assert [each.copies for each in report.noticed] == [100, 100, 100]
+def test_the_farther_abuse_goes_the_better_it_is_noticed_and_few_real_shoppers_are(report: UnusualFit):
+    kinds = {each.kind: each for each in report.noticed if each.trial == GATE.name}
+    assert [each.copies for each in report.noticed] == [100] * 6
     assert 0.7 < kinds["mild"].auc < kinds["usual"].auc < kinds["strong"].auc
     assert kinds["mild"].watched < kinds["usual"].watched < kinds["strong"].watched
     assert 0.01 < report.watched < 0.06
+
+
+def test_what_was_chosen_by_one_trial_holds_in_another_of_other_shoppers(report: UnusualFit, scored: Settings):
+    assert report.auc > report.choice_auc - 0.02
+    chosen_by_it = ("coupon_lines_28d", "coupon_line_share_28d")
+    others = [name for name in BEHAVIOURS if name not in chosen_by_it]
+    with opened(scored, log_end(scored)) as log:
+        real = log.behaviour()
+        copies = [inject(log, real, USUAL, trial) for trial in (CHOICE, GATE)]
+    model = Isolation.of(fit_forest(real.frame[others].to_numpy(float), tuple(others)))
+    usual = model.raw(real.frame[others].to_numpy(float))
+    without = []
+    for each in copies:
+        raw = np.concatenate([usual, model.raw(each.frame[others].to_numpy(float))])
+        without.append(roc_auc_score(np.arange(len(raw)) >= len(usual), raw))
+    assert without[0] < report.choice_auc - 0.01
+    assert without[1] < report.auc - 0.01
+    assert min(without) > 0.93
+    assert not set(copies[0].frame.user_id) & set(copies[1].frame.user_id)
 
 
 def test_copies_without_abuse_are_like_others(scored: Settings):
@@ -273,7 +299,7 @@ def history(settings: Settings, users: list[str], at: int) -> pd.DataFrame:
     return open_store().get_historical_features(spine, VIEW).to_df().set_index("user_id").loc[users]
 
 
-def test_a_version_carries_its_evidence(report: FitReport, scored: Settings, tmp_path: Path):
+def test_a_version_carries_its_evidence(report: UnusualFit, scored: Settings, tmp_path: Path):
     with tracking(scored) as client:
         champion: Any = champion_of(client, "unusual")
         folder = Path(client.download_artifacts(report.run_id, "", str(tmp_path)))
@@ -308,8 +334,8 @@ def test_twice_is_once_and_another_policy_writes_anew(own: Settings, monkeypatch
     assert (assign(own, CLOCK, weeks=1).written.rows, assign(own, CLOCK).written.known) == (0, 2319)
     users = behaviour_at(own, log_end(own)).frame.user_id.head(50).tolist()
     lenient = Policy((), (Tier("usual", "none"),))
-    monkeypatch.setattr(job, "POLICY", lenient)
-    monkeypatch.setattr(job, "judge", lambda frame, score: judge(frame, score, lenient))
+    monkeypatch.setattr(shopper_model, "POLICY", lenient)
+    monkeypatch.setattr(shopper_model, "judge", lambda frame, score: judge(frame, score, lenient))
     assert assign(own, CLOCK).written.rows == 2319
     assert set(history(own, users, log_end(own))["tier"]) == {"usual"}
 
@@ -323,7 +349,7 @@ def test_an_erased_person_leaves_and_does_not_come_back(own: Settings, redis: re
     assert history(own, [person], to_us(NOW))["tier"].isna().all()
 
 
-def test_the_commands_say_the_same(scored: Settings, report: FitReport, capsys: pytest.CaptureFixture[str]):
+def test_the_commands_say_the_same(scored: Settings, report: UnusualFit, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["unusual", "show", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     tiers = {each["tier"]: each for each in found["tiers"]}

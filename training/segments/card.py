@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from feature_repo.core.clock import from_us
 from training.segments.lifecycle import LIFECYCLE
@@ -10,6 +10,7 @@ from training.segments.model import Segmentation
 from training.segments.reference import Reference
 from training.segments.selection import SILHOUETTE, STABILITY
 from training.segments.table import SegmentLine
+from training.written.markdown import markdown
 
 _INSTANT = "%Y-%m-%d %H:%M UTC"
 
@@ -43,12 +44,6 @@ _LIMITS = (
     "They say nothing about why, and a segment is no reason to treat anybody worse. Borders are those of the log the "
     "model was fitted on; history that `assign` writes for earlier instants is placed by today's borders."
 )
-
-
-def markdown(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table."""
-    lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _how(made: Segmentation) -> str:

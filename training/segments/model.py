@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -97,11 +96,6 @@ class Segmentation:
         """The stages of life at the last instant."""
         return stage_table(stages_of(self.last))
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Sixteen hex digits of the rows' content, whoever's they are."""
-        return hashlib.sha256(np.ascontiguousarray(self.shoppers.matrix).tobytes()).hexdigest()[:16]
-
 
 def segment(shoppers: Shoppers, *, method: str = "kmeans", k: int | None = None) -> Segmentation:
     """Cut shoppers into segments.
@@ -123,10 +117,7 @@ def segment(shoppers: Shoppers, *, method: str = "kmeans", k: int | None = None)
     TaskUnavailableError
         There are too few shoppers.
     """
-    if method not in METHODS:
-        raise DeclarationError(f"There is no method '{method}'.", hint=did_you_mean(method, METHODS))
-    if k is not None and not LEAST <= k <= MOST:
-        raise DeclarationError(f"{k} segments were asked for.", hint=f"ask for {LEAST} to {MOST}.")
+    check_asked(method, k)
     sample = sample_of(shoppers)
     if sample.shoppers < FEWEST:
         raise TaskUnavailableError(
@@ -135,6 +126,20 @@ def segment(shoppers: Shoppers, *, method: str = "kmeans", k: int | None = None)
         )
     found = tuple(candidates(sample, method, [k] if k else range(LEAST, MOST + 1)))
     return Segmentation(method, shoppers, found, choose(found), k or WANTED)
+
+
+def check_asked(method: str, k: int | None) -> None:
+    """Check how a segmentation is to be made.
+
+    Raises
+    ------
+    DeclarationError
+        There is no such method, or `k` is not among 2 to 8.
+    """
+    if method not in METHODS:
+        raise DeclarationError(f"There is no method '{method}'.", hint=did_you_mean(method, METHODS))
+    if k is not None and not LEAST <= k <= MOST:
+        raise DeclarationError(f"{k} segments were asked for.", hint=f"ask for {LEAST} to {MOST}.")
 
 
 def sample_of(shoppers: Shoppers) -> Sample:

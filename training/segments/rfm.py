@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from feature_repo.core.clock import DAY, from_us, to_us
+from feature_repo.core.clock import from_us
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.contract import Contract, service_contract
@@ -23,11 +23,12 @@ from feature_repo.engine.services import service_views
 from feature_repo.events.log import reading
 from training.features import features_at
 from training.labels import AT
-from training.log_views import SPAN, Versions, head_versions, open_span, open_tables
+from training.log_views import Versions, head_versions, open_tables
 from training.task import TaskUnavailableError
+from training.written.basis import content_fingerprint
+from training.written.instants import PULSE
 
-SERVICE, PULSE, KEY = "segments_v1", "payment", "user_id"
-WEEK = 7 * DAY
+SERVICE, KEY = "segments_v1", "user_id"
 RECENCY, FREQUENCY, MONEY = (
     "user_payments__days_since",
     "user_payments__count_84d",
@@ -76,41 +77,24 @@ class Shoppers:
         return self.frame[list(RFM)].to_numpy(np.float64)
 
     @property
+    def at(self) -> int:
+        """The last instant (us)."""
+        return self.instants[-1]
+
+    @property
+    def shoppers(self) -> int:
+        """How many there are at the last instant."""
+        return int(self.last.sum())
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of the content, whoever's it is."""
+        return content_fingerprint(self.matrix)
+
+    @property
     def last(self) -> npt.NDArray[np.bool_]:
         """Which rows are of the last instant."""
         return np.asarray(self.frame[AT] == pd.Timestamp(from_us(self.instants[-1])))
-
-
-def log_end(settings: Settings) -> int:
-    """Return the instant right behind the last visit (us), at which the whole log is known.
-
-    Raises
-    ------
-    TaskUnavailableError
-        The log has no visits.
-    LogError
-        The table is missing or damaged.
-    """
-    with closing(connect_duckdb(settings)) as connection:
-        snapshots = open_tables(connection, settings, head_versions(settings, [PULSE]))
-        with reading(*snapshots):
-            open_span(connection, PULSE)
-        [(end,)] = connection.execute(f"SELECT last_at FROM {SPAN}").fetchall()
-    if end is None:
-        raise TaskUnavailableError(
-            f"The log has no '{PULSE}' events, by which shoppers are told apart.",
-            hint="import some (`portrait events demo` for the demo's).",
-        )
-    return to_us(end) + 1
-
-
-def weeks_before(at: int, weeks: int) -> tuple[int, ...]:
-    """Return an instant (us) and as many weekly ones before it, ascending.
-
-    >>> weeks_before(2 * WEEK, 1) == (WEEK, 2 * WEEK)
-    True
-    """
-    return tuple(at - WEEK * n for n in range(weeks, -1, -1))
 
 
 def shoppers_at(settings: Settings, instants: Sequence[int]) -> Shoppers:

@@ -20,6 +20,7 @@ from feature_repo.core.stores import connect_duckdb
 from feature_repo.events.log import reading
 from feature_repo.jobs.log_tables import present_tables
 from training.log_views import Versions, head_versions, open_tables
+from training.written.basis import content_fingerprint
 
 WINDOW, LATE = 84 * DAY, 28 * DAY
 TABLES = ("purchase", "return", "coupon_redeem")
@@ -127,6 +128,16 @@ class Behaviour:
     def matrix(self) -> npt.NDArray[np.float64]:
         """``float64[n, len(BEHAVIOURS)]``."""
         return self.frame[list(BEHAVIOURS)].to_numpy(np.float64)
+
+    @property
+    def shoppers(self) -> int:
+        """How many there are."""
+        return len(self.frame)
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of the content, whoever's it is."""
+        return content_fingerprint(self.matrix)
 
 
 @contextmanager

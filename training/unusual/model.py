@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,7 +14,7 @@ from feature_repo.core.settings import Settings
 from training.task import TaskUnavailableError
 from training.unusual.behaviour import BEHAVIOURS, Behaviour, opened
 from training.unusual.forest import fit_forest
-from training.unusual.injection import KINDS, USUAL, inject
+from training.unusual.injection import CHOICE, GATE, KINDS, TRIALS, USUAL, Trial, inject
 from training.unusual.isolation import Isolation
 from training.unusual.policy import POLICY, Policy, judge
 
@@ -35,6 +34,7 @@ class Noticed:
         Share of the copies whose tier asks for any response.
     """
 
+    trial: str
     kind: str
     copies: int
     auc: float
@@ -50,7 +50,7 @@ class Unusual:
     real
         What it was fitted on.
     noticed
-        By kind of abuse.
+        By trial and kind of abuse.
     watched
         Share of the real shoppers whose tier asks for any response.
     """
@@ -62,8 +62,16 @@ class Unusual:
 
     @property
     def auc(self) -> float:
-        """Of the kind of abuse the gate is about."""
-        return next(each.auc for each in self.noticed if each.kind == USUAL.name)
+        """Of the kind of abuse the gate is about, in the trial nothing was chosen by."""
+        return self._auc(GATE)
+
+    @property
+    def choice_auc(self) -> float:
+        """The same in the trial the inputs were chosen by."""
+        return self._auc(CHOICE)
+
+    def _auc(self, trial: Trial) -> float:
+        return next(each.auc for each in self.noticed if (each.trial, each.kind) == (trial.name, USUAL.name))
 
     @property
     def gates(self) -> dict[str, bool]:
@@ -75,14 +83,9 @@ class Unusual:
         """Scores of the real shoppers."""
         return Isolation.of(self.head).score(self.real.matrix)
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Sixteen hex digits of the rows' content, whoever's they are."""
-        return hashlib.sha256(np.ascontiguousarray(self.real.matrix).tobytes()).hexdigest()[:16]
 
-
-def fit_unusual(settings: Settings, at: int, policy: Policy = POLICY) -> Unusual:
-    """Fit on how shoppers behaved before an instant (us), and measure on copies of them with abuse put in.
+def fit_unusual(settings: Settings, real: Behaviour, policy: Policy = POLICY) -> Unusual:
+    """Fit on how shoppers behaved, and measure on copies of them with abuse put in.
 
     Raises
     ------
@@ -91,27 +94,28 @@ def fit_unusual(settings: Settings, at: int, policy: Policy = POLICY) -> Unusual
     LogError
         A table is damaged.
     """
-    with opened(settings, at) as log:
-        real = log.behaviour()
-        if len(real.frame) < FEWEST:
-            raise TaskUnavailableError(
-                f"{len(real.frame)} shoppers bought something in the last 84 days, too few to say what is usual.",
-                hint=f"{FEWEST} are the fewest; import more order lines ('purchase' events).",
-            )
-        head = fit_forest(real.matrix, BEHAVIOURS)
-        copies = {abuse.name: inject(log, real, abuse) for abuse in KINDS}
+    if real.shoppers < FEWEST:
+        raise TaskUnavailableError(
+            f"{real.shoppers} shoppers bought something in the last 84 days, too few to say what is usual.",
+            hint=f"{FEWEST} are the fewest; import more order lines ('purchase' events).",
+        )
+    head = fit_forest(real.matrix, BEHAVIOURS)
+    with opened(settings, real.at, real.log_versions) as log:
+        copies = {(trial.name, abuse.name): inject(log, real, abuse, trial) for trial in TRIALS for abuse in KINDS}
     model = Isolation.of(head)
     usual = model.raw(real.matrix)
-    noticed = tuple(_noticed(kind, model, usual, each, policy) for kind, each in copies.items())
+    noticed = tuple(_noticed(*which, model, usual, each, policy) for which, each in copies.items())
     return Unusual(real, head, noticed, _watched(model, real, policy))
 
 
-def _noticed(kind: str, model: Isolation, usual: npt.NDArray[np.float64], copies: Behaviour, policy: Policy) -> Noticed:
+def _noticed(
+    trial: str, kind: str, model: Isolation, usual: npt.NDArray[np.float64], copies: Behaviour, policy: Policy
+) -> Noticed:
     if copies.frame.empty:
-        return Noticed(kind, 0, float("nan"), float("nan"))
+        return Noticed(trial, kind, 0, float("nan"), float("nan"))
     raw = np.concatenate([usual, model.raw(copies.matrix)])
     auc = roc_auc_score(np.arange(len(raw)) >= len(usual), raw)
-    return Noticed(kind, len(copies.frame), float(auc), _watched(model, copies, policy))
+    return Noticed(trial, kind, len(copies.frame), float(auc), _watched(model, copies, policy))
 
 
 def _watched(model: Isolation, rows: Behaviour, policy: Policy) -> float:

@@ -17,14 +17,14 @@ from matplotlib.figure import Figure
 
 from feature_repo.core.clock import from_us
 from feature_repo.core.console import to_json
-from training.segments.card import markdown
 from training.unusual import isolation
 from training.unusual.behaviour import BEHAVIOURS, QUERY
-from training.unusual.forest import ROWS_PER_TREE, SEED, TREES
-from training.unusual.injection import KINDS
+from training.unusual.forest import TREES
+from training.unusual.injection import GATE, KINDS
 from training.unusual.model import AUC, Unusual
 from training.unusual.policy import POLICY
-from training.versions import NewVersion
+from training.written.markdown import markdown
+from training.written.version import NewVersion
 
 NAME = "unusual"
 DEFINITIONS = hashlib.sha256(f"{QUERY}{BEHAVIOURS}".encode()).hexdigest()[:16]
@@ -37,24 +37,20 @@ _LIMITS = (
 )
 
 
-def version_of(made: Unusual, *, promote: bool) -> NewVersion:
+def version_of(made: Unusual) -> NewVersion:
     """Return what is to be logged and registered."""
-    example = _example(made)
     return NewVersion(
         name=NAME,
         description="How unusual is a shopper's behaviour? Unusual is no accusation.",
-        params=_params(made),
         metrics=_metrics(made),
-        tags=_tags(made),
+        tags={"behaviours": json.dumps(BEHAVIOURS), "policy": json.dumps(asdict(POLICY))},
         texts={"model_card.md": card(made), "policy.json": to_json(POLICY)},
         pictures={"scores.png": partial(_draw, made)},
         code=Path(isolation.__file__),
         state={"head": json.dumps(made.head)},
-        example=example,
-        signature=_signature(example),
-        packages=("numpy", "pandas"),
+        example=_example(made),
+        outputs=_outputs(),
         holds=all(made.gates.values()),
-        promote=promote,
     )
 
 
@@ -65,7 +61,7 @@ def card(made: Unusual) -> str:
         _how(made),
         "## Noticing coupon abuse",
         _measured(made),
-        markdown(["kind", "how far it goes", "copies", "AUC", "in a tier with a response"], _noticed(made)),
+        markdown(["trial", "kind", "how far it goes", "copies", "AUC", "in a tier with a response"], _noticed(made)),
         "## Reasons",
         markdown(["reason", "", "applies to"], ([rule.name, rule.zh, rule.says] for rule in POLICY.rules)),
         "## Tiers",
@@ -86,16 +82,19 @@ def _how(made: Unusual) -> str:
 
 def _measured(made: Unusual) -> str:
     return (
-        "Copies of real shoppers with abuse put in, against all real shoppers; gate: AUC at least "
-        f"{AUC:g} for the kind `usual`. Of the real shoppers themselves {made.watched:.1%} are in a tier that asks for "
-        "a response."
+        "Copies of real shoppers with abuse put in, against all real shoppers. What the score reads was chosen by the "
+        "trial `choice`; the trial `gate` is of other shoppers, visits and lines. Gate: AUC at least "
+        f"{AUC:g} in it for the kind `usual`. Of the real shoppers themselves {made.watched:.1%} are in a tier that "
+        "asks for a response."
     )
 
 
 def _noticed(made: Unusual) -> Iterable[list[str]]:
-    for kind, found in zip(KINDS, made.noticed, strict=True):
+    kinds = {kind.name: kind for kind in KINDS}
+    for found in made.noticed:
+        kind = kinds[found.kind]
         far = f"every visit in {kind.every_visit}, every line in {kind.every_line}, {kind.further_orders} more orders"
-        yield [found.kind, far, str(found.copies), f"{found.auc:.3f}", f"{found.watched:.0%}"]
+        yield [found.trial, found.kind, far, str(found.copies), f"{found.auc:.3f}", f"{found.watched:.0%}"]
 
 
 def _tiers() -> Iterable[list[str]]:
@@ -103,33 +102,12 @@ def _tiers() -> Iterable[list[str]]:
         yield [tier.name, f"{tier.score:g}", str(tier.reasons), tier.response]
 
 
-def _params(made: Unusual) -> dict[str, Any]:
-    return {
-        "trees": TREES,
-        "rows_per_tree": ROWS_PER_TREE,
-        "seed": SEED,
-        "at": f"{from_us(made.real.at):%Y-%m-%dT%H:%M:%SZ}",
-        "shoppers": len(made.real.frame),
-        "data_fingerprint": made.fingerprint,
-    }
-
-
 def _metrics(made: Unusual) -> dict[str, float]:
-    found = {"auc": made.auc, "watched": made.watched}
+    found = {"auc": made.auc, "choice_auc": made.choice_auc, "watched": made.watched}
     for each in made.noticed:
-        found |= {f"{each.kind}/auc": each.auc, f"{each.kind}/watched": each.watched}
-    return {name: value for name, value in found.items() if np.isfinite(value)}
-
-
-def _tags(made: Unusual) -> dict[str, str]:
-    return {
-        "definitions": DEFINITIONS,
-        "behaviours": json.dumps(BEHAVIOURS),
-        "policy": json.dumps(asdict(POLICY)),
-        "log_versions": json.dumps(made.real.log_versions),
-        "data_fingerprint": made.fingerprint,
-        "trained_until": f"{from_us(made.real.at):%Y-%m-%dT%H:%M:%SZ}",
-    }
+        prefix = f"{each.kind}/" if each.trial == GATE.name else f"{each.trial}/{each.kind}/"
+        found |= {f"{prefix}auc": each.auc, f"{prefix}watched": each.watched}
+    return found
 
 
 def _draw(made: Unusual, path: Path) -> None:
@@ -149,9 +127,7 @@ def _example(made: Unusual) -> pd.DataFrame:
     return made.real.frame[list(BEHAVIOURS)].quantile([0.1, 0.5, 0.9], interpolation="nearest").reset_index(drop=True)
 
 
-def _signature(example: pd.DataFrame) -> Any:
-    from mlflow.models import ModelSignature  # noqa: PLC0415 - seconds
-    from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415
+def _outputs() -> Any:
+    from mlflow.types import Schema, TensorSpec  # noqa: PLC0415 - seconds
 
-    inputs = Schema([ColSpec("double", str(name)) for name in example.columns])
-    return ModelSignature(inputs, Schema([TensorSpec(np.dtype("float64"), (-1,), "score")]))
+    return Schema([TensorSpec(np.dtype("float64"), (-1,), "score")])

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from feature_repo.core.settings import Settings
 from feature_repo.events.door import admit
 from feature_repo.events.log import EVENT_ID, EVENT_TIMESTAMP, INGESTED_AT
-from training.versions import Champion
+from training.written.version import Champion
 
 
 @dataclass(frozen=True)

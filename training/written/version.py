@@ -1,31 +1,38 @@
-"""Logs a run with a model that answers no task, registers it as a version, and promotes it if its gates hold."""
+"""Logs a run with such a model, registers it as a version, and makes it champion if its gates hold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from feature_repo.core.clock import to_us
 from feature_repo.core.errors import ModelUnavailableError
-from feature_repo.core.mlflow_client import CHAMPION, champion_of
+from feature_repo.core.mlflow_client import champion_of
 from feature_repo.core.settings import Settings
-from training.registry import Registered
+from training.aliases import Verdict, place
+from training.registered import FIRST, Registered
 from training.tracking import experiment_id, tracking
+from training.written.basis import Basis
 
 Draw = Callable[[Path], None]
 
 
 @dataclass(frozen=True, eq=False)
 class NewVersion:
-    """A model and its evidence.
+    """A model and its evidence, beside what every version says of the rows it rests on.
 
     Attributes
     ----------
+    metrics
+        Those that are no numbers are left out.
     texts, pictures
         Artifacts of the run by file name: their text, or what draws them to a path.
     code
@@ -34,6 +41,8 @@ class NewVersion:
         Text of each artifact of the model, by the name its code finds it under.
     example
         Input rows no shopper is behind.
+    outputs
+        Schema (MLflow's) of what it returns.
     packages
         Distributions the code needs.
     holds
@@ -42,7 +51,6 @@ class NewVersion:
 
     name: str
     description: str
-    params: Mapping[str, Any]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     texts: Mapping[str, str]
@@ -50,14 +58,13 @@ class NewVersion:
     code: Path
     state: Mapping[str, str]
     example: pd.DataFrame
-    signature: Any
-    packages: tuple[str, ...]
+    outputs: Any
     holds: bool
-    promote: bool = field(default=True)
+    packages: tuple[str, ...] = ("numpy", "pandas")
 
 
-def log_version(new: NewVersion, settings: Settings) -> Registered:
-    """Log a run and register its model; it becomes champion if it may and its gates hold.
+def log_version(new: NewVersion, basis: Basis, settings: Settings, *, promote: bool = True) -> Registered:
+    """Log a run and register its model; if its gates hold it becomes champion, or challenger if it may not.
 
     Raises
     ------
@@ -68,13 +75,55 @@ def log_version(new: NewVersion, settings: Settings) -> Registered:
         import mlflow  # noqa: PLC0415 - seconds
 
         with mlflow.start_run(experiment_id=experiment_id(client, settings, new.name), run_name=new.name) as run:
-            mlflow.log_params(dict(new.params))
-            mlflow.log_metrics(dict(new.metrics))
+            mlflow.log_params(basis.params)
+            mlflow.log_metrics({name: value for name, value in new.metrics.items() if np.isfinite(value)})
             mlflow.set_tag("mlflow.note.content", new.texts.get("model_card.md", new.description))
             mlflow.log_artifacts(str(_write_run(new, Path(folder) / "run")))
             uri = _log_model(new, Path(folder) / "model")
-        number = _create(client, new, uri, run.info.run_id)
-    return Registered(number, run.info.run_id, new.holds and new.promote)
+        number = _create(client, new, basis, uri, run.info.run_id)
+        verdict = place(client, settings, new.name, number, lambda found: _judged(found, new, promote), action="fit")
+    challenger = verdict.passed and not verdict.beats
+    return Registered(number, run.info.run_id, verdict.beats, challenger, verdict.why)
+
+
+def _judged(client: Any, new: NewVersion, promote: bool) -> Verdict:
+    if not new.holds:
+        return Verdict(beats=False, why="its gates do not hold", passed=False)
+    if not promote:
+        return Verdict(beats=False, why="the champion was to stay")
+    return Verdict(beats=True, why="fitted later" if champion_of(client, new.name) else FIRST)
+
+
+def current_champion(settings: Settings, name: str) -> Any | None:
+    """Return the champion (an MLflow ``ModelVersion``) of a name; None without one.
+
+    Raises
+    ------
+    StoreUnavailableError
+        MLflow does not answer.
+    """
+    with tracking(settings) as client:
+        return champion_of(client, name)
+
+
+def versions_on(settings: Settings, name: str, basis: Basis) -> list[Any]:
+    """Return the versions that rest on the same rows, definitions and recipe, the latest first.
+
+    Raises
+    ------
+    StoreUnavailableError
+        MLflow does not answer.
+    """
+    with tracking(settings) as client:
+        found = client.search_model_versions(f"name = '{name}'")
+    same = [each for each in found if basis.identity.items() <= each.tags.items()]
+    return sorted(same, key=lambda each: -int(each.version))
+
+
+def trained_until(version: Any) -> int:
+    """Return the instant (us) a version's rows look back from; 0 if it does not say."""
+    said = version.tags.get("trained_until")
+    return to_us(datetime.fromisoformat(said)) if said else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,19 +186,24 @@ def _log_model(new: NewVersion, folder: Path) -> str:
         python_model=str(new.code),
         artifacts={name: str(folder / f"{name}.json") for name in new.state},
         pip_requirements=[f"{each}=={version_of(each)}" for each in ("mlflow", *new.packages)],
-        signature=new.signature,
+        signature=_signature(new),
         input_example=new.example,
     )
     return str(logged.model_uri)
 
 
-def _create(client: Any, new: NewVersion, uri: str, run_id: str) -> str:
+def _signature(new: NewVersion) -> Any:
+    from mlflow.models import ModelSignature  # noqa: PLC0415
+    from mlflow.types import ColSpec, Schema  # noqa: PLC0415
+
+    return ModelSignature(Schema([ColSpec("double", str(name)) for name in new.example.columns]), new.outputs)
+
+
+def _create(client: Any, new: NewVersion, basis: Basis, uri: str, run_id: str) -> str:
     if not client.search_registered_models(f"name = '{new.name}'"):
         client.create_registered_model(new.name, description=new.description)
-    tags = {**new.tags, "gates": "passed" if new.holds else "failed"}
+    tags = {**new.tags, **basis.tags, "gates": "passed" if new.holds else "failed"}
     created = client.create_model_version(
         new.name, uri, run_id=run_id, tags=tags, description=new.description, model_id=uri.rpartition("/")[2]
     )
-    if new.holds and new.promote:
-        client.set_registered_model_alias(new.name, CHAMPION, created.version)
     return str(created.version)
