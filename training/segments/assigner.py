@@ -1,6 +1,6 @@
-"""The segmentation as MLflow keeps it: one self-contained file, logged as code and run by whoever loads the model.
+"""The segmentation as MLflow keeps it: logged as code with the base it builds on, and run by whoever loads the model.
 
-It imports nothing of this project. Its state is ``head.json``: scaling, and points that own their surroundings::
+It imports nothing else of this project. Its state is ``head.json``: scaling, and points that own their surroundings::
 
     z_i = (log1p(max(x_i or fill_i, 0)) - mean_i) / scale_i
 
@@ -9,20 +9,14 @@ A row is of the segment that owns its nearest point; farther than ``reach`` from
 
 from __future__ import annotations
 
-import json
-import warnings
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # MLflow warns of type hints of its own
-    import mlflow.pyfunc
+from training.written.head import HeadModel, Matrix, set_model
 
-Matrix = npt.NDArray[np.float64]
 _BLOCK = 4096
 
 
@@ -34,35 +28,13 @@ class Placed(NamedTuple):
     strength: Matrix
 
 
-class Assigner(mlflow.pyfunc.PythonModel):
-    """Places shoppers into segments."""
+class Assigner(HeadModel):
+    """Places shoppers into segments.
 
-    def __init__(self) -> None:
-        self._head: dict[str, Any] = {}
-
-    @classmethod
-    def of(cls, head: dict[str, Any]) -> Assigner:
-        """Build one without MLflow.
-
-        Parameters
-        ----------
-        head
-            ``columns``; ``fill``, ``mean``, ``scale`` as long as they; ``points`` (``[m][columns]``, scaled) and the
-            ``owner`` of each, an index into ``names``; ``reach``, null for none, and then ``names`` ends with that of
-            rows beyond it.
-        """
-        made = cls()
-        made._head = head
-        return made
-
-    def load_context(self, context: Any) -> None:
-        """Read the artifact; MLflow calls it when the model is loaded."""
-        self._head = json.loads(Path(context.artifacts["head"]).read_text("utf-8"))
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the inputs, in the order of the matrix."""
-        return tuple(self._head["columns"])
+    The head holds ``columns``; ``fill``, ``mean``, ``scale`` as long as they; ``points`` (``[m][columns]``, scaled) and
+    the ``owner`` of each, an index into ``names``; ``reach``, null for none, and then ``names`` ends with that of rows
+    beyond it.
+    """
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,10 +54,7 @@ class Assigner(mlflow.pyfunc.PythonModel):
         ValueError
             A column is missing.
         """
-        missing = [name for name in self.columns if name not in model_input.columns]
-        if missing:
-            raise ValueError(f"The model input lacks {', '.join(missing)}. Pass every column of the model's signature.")
-        found = self.place(model_input[list(self.columns)].to_numpy(np.float64, na_value=np.nan))
+        found = self.place(self.matrix(model_input))
         names = np.array(self.names, object)[found.segment]
         return pd.DataFrame({"segment": names, "distance": found.distance, "strength": found.strength})
 
@@ -120,4 +89,4 @@ class Assigner(mlflow.pyfunc.PythonModel):
         return Placed(segment, distance, strength)
 
 
-mlflow.models.set_model(Assigner())
+set_model(Assigner())

@@ -1,7 +1,8 @@
-"""The score as MLflow keeps it: one self-contained file, logged as code and run by whoever loads the model.
+"""The score as MLflow keeps it: logged as code with the base it builds on, and run by whoever loads the model.
 
-It imports nothing of this project, and nothing is pickled: the isolation forest is arrays in ``head.json``. A row's
-path through a tree ends in a leaf, which holds its expected length; short paths are unusual (Liu, Ting, Zhou 2008)::
+It imports nothing else of this project, and nothing is pickled: the isolation forest is arrays in ``head.json``. The
+path of a row through a tree ends in a leaf, which holds its expected length; short paths are unusual (Liu, Ting, Zhou
+2008)::
 
     raw    2 ^ -(mean path / usual path)
     score  share of the rows it was fitted on whose raw is lower
@@ -9,50 +10,22 @@ path through a tree ends in a leaf, which holds its expected length; short paths
 
 from __future__ import annotations
 
-import json
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # MLflow warns of type hints of its own
-    import mlflow.pyfunc
-
-Matrix = npt.NDArray[np.float64]
+from training.written.head import HeadModel, Matrix, set_model
 
 
-class Isolation(mlflow.pyfunc.PythonModel):
-    """Scores how unusual rows are."""
+class Isolation(HeadModel):
+    """Scores how unusual rows are.
 
-    def __init__(self) -> None:
-        self._head: dict[str, Any] = {}
-
-    @classmethod
-    def of(cls, head: dict[str, Any]) -> Isolation:
-        """Build one without MLflow.
-
-        Parameters
-        ----------
-        head
-            ``columns``; ``trees``, each with ``left``, ``right`` (-1 in a leaf), ``column``, ``threshold``, ``path`` by
-            node; ``usual_path``; ``quantiles``, the raw scores of the rows it was fitted on at even shares from 0 to 1.
-        """
-        made = cls()
-        made._head = head
-        return made
-
-    def load_context(self, context: Any) -> None:
-        """Read the artifact; MLflow calls it when the model is loaded."""
-        self._head = json.loads(Path(context.artifacts["head"]).read_text("utf-8"))
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the inputs, in the order of the matrix."""
-        return tuple(self._head["columns"])
+    The head holds ``columns``; ``trees``, each with ``left``, ``right`` (-1 in a leaf), ``column``, ``threshold``,
+    ``path`` by node; ``usual_path``; ``quantiles``, the raw scores of the rows it was fitted on at even shares from 0
+    to 1.
+    """
 
     def predict(
         self,
@@ -67,10 +40,7 @@ class Isolation(mlflow.pyfunc.PythonModel):
         ValueError
             A column is missing.
         """
-        missing = [name for name in self.columns if name not in model_input.columns]
-        if missing:
-            raise ValueError(f"The model input lacks {', '.join(missing)}. Pass every column of the model's signature.")
-        return self.score(model_input[list(self.columns)].to_numpy(np.float64, na_value=0.0))
+        return self.score(np.nan_to_num(self.matrix(model_input)))
 
     def score(self, matrix: Matrix) -> Matrix:
         """Return the share of fitted rows that were less unusual: ``float64[n]``."""
@@ -96,4 +66,4 @@ def _path(tree: dict[str, list[float]], rows: npt.NDArray[np.float32]) -> Matrix
         node = np.where(inner, np.where(below, left[node], right[node]), node)
 
 
-mlflow.models.set_model(Isolation())
+set_model(Isolation())

@@ -21,6 +21,7 @@ from training.aliases import Verdict, place
 from training.registered import FIRST, Registered
 from training.tracking import experiment_id, tracking
 from training.written.basis import Basis
+from training.written.code import self_contained
 
 Draw = Callable[[Path], None]
 
@@ -36,7 +37,7 @@ class NewVersion:
     texts, pictures
         Artifacts of the run by file name: their text, or what draws them to a path.
     code
-        Self-contained module that MLflow runs the model by.
+        Module that MLflow runs the model by; it imports nothing of this project but its base.
     state
         Text of each artifact of the model, by the name its code finds it under.
     example
@@ -181,9 +182,11 @@ def _log_model(new: NewVersion, folder: Path) -> str:
     folder.mkdir()
     for name, text in new.state.items():
         (folder / f"{name}.json").write_text(text, "utf-8")
+    code = folder / new.code.name
+    code.write_text(self_contained(new.code), "utf-8")
     logged = mlflow.pyfunc.log_model(
         name=new.name,
-        python_model=str(new.code),
+        python_model=str(code),
         artifacts={name: str(folder / f"{name}.json") for name in new.state},
         pip_requirements=[f"{each}=={version_of(each)}" for each in ("mlflow", *new.packages)],
         signature=_signature(new),
