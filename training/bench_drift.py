@@ -31,7 +31,8 @@ from training.monitor.drift import DriftReport, drift_of, load_champion
 from training.monitor.panels import WEEK_US, last_event
 from training.monitor.thresholds import USUAL
 from training.recipe import Linear, Recipe
-from training.refresh import Action, refresh
+from training.refresh import refresh
+from training.refresh_action import Action
 from training.task import Task, all_tasks
 
 LATER_WEEKS = 8

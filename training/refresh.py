@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 
 from feature_repo.core.clock import DAY, Clock, from_us
@@ -24,21 +23,13 @@ from training.datasets import dataset
 from training.job import train
 from training.monitor.drift import Champion, DriftReport, drift_of, load_champion
 from training.monitor.panels import last_event, task_versions
+from training.refresh_action import Action
+from training.refresh_written import WrittenRefresh, refresh_written
 from training.registry import trained_on
 from training.task import Task, TaskUnavailableError
+from training.written.model import ShopperModel
 
 Step = Callable[[str, float], None]
-
-
-class Action(StrEnum):
-    """What was done about a task."""
-
-    PROMOTED = "promoted"
-    NOT_PROMOTED = "trained, not promoted"
-    WOULD_TRAIN = "would train"
-    KEPT = "kept"
-    UNAVAILABLE = "unavailable"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -96,6 +87,8 @@ class RefreshReport:
         Why some view, or all, could not be brought to the head; empty if they were.
     tasks
         In the order of their declarations.
+    written
+        The models of shoppers whose words are written to views.
     seconds
         Time it took.
     """
@@ -106,11 +99,13 @@ class RefreshReport:
     materialize_error: str
     tasks: tuple[TaskRefresh, ...]
     seconds: float
+    written: tuple[WrittenRefresh, ...] = ()
 
     @property
     def needs_look(self) -> list[str]:
         """What somebody should look at, in words; empty if all is well."""
         found = [f"{each.task}: {each.reason}" for each in self.tasks if each.needs_look]
+        found += [f"{each.model}: {each.reason}" for each in self.written if each.needs_look]
         return [f"materialize: {self.materialize_error}", *found] if self.materialize_error else found
 
 
@@ -119,14 +114,17 @@ def refresh(
     clock: Clock,
     tasks: Sequence[Task],
     *,
+    models: Sequence[ShopperModel] = (),
     max_age: timedelta | None = None,
     dry_run: bool = False,
     progress: Step = lambda _what, _done: None,
 ) -> RefreshReport:
-    """Refresh tasks; one that fails does not keep the others from it. Two at once in one home take turns.
+    """Refresh tasks and models; one that fails does not keep the others from it. Two at once in one home take turns.
 
     Parameters
     ----------
+    models
+        Those that say something of every shopper: what they say at the end of the log is written, too.
     max_age
         A champion whose log ended longer before today's is trained anew; ``settings.max_age_days`` unless given. It is
         measured in the log's time: a log that stands still makes no model old.
@@ -143,11 +141,16 @@ def refresh(
     with locked(ensure_home(settings) / "run" / "refresh.lock"):
         progress("bringing views to the head", 0.0)
         views, error = _materialize(settings, clock, dry_run=dry_run)
+        turns = len(tasks) + len(models) + 1
         done = []
         for n, task in enumerate(tasks):
-            progress(task.name, (n + 1) / (len(tasks) + 1))
+            progress(task.name, (n + 1) / turns)
             done.append(_guarded(task, settings, oldest, dry_run=dry_run))
-    return RefreshReport(at, dry_run, views, error, tuple(done), time.monotonic() - started)
+        said = []
+        for n, model in enumerate(models):
+            progress(model.name, (len(tasks) + n + 1) / turns)
+            said.append(refresh_written(model, settings, clock, oldest, dry_run=dry_run))
+    return RefreshReport(at, dry_run, views, error, tuple(done), time.monotonic() - started, tuple(said))
 
 
 def _materialize(settings: Settings, clock: Clock, *, dry_run: bool) -> tuple[dict[str, str], str]:

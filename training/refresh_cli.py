@@ -18,8 +18,13 @@ from feature_repo.core.errors import CheckFailedError
 if TYPE_CHECKING:
     from feature_repo.core.settings import Settings
     from training.refresh import RefreshReport
+    from training.refresh_written import WrittenRefresh
+    from training.task import Task
+    from training.written.model import ShopperModel
 
-TaskNames = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be repeated.")]
+TaskNames = Annotated[
+    list[str] | None, typer.Option("--task", help="Only this task, segments or unusual; may be repeated.")
+]
 MaxAge = Annotated[
     int | None,
     typer.Option(
@@ -48,6 +53,8 @@ def refresh(
 ) -> object:
     """Bring views to the head, retrain what drifted or aged, promote or keep it. Without new events: nothing.
 
+    Segments and unusual behaviour are fitted anew when they aged, and what they say now is written to their views.
+
     The report is written below the home, as reports/refresh.json and reports/refresh.html. Exit code 0: every task is
     as it should be. 1: something needs a look, the report says what: a task or view failed, or a model is due and could
     not be promoted. 2: no such task, or another mistake in how it was called.
@@ -56,18 +63,28 @@ def refresh(
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from training.refresh import refresh as run  # noqa: PLC0415
     from training.refresh import report_json  # noqa: PLC0415
-    from training.task import all_tasks, find_task  # noqa: PLC0415
 
-    chosen = [find_task(name) for name in tasks] if tasks else list(all_tasks().values())
+    chosen, models = _chosen(tasks)
     age = timedelta(days=max_age) if max_age else None
     settings = load_settings()
     with progress("Refreshing") as step:
-        report = run(settings, SystemClock(), chosen, max_age=age, dry_run=dry_run, progress=step)
+        report = run(settings, SystemClock(), chosen, models=models, max_age=age, dry_run=dry_run, progress=step)
     publish(report, settings, html)
     emit(report_json(report), as_json, lambda _: _render(report))
     if report.needs_look:
         raise CheckFailedError(f"{' '.join(report.needs_look)}", hint="see reports/refresh.html below the home.")
     return report
+
+
+def _chosen(names: list[str] | None) -> tuple[list[Task], list[ShopperModel]]:
+    """Return the tasks and models of some names, or all."""
+    from training.shopper_models import shopper_models  # noqa: PLC0415
+    from training.task import all_tasks, find_task  # noqa: PLC0415
+
+    models = shopper_models()
+    if not names:
+        return list(all_tasks().values()), list(models.values())
+    return [find_task(name) for name in names if name not in models], [models[n] for n in names if n in models]
 
 
 def publish(report: RefreshReport, settings: Settings, html: Path | None = None) -> None:
@@ -88,5 +105,16 @@ def publish(report: RefreshReport, settings: Settings, html: Path | None = None)
 def _render(report: RefreshReport) -> None:
     lines = [(each.task, each.action.value, each.champion, f"{each.seconds:.0f}", each.reason) for each in report.tasks]
     table(("task", "what was done", "champion", "s", "why"), lines)
+    said = [
+        (each.model, each.action.value, each.champion, f"{each.seconds:.0f}", _rows(each), each.reason)
+        for each in report.written
+    ]
+    if said:
+        sys.stdout.write("\n")
+        table(("of shoppers", "what was done", "champion", "s", "rows written", "why"), said)
     changed = [name for name, action in report.materialized.items() if action != "at head"]
     sys.stdout.write(f"\n{len(report.materialized)} views at the head, {len(changed)} of them brought there now\n")
+
+
+def _rows(each: WrittenRefresh) -> str:
+    return f"{each.written.rows:,}" if each.written else ""

@@ -10,6 +10,7 @@ from feature_repo.core.clock import from_us
 from training.monitor.drift import DriftReport, Finding, Verdict
 from training.monitor.picture import drift_png
 from training.refresh import RefreshReport, TaskRefresh
+from training.refresh_written import WrittenRefresh
 
 QUIET_SHOWN = 10
 
@@ -30,6 +31,7 @@ def page(report: RefreshReport) -> str:
         _headline(report),
         _table(("task", "what was done", "champion", "trained", "why", "s"), map(_summary, report.tasks)),
         *(part for each in report.tasks for part in _task(each)),
+        *_written(report.written),
         "<h2>Views</h2>",
         _table(("view", "state in Redis"), ((_text(k), _text(v)) for k, v in report.materialized.items())),
     ]
@@ -47,10 +49,9 @@ def _headline(report: RefreshReport) -> str:
 
 
 def _summary(each: TaskRefresh) -> tuple[str, ...]:
-    done = f'<span class="failed">{escape(each.action)}</span>' if each.needs_look else escape(each.action)
     return (
         _text(each.task),
-        done,
+        _done(each),
         _text(each.champion),
         _text(each.trained),
         _text(each.reason),
@@ -63,13 +64,46 @@ def _task(each: TaskRefresh) -> Iterator[str]:
         yield f"<h2>{escape(each.task)}: gates of version {escape(each.trained)}</h2>"
         yield _table(
             ("gate", "holds", "measured"),
-            (
-                (_text(gate), "yes" if holds else '<span class="failed">no</span>', _text(each.measured.get(gate, "")))
-                for gate, holds in each.gates.items()
-            ),
+            ((_text(gate), _holds(holds), _text(each.measured.get(gate, ""))) for gate, holds in each.gates.items()),
         )
     if each.drift is not None:
         yield from _drift(each.drift)
+
+
+def _written(models: Sequence[WrittenRefresh]) -> Iterator[str]:
+    if not models:
+        return
+    yield "<h2>Segments, unusual behaviour</h2>"
+    yield _table(
+        ("model", "what was done", "champion", "fitted", "rows written", "known", "view in Redis", "why", "s"),
+        map(_of_shoppers, models),
+    )
+    for each in models:
+        if each.gates:
+            yield f"<h2>{escape(each.model)}: gates of version {escape(each.trained)}</h2>"
+            yield _table(("gate", "holds"), ((_text(gate), _holds(holds)) for gate, holds in each.gates.items()))
+
+
+def _of_shoppers(each: WrittenRefresh) -> tuple[str, ...]:
+    rows = (f"{each.written.rows:,}", f"{each.written.known:,}") if each.written else ("", "")
+    return (
+        _text(each.model),
+        _done(each),
+        _text(each.champion),
+        _text(each.trained),
+        *rows,
+        _text(each.view),
+        _text(each.reason),
+        f"{each.seconds:.0f}",
+    )
+
+
+def _done(each: TaskRefresh | WrittenRefresh) -> str:
+    return f'<span class="failed">{escape(each.action)}</span>' if each.needs_look else escape(each.action)
+
+
+def _holds(holds: bool) -> str:
+    return "yes" if holds else '<span class="failed">no</span>'
 
 
 def _drift(report: DriftReport) -> Iterator[str]:

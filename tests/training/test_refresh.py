@@ -22,11 +22,13 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.core.stores import connect_redis
 from feature_repo.events.schema import TABLES, arrow_schema, log_table
 from feature_repo.jobs.features import apply
+from training import shopper_models
 from training import task as task_module
 from training.job import train
 from training.monitor.drift import Verdict, check_drift
 from training.recipe import Linear, Recipe
-from training.refresh import Action, RefreshReport, refresh
+from training.refresh import RefreshReport, refresh
+from training.refresh_action import Action
 from training.refresh_cli import publish
 from training.refresh_page import page
 from training.task import Gate, Task
@@ -107,6 +109,7 @@ def shop(trained_home: Path, home: Path, redis_server: str, monkeypatch: pytest.
     shutil.copytree(trained_home, home)
     monkeypatch.setenv("PORTRAIT_REDIS_URL", redis_server)
     monkeypatch.setattr(task_module, "all_tasks", lambda: {"away": AWAY})
+    monkeypatch.setattr(shopper_models, "shopper_models", dict)  # theirs is test_refresh_written.py
     settings = load_settings()
     with connect_redis(settings) as client:
         client.flushall()
