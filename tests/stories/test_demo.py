@@ -37,6 +37,20 @@ def test_a_second_demo_changes_nothing(second_home: Path) -> None:
     assert again["rejected"] == {"no_money": 5834}
     assert again["metrics"]["auc"] >= 0.83
     assert len(list(again["scores"]["scores"])) == 5
+    assert set(again["segments"]) == {"champions", "loyal", "promising", "at_risk", "hibernating"}
+    assert sum(again["segments"].values()) == 2469
+    assert list(again["tiers"]) == ["very_unusual", "unusual", "notable", "usual"]
+    assert sum(again["tiers"].values()) == 2319
+
+
+def test_what_the_demo_says_of_shoppers_is_in_the_portrait(second_home: Path) -> None:
+    run_portrait("up", second_home)
+    table = {each["name"]: each["rows"] for each in run_portrait("events stats", second_home)["tables"]}
+    assert (table["user_segments"], table["user_unusual"]) == (2469, 2319)
+    found = run_portrait("profile 2375", second_home)["dimensions"]["lifecycle"]
+    facts = {each["name"]: each["value"] for each in found}
+    segments = [each["segment"] for each in run_portrait("segments show", second_home)["segments"]]
+    assert facts["user_segments__segment"] in segments
 
 
 def test_feasts_own_commands_work_from_the_checkout(second_home: Path) -> None:
