@@ -104,16 +104,18 @@ def publish(report: RefreshReport, settings: Settings, html: Path | None = None)
 
 def _render(report: RefreshReport) -> None:
     lines = [(each.task, each.action.value, each.champion, f"{each.seconds:.0f}", each.reason) for each in report.tasks]
-    table(("task", "what was done", "champion", "s", "why"), lines)
+    if lines:
+        table(("task", "what was done", "champion", "s", "why"), lines)
+        sys.stdout.write("\n")
     said = [
         (each.model, each.action.value, each.champion, f"{each.seconds:.0f}", _rows(each), each.reason)
         for each in report.written
     ]
     if said:
-        sys.stdout.write("\n")
         table(("of shoppers", "what was done", "champion", "s", "rows written", "why"), said)
+        sys.stdout.write("\n")
     changed = [name for name, action in report.materialized.items() if action != "at head"]
-    sys.stdout.write(f"\n{len(report.materialized)} views at the head, {len(changed)} of them brought there now\n")
+    sys.stdout.write(f"{len(report.materialized)} views at the head, {len(changed)} of them brought there now\n")
 
 
 def _rows(each: WrittenRefresh) -> str:
