@@ -31,6 +31,7 @@ from feature_repo.jobs.materialize import materialize
 from feature_repo.jobs.parity import parity
 from serving import ProfileClient
 from training.segments.assigner import Assigner
+from training.segments.cli import _render_fit
 from training.segments.clustering import METHODS, Cut, Scaling, dbscan
 from training.segments.lifecycle import LIFECYCLE, Bound, Stage, stages_of
 from training.segments.model import sample_of, segment
@@ -259,6 +260,16 @@ def test_the_commands_say_the_same(placed: Settings, assigned: AssignReport, cap
     assert [line["segment"] for line in found["segments"]] == [line.segment for line in assigned.show.segments]
     assert cli.main(["segments", "show"]) == 0
     assert "核心顾客" in capsys.readouterr().out
+
+
+def test_a_fit_tells_its_gates_and_how_far_it_agrees_with_the_textbook(
+    report: SegmentsFit, capsys: pytest.CaptureFixture[str]
+):
+    _render_fit(report)
+    out = capsys.readouterr().out
+    assert "stability >= 0.9    ok" in out
+    assert f"they agree with these by {report.reference.agreement:.3f}" in out
+    assert f"stability {report.reference.stability:.3f}" in out
 
 
 # Recency, frequency, money --------------------------------------------------------------------------------------------
