@@ -95,7 +95,7 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _boosting(trained: Trained) -> str:
-    recipe = trained.data.task.model
+    recipe = trained.recipe
     if recipe.boosting is None or recipe.linear is None:
         return ""
     kind = trained.data.task.kind

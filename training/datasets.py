@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,7 @@ from training.labels import AT, label_rows
 from training.log_views import Versions, head_versions, tables_in
 from training.lookahead import check_lookahead
 from training.objective import BINARY
+from training.scorer import matrix_of
 from training.split import Mask, Split, split_by_time
 from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError, as_task
 
@@ -31,6 +33,7 @@ Labels: TypeAlias = npt.NDArray[Any]
 
 SPLIT = "split"
 SIGNIFICANT_BITS = 24
+MOST_CATEGORIES = 200  # rarer values of a text are NULL to a model
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +109,20 @@ class Dataset:
             return np.asarray(self.frame[LABEL], np.int64)
         return np.asarray(self.frame[LABEL], np.float64)
 
+    @cached_property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """Inputs that are texts, each with its values in the training rows, the most frequent first.
+
+        The place in this list is the number a model reads; it is stored with the model. NULL, a value of no training
+        row and one beyond the first ``MOST_CATEGORIES`` are NaN.
+        """
+        train = self.frame.loc[self.train]
+        return {name: _most_frequent(train[name]) for name in self.inputs if is_text(self.frame[name])}
+
     def matrix(self, columns: tuple[str, ...] = ()) -> Matrix:
         """Return model inputs as ``float64[rows, columns]``, NULL as NaN; every input unless columns are named.
+
+        Texts are the numbers of :attr:`categories`.
 
         Raises
         ------
@@ -119,7 +134,7 @@ class Dataset:
                 raise DeclarationError(
                     f"Task '{self.task.name}' has no input '{column}'.", hint=did_you_mean(column, self.inputs)
                 )
-        return np.asarray(self.frame[list(columns or self.inputs)].to_numpy(np.float64, na_value=np.nan))
+        return matrix_of(self.frame, columns or self.inputs, self.categories)
 
     def to_df(self) -> pd.DataFrame:
         """Return the rows with their role (``split``: train, test or embargo) as pandas."""
@@ -198,7 +213,8 @@ def _check_inputs(task: Task, frame: pd.DataFrame, features: tuple[str, ...]) ->
         for name in recipe.named_inputs:
             if name not in inputs:
                 raise DeclarationError(f"Task '{task.name}' reads '{name}'.", hint=did_you_mean(name, inputs))
-    infinite = [name for name in inputs if np.isinf(frame[name].to_numpy(np.float64, na_value=np.nan)).any()]
+    numbers = [name for name in inputs if not is_text(frame[name])]
+    infinite = [name for name in numbers if np.isinf(frame[name].to_numpy(np.float64, na_value=np.nan)).any()]
     if infinite:
         raise DeclarationError(
             f"Inputs {', '.join(infinite)} are infinite in some rows.",
@@ -241,7 +257,7 @@ def _content_hash(
 ) -> npt.NDArray[np.uint64]:
     """Hash each row without its shopper, its instant relative to the log's end: the same wherever it is imported."""
     content: dict[str, npt.NDArray[Any]]
-    content = {name: _rounded(frame[name].to_numpy(np.float64, na_value=np.nan)) for name in inputs}
+    content = {name: _content(frame[name]) for name in inputs}
     content |= {name: log_end - _instants(frame, name) for name in (AT, KNOWN_AT)}
     labels = frame[LABEL].to_numpy()
     content |= {name: frame[name].to_numpy() for name in others}
@@ -256,6 +272,23 @@ def _order(frame: pd.DataFrame, key: str, content: npt.NDArray[np.uint64]) -> np
     history = np.zeros(len(shoppers), np.uint64)
     np.add.at(history, codes, content)
     return np.lexsort((frame[key], history[codes], content, frame[AT]))
+
+
+def is_text(column: pd.Series[Any]) -> bool:
+    """Whether a column of a dataset holds texts."""
+    return column.dtype == object or isinstance(column.dtype, pd.StringDtype)
+
+
+def _most_frequent(column: pd.Series[Any]) -> tuple[str, ...]:
+    counts = column.dropna().value_counts()
+    order = sorted(counts.index, key=lambda value: (-counts[value], value))
+    return tuple(order[:MOST_CATEGORIES])
+
+
+def _content(column: pd.Series[Any]) -> npt.NDArray[Any]:
+    if is_text(column):
+        return np.array([None if pd.isna(value) else value for value in column], object)
+    return _rounded(column.to_numpy(np.float64, na_value=np.nan))
 
 
 def _rounded(values: Matrix) -> Matrix:

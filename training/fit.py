@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xgboost
-from scipy.optimize import brentq
-from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 
+from feature_repo.core.errors import DeclarationError
+from training.calibration import NO_CHOICE, UNCALIBRATED, Choice, Margins, choose
 from training.datasets import Dataset, Labels, Matrix
+from training.linear import Categories, design, regress
 from training.objective import BINARY, BY_OBJECTIVE
-from training.recipe import Boosting, Copy, Linear, Recipe
-from training.scorer import Scorer
+from training.recipe import Boosting, Copy, Recipe
+from training.scorer import Scorer, feature_types
 from training.split import Mask
 
 # Below this many cells a second thread costs more than it gains, and one gives the same trees on every machine.
 CELLS_PER_THREAD = 2_000_000
-UNCALIBRATED = {"slope": 1.0, "offset": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,46 +38,62 @@ class Fitted:
     rehearsal
         The model that chose rounds and calibration, calibrated on the validation rows and not fitted on them:
         thresholds are chosen by its scores of them. None where nothing was fitted.
+    choice
+        How it was calibrated, and why.
     """
 
     head: dict[str, Any] = field(repr=False)
     boosters: tuple[bytes, ...] = field(repr=False)
     rounds: int
     rehearsal: Fitted | None = field(default=None, repr=False)
+    choice: Choice = NO_CHOICE
 
     def scorer(self) -> Scorer:
         """Return what serving runs, built from the same parts."""
         return Scorer.of(self.head, self.boosters)
+
+    def calibrated(self, choice: Choice) -> Fitted:
+        """Return the model with a calibration."""
+        return replace(self, head={**self.head, "calibration": choice.calibration}, choice=choice)
 
 
 def fit(recipe: Recipe, data: Dataset, *, threads: int = 1) -> Fitted:
     """Fit a recipe.
 
     The number of rounds is the median over the seeds of where the loss on the validation slice was best, and the
-    slope of the calibration (Platt's, on the logit; a regression has none) is fitted on that slice; the model is then
-    fitted again on all training rows, where the offset makes the mean probability the share of positives: that share
-    moves with the seasons, and the model of the slice did not know its own. The test rows are not read.
+    calibration (see :mod:`training.calibration`; a regression has none) is chosen and fitted on that slice; the model
+    is then fitted again on all training rows, over which the calibration is centred: the share of positives moves with
+    the seasons, and the model of the slice did not know its own. The test rows are not read.
 
     Raises
     ------
     DeclarationError
-        The recipe names an input the dataset lacks.
+        The recipe names an input the dataset lacks, or is one of a model to compare with.
     """
     if recipe.copy is not None:
         return copied(recipe.copy, data)
-    columns = recipe.inputs or data.inputs
-    matrix, labels = data.matrix(columns), data.labels
-    threads = min(threads, 1 + matrix.size // CELLS_PER_THREAD)
-    with threadpool_limits(threads):
-        searching = _Fit(recipe, columns, matrix, labels, data.task.objective, threads)
-        first = searching.on(data.split.fit, valid=data.split.valid)
-        final = searching.on(data.train, rounds=first.rounds)
-        calibration, seen = UNCALIBRATED, UNCALIBRATED
-        if data.task.objective == BINARY:
-            seen = platt(first.scorer().margin(matrix[data.valid]), labels[data.valid])
-            calibration = centred(seen["slope"], final.scorer().margin(matrix[data.train]), labels[data.train])
-    rehearsal = replace(first, head={**first.head, "calibration": seen})
-    return Fitted({**final.head, "calibration": calibration}, final.boosters, first.rounds, rehearsal)
+    fitting = Fitting.of(recipe, data, threads)
+    with threadpool_limits(fitting.threads):
+        first = fitting.on(data.split.fit, valid=data.split.valid)
+        choice = calibration_of(first.scorer().margin(fitting.matrix[data.valid]), data)
+        final = fitting.on(data.train, rounds=first.rounds)
+        last = centred_over(data.train, choice, final.scorer().margin, fitting.matrix, data)
+    return replace(final.calibrated(last), rehearsal=first.calibrated(choice))
+
+
+def calibration_of(margin: Margins, data: Dataset) -> Choice:
+    """Choose the calibration of a model from its margins on the validation slice."""
+    if data.task.objective != BINARY:
+        return NO_CHOICE
+    valid = data.valid
+    return choose(margin, data.labels[valid], data.frame.loc[valid, data.key].to_numpy())
+
+
+def centred_over(
+    rows: Mask, choice: Choice, margin: Callable[[Matrix], Margins], matrix: Matrix, data: Dataset
+) -> Choice:
+    """Centre a calibration over the rows a model was fitted on; that of a regression stays as it is."""
+    return choice.centred(margin(matrix[rows]), data.labels[rows]) if data.task.objective == BINARY else choice
 
 
 def copied(copy: Copy, data: Dataset) -> Fitted:
@@ -92,6 +108,7 @@ def copied(copy: Copy, data: Dataset) -> Fitted:
     plain = {"fill": [0.0], "mean": [0.0], "scale": [1.0], "coef": [copy.times], "intercept": 0.0, "logarithmic": False}
     head = {
         "columns": [copy.column],
+        "categories": {},
         "weights": {"linear": 1.0, "boosting": 0.0},
         "linear": plain,
         "calibration": UNCALIBRATED,
@@ -100,95 +117,129 @@ def copied(copy: Copy, data: Dataset) -> Fitted:
     return Fitted(head, (), 0)
 
 
-def centred(slope: float, margin: npt.NDArray[np.float64], labels: Labels) -> dict[str, float]:
-    """Return the calibration of a slope whose mean probability is the share of positives.
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """A recipe over a dataset's rows, ready to be fitted on some of them.
 
-    >>> found = centred(1.0, np.array([-1.0, 1.0]), np.array([0, 1]))
-    >>> abs(found["offset"]) < 1e-9
-    True
+    Attributes
+    ----------
+    columns, categories
+        The inputs, and the values of those that are texts.
+    matrix, labels
+        All rows.
+    threads
+        As many as pay off.
     """
 
-    def excess(offset: float) -> float:
-        return float((1 / (1 + np.exp(-(slope * margin + offset)))).mean() - labels.mean())
-
-    reach = float(np.abs(slope * margin).max()) + 40.0
-    return {"slope": slope, "offset": float(brentq(excess, -reach, reach))}
-
-
-def platt(margin: npt.NDArray[np.float64], labels: Labels) -> dict[str, float]:
-    """Fit ``slope * margin + offset`` to labels by maximum likelihood (Platt 1999, without his smoothing of labels)."""
-    fitted = LogisticRegression(C=1e6, max_iter=1000).fit(margin[:, None], labels)
-    return {"slope": float(fitted.coef_[0, 0]), "offset": float(fitted.intercept_[0])}
-
-
-@dataclass(frozen=True, eq=False)
-class _Fit:
     recipe: Recipe
     columns: tuple[str, ...]
-    matrix: Matrix
-    labels: Labels
+    categories: Categories
+    matrix: Matrix = field(repr=False)
+    labels: Labels = field(repr=False)
     objective: str
     threads: int
 
-    def on(self, rows: Mask, *, valid: Mask | None = None, rounds: int = 0) -> Fitted:
+    @classmethod
+    def of(cls, recipe: Recipe, data: Dataset, threads: int) -> Fitting:
+        """Read a recipe's inputs of a dataset.
+
+        Raises
+        ------
+        DeclarationError
+            The recipe names an input the dataset lacks, constrains a text, or is one of a model to compare with.
+        """
+        if recipe.linear is None and recipe.boosting is None:
+            raise DeclarationError(
+                "A model to compare with cannot be a task's model.", hint="give the recipe linear= or boosting=."
+            )
+        columns = recipe.inputs or data.inputs
+        categories = {name: data.categories[name] for name in columns if name in data.categories}
+        _check_directions(recipe.boosting, categories)
+        matrix = data.matrix(columns)
+        used = min(threads, 1 + matrix.size // CELLS_PER_THREAD)
+        return cls(recipe, columns, categories, matrix, data.labels, data.task.objective, used)
+
+    def on(self, rows: Mask, *, valid: Mask | None = None, rounds: int = 0, after: Sequence[bytes] = ()) -> Fitted:
+        """Fit on some rows; the result is not calibrated.
+
+        Parameters
+        ----------
+        valid
+            Rows that end the boosting early; without them it takes ``rounds``.
+        after
+            Boosters to go on from, one per seed; ``rounds`` are those added.
+        """
         linear, boosting = self.recipe.linear, self.recipe.boosting
-        boosters = [self._boost(boosting, seed, rows, valid, rounds) for seed in boosting.seeds] if boosting else []
         head = {
             "columns": list(self.columns),
-            "weights": _weights(linear, boosting),
-            "linear": self._regress(linear, rows) if linear else None,
+            "categories": {name: list(values) for name, values in self.categories.items()},
+            "weights": _weights(self.recipe),
+            "linear": None,
             "calibration": UNCALIBRATED,
             "link": BY_OBJECTIVE[self.objective].link,
         }
+        if linear:
+            part = design(linear, self.columns, self.categories, self.matrix[rows])
+            head["linear"] = regress(part, linear, self.objective, self.matrix[rows], self.labels[rows])
+        boosters = self._boosters(boosting, rows, valid, rounds, after) if boosting else []
         found = [booster.num_boosted_rounds() for booster in boosters]
         raw = tuple(bytes(booster.save_raw("ubj")) for booster in boosters)
         return Fitted(head, raw, int(np.median(found)) if found else 0)
 
-    def _boost(self, boosting: Boosting, seed: int, rows: Mask, valid: Mask | None, rounds: int) -> xgboost.Booster:
-        params = boosting.params(objective=self.objective, columns=self.columns, seed=seed, threads=self.threads)
+    def params(self, boosting: Boosting, seed: int) -> dict[str, Any]:
+        """Return what XGBoost is told."""
+        return boosting.params(objective=self.objective, columns=self.columns, seed=seed, threads=self.threads)
+
+    def rows(self, rows: Mask) -> xgboost.DMatrix:
+        """Return some rows as XGBoost reads them."""
+        return xgboost.DMatrix(
+            self.matrix[rows],
+            self.labels[rows],
+            feature_names=list(self.columns),
+            feature_types=feature_types(self.columns, self.categories),
+            nthread=self.threads,
+        )
+
+    def _boosters(
+        self, boosting: Boosting, rows: Mask, valid: Mask | None, rounds: int, after: Sequence[bytes]
+    ) -> list[xgboost.Booster]:
+        start = [xgboost.Booster(model_file=bytearray(raw)) for raw in after] or [None] * len(boosting.seeds)
+        read, held = self.rows(rows), None if valid is None else self.rows(valid)
+        pairs = zip(boosting.seeds, start, strict=True)
+        return [self._boost(boosting, self.params(boosting, seed), read, held, rounds, old) for seed, old in pairs]
+
+    @staticmethod
+    def _boost(
+        boosting: Boosting,
+        params: dict[str, Any],
+        rows: xgboost.DMatrix,
+        valid: xgboost.DMatrix | None,
+        rounds: int,
+        after: xgboost.Booster | None,
+    ) -> xgboost.Booster:
         if valid is None:
-            return xgboost.train(params, self._rows(rows), num_boost_round=rounds)
+            return xgboost.train(params, rows, num_boost_round=rounds, xgb_model=after)
         searched = xgboost.train(
             params,
-            self._rows(rows),
+            rows,
             num_boost_round=boosting.max_rounds,
-            evals=[(self._rows(valid), "valid")],
+            evals=[(valid, "valid")],
             early_stopping_rounds=boosting.patience,
             verbose_eval=False,
+            xgb_model=after,
         )
         return searched[: searched.best_iteration + 1]
 
-    def _rows(self, rows: Mask) -> xgboost.DMatrix:
-        return xgboost.DMatrix(
-            self.matrix[rows], self.labels[rows], feature_names=list(self.columns), nthread=self.threads
+
+def _check_directions(boosting: Boosting | None, categories: Categories) -> None:
+    wrong = [name for name in categories if boosting and boosting.direction(name)]
+    if wrong:
+        raise DeclarationError(
+            f"Boosting lets the score only rise or fall with {', '.join(wrong)}, which is a text.",
+            hint="texts have no order: take it out of rising= and falling=.",
         )
 
-    def _regress(self, linear: Linear, rows: Mask) -> dict[str, Any]:
-        fill = np.array([linear.fill(column) for column in self.columns])
-        values = np.where(np.isnan(self.matrix[rows]), fill, self.matrix[rows])
-        if linear.logarithmic:
-            values = np.log1p(np.maximum(values, 0.0))
-        mean, deviation = values.mean(axis=0), values.std(axis=0)
-        scale = np.where(deviation > 0, deviation, 1.0)
-        read = np.array([linear.reads(column) for column in self.columns])
-        fitted = self._estimator(linear).fit(((values - mean) / scale)[:, read], self.labels[rows])
-        weights = np.zeros(len(self.columns))
-        weights[read] = np.ravel(fitted.coef_)
-        return {
-            "fill": fill.tolist(),
-            "mean": mean.tolist(),
-            "scale": scale.tolist(),
-            "coef": weights.tolist(),
-            "intercept": float(np.ravel(fitted.intercept_)[0]),
-            "logarithmic": linear.logarithmic,
-        }
 
-    def _estimator(self, linear: Linear) -> Any:
-        if self.objective == BINARY:
-            return LogisticRegression(C=linear.strength, max_iter=3000)
-        return Ridge(alpha=1 / linear.strength)
-
-
-def _weights(linear: Linear | None, boosting: Boosting | None) -> dict[str, float]:
-    parts = {"linear": linear is not None, "boosting": boosting is not None}
+def _weights(recipe: Recipe) -> dict[str, float]:
+    parts = {"linear": recipe.linear is not None, "boosting": recipe.boosting is not None}
     return {name: present / sum(parts.values()) for name, present in parts.items()}

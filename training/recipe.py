@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
 
 from feature_repo.core.errors import DeclarationError
 from training.objective import BY_OBJECTIVE
@@ -12,30 +13,63 @@ DAYS_SINCE_NOTHING = 400.0
 
 
 @dataclass(frozen=True)
+class Null:
+    """What a NULL of some inputs stands for in a linear part; trees learn a direction for NULL of their own.
+
+    Attributes
+    ----------
+    inputs
+        Full name, or a pattern with ``*``.
+    value
+        The constant taken for NULL.
+    own_term
+        Give "is NULL" a coefficient of its own besides, where being unknown says something.
+    """
+
+    inputs: str
+    value: float = 0.0
+    own_term: bool = False
+
+
+@dataclass(frozen=True)
 class Linear:
     """Logistic (for numbers: least-squares) regression over inputs, standardised, with an L2 penalty.
+
+    A text input becomes one term for each of its most frequent values, 1 where it has the value and 0 elsewhere.
 
     Attributes
     ----------
     strength
         Inverse of the penalty (scikit-learn's ``C``).
     days_since_nothing
-        What a NULL of an input named ``..days_since`` stands for, in days; a NULL of any other input is 0.
+        What a NULL of an input named ``..days_since`` stands for, in days; a NULL of any other input is 0, unless
+        ``nulls`` says otherwise.
     without
         Inputs whose names end so are not read: a straight line goes on where the trees of a blend do not, and a window
         longer than the history of the earliest rows grows with the history.
     logarithmic
         Take ``log1p(max(x, 0))`` of every input, which suits odds; a sum of money is better foreseen from money.
+    nulls
+        The policy by input; the first that matches counts.
+    levels
+        How many values of a text input get a term.
+    variance
+        Fit on as many principal components of the terms as hold this share of their variance; 0 fits on the terms.
     """
 
     strength: float = 1.0
     days_since_nothing: float = DAYS_SINCE_NOTHING
     without: tuple[str, ...] = ()
     logarithmic: bool = True
+    nulls: tuple[Null, ...] = ()
+    levels: int = 10
+    variance: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.strength > 0:
             raise DeclarationError(f"Linear(strength={self.strength}) is not positive.", hint="choose for example 1.0.")
+        if not 0 <= self.variance <= 1:
+            raise DeclarationError(f"Linear(variance={self.variance}) is no share.", hint="choose for example 0.95.")
 
     def reads(self, column: str) -> bool:
         """Whether it reads an input.
@@ -45,13 +79,16 @@ class Linear:
         """
         return not column.endswith(self.without) if self.without else True
 
-    def fill(self, column: str) -> float:
+    def null(self, column: str) -> Null:
         """Return what a NULL of a column stands for.
 
-        >>> Linear().fill("user_payments__days_since"), Linear().fill("user_payments__count_28d")
+        >>> Linear().null("user_payments__days_since").value, Linear().null("user_payments__count_28d").value
         (400.0, 0.0)
+        >>> Linear(nulls=(Null("user_trends__*", value=1.0),)).null("user_trends__visits_trend_28d_84d").value
+        1.0
         """
-        return self.days_since_nothing if column.endswith("days_since") else 0.0
+        usual = Null(column, self.days_since_nothing if column.endswith("days_since") else 0.0)
+        return next((each for each in self.nulls if fnmatchcase(column, each.inputs)), usual)
 
 
 @dataclass(frozen=True)
@@ -115,6 +152,45 @@ class Copy:
 
 
 @dataclass(frozen=True)
+class Tree:
+    """One decision tree of scikit-learn; a baseline, measured and never served."""
+
+    max_depth: int = 6
+    min_samples_leaf: int = 50
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A random forest of scikit-learn; a baseline, measured and never served.
+
+    Attributes
+    ----------
+    rows_per_tree
+        Rows drawn for each tree at most, which bounds the time whatever the rows are.
+    """
+
+    trees: int = 50
+    min_samples_leaf: int = 10
+    rows_per_tree: int = 10_000
+
+
+@dataclass(frozen=True)
+class Margin:
+    """A linear support vector machine of scikit-learn over a linear part's terms; a baseline, never served.
+
+    Attributes
+    ----------
+    strength
+        Inverse of the penalty (scikit-learn's ``C``).
+    """
+
+    strength: float = 0.01
+
+
+Plain: TypeAlias = Tree | Forest | Margin
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What to fit on which inputs; with both parts the model is the mean of their logits (numbers for a regression).
 
@@ -126,17 +202,23 @@ class Recipe:
         The parts; at least one.
     copy
         Instead of both.
+    plain
+        Instead of all three: a model of scikit-learn to compare with.
     """
 
     inputs: tuple[str, ...] = ()
     linear: Linear | None = None
     boosting: Boosting | None = None
     copy: Copy | None = None
+    plain: Plain | None = None
 
     def __post_init__(self) -> None:
         if self.copy is not None:
-            if self.inputs or self.linear or self.boosting:
+            if self.inputs or self.linear or self.boosting or self.plain:
                 raise DeclarationError("A recipe that copies an input fits something.", hint="give it copy= alone.")
+        elif self.plain is not None:
+            if self.linear or self.boosting:
+                raise DeclarationError("A recipe is of two kinds.", hint="give it plain=, or linear= and boosting=.")
         elif self.linear is None and self.boosting is None:
             raise DeclarationError(
                 "A recipe fits nothing.", hint="give it linear=Linear(), boosting=Boosting() or both."

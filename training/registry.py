@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -167,11 +168,13 @@ def _tags(trained: Trained) -> dict[str, str]:
 
 
 def _params(trained: Trained) -> dict[str, Any]:
-    task, recipe = trained.data.task, trained.data.task.model
+    task, recipe = trained.data.task, trained.recipe
     parts = {"linear": recipe.linear, "boosting": recipe.boosting, "copy": recipe.copy}
     flat = {f"{part}.{k}": v for part, value in parts.items() if value for k, v in asdict(value).items()}
     shown = {name: value for name, value in flat.items() if not isinstance(value, tuple) or name == "boosting.seeds"}
     return shown | {
+        **trained.prepared.params,
+        "calibration": trained.fitted.choice.name,
         "rounds": trained.fitted.rounds,
         "objective": task.objective,
         "service": task.service,
@@ -191,6 +194,9 @@ def _metrics(trained: Trained) -> Iterator[tuple[str, float]]:
     if trained.study:  # first: where both measure a slice, a reproduction, which studies nothing, finds the other's
         yield from trained.study.metrics()
     yield from _named("", trained.evaluation)
+    yield from trained.prepared.metrics.items()
+    for name, loss in trained.fitted.choice.losses.items():
+        yield f"calibration/{name}/logloss", loss
     for name, found in trained.baselines.items():
         yield from _named(f"baseline/{name}/", found)
     for name, part in trained.evaluation.slices.items():
@@ -229,6 +235,7 @@ def _write_model(trained: Trained, folder: Path) -> None:
 def _texts(trained: Trained, settings: Settings) -> dict[str, str]:
     data = trained.data
     return {
+        **trained.prepared.texts,
         "model_card.md": model_card(trained),
         "label.sql": data.task.label.strip() + "\n",
         TASK: to_json(data.task),
@@ -251,16 +258,28 @@ def _shown(trained: Trained) -> dict[str, Evaluation]:
 
 
 def _example(data: Dataset, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Rows no shopper is behind: in each the same decile of every input."""
+    """Rows no shopper is behind: in each the same decile of every number, and the texts in turn."""
     known = data.frame.loc[data.train, list(columns)]
-    deciles = {name: known[name].dropna().quantile(QUANTILES, interpolation="nearest") for name in columns}
-    return pd.DataFrame({name: deciles[name].to_numpy() for name in columns}).astype(known.dtypes)
+    texts = {name: _cycled(data.categories[name]) for name in columns if name in data.categories}
+    numbers = [name for name in columns if name not in texts]
+    deciles = {name: known[name].dropna().quantile(QUANTILES, interpolation="nearest") for name in numbers}
+    found = pd.DataFrame({name: texts[name] if name in texts else deciles[name].to_numpy() for name in columns})
+    return found.astype({name: known.dtypes[name] for name in numbers})
+
+
+def _cycled(values: Sequence[str]) -> list[str | None]:
+    return list(islice(cycle(values or [None]), len(QUANTILES)))
 
 
 def _signature(example: pd.DataFrame) -> Any:
     from mlflow.models import ModelSignature  # noqa: PLC0415
     from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415
 
-    kinds = {name: "long" if kind.kind == "i" else "double" for name, kind in example.dtypes.items()}
-    inputs = Schema([ColSpec(kind, str(name)) for name, kind in kinds.items()])
+    kinds = {"i": "long", "O": "string"}
+    # MLflow takes NaN for a number that is required, and None only for a text that is not.
+    columns = [
+        ColSpec(kinds.get(kind.kind, "double"), str(name), required=kind.kind != "O")
+        for name, kind in example.dtypes.items()
+    ]
+    inputs = Schema(columns)
     return ModelSignature(inputs, Schema([TensorSpec(np.dtype("float64"), (-1,), "score")]))

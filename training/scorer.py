@@ -5,18 +5,22 @@ part of ``training``. Its state is the file ``head.json`` and one XGBoost file p
 
 The margin of a row is the weighted mean of two margins, then calibrated: a logit, or the number itself::
 
-    linear    intercept + sum_i coef_i * (log1p(max(x_i or fill_i, 0)) - mean_i) / scale_i
-              (not ``logarithmic``: x_i or fill_i as it is)
+    linear    intercept + sum_t coef_t * (term_t - mean_t) / scale_t, where a term is of an input x
+              log1p(max(x or fill_t, 0))   (not ``logarithmic``: x or fill_t as it is)
+              1 if x is value number level_t of a text, else 0
+              1 if x is NULL, else 0       (level_t is -1)
     boosting  mean over the boosters of their margin
-    margin    slope * (w_l * linear + w_b * boosting) + offset
+    margin    calibrated(w_l * linear + w_b * boosting), which rises strictly
     score     1 / (1 + exp(-margin)) of the link ``logit``, margin of the link ``identity``
+
+A text is a number to the model: its place in a list that is stored with it, NaN if it is not there.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,10 @@ with warnings.catch_warnings():
     import mlflow.pyfunc
 
 Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
+
+IS_NULL = -1
+_FLAT = 1e-9  # shares that sum to less than this cannot be stretched
 
 
 class Scorer(mlflow.pyfunc.PythonModel):
@@ -50,9 +58,11 @@ class Scorer(mlflow.pyfunc.PythonModel):
         Parameters
         ----------
         head
-            Content of ``head.json``: ``columns``; ``weights`` of ``linear`` and ``boosting``; ``linear`` (``fill``,
-            ``mean``, ``scale``, ``coef``, each as long as ``columns``, ``intercept`` and ``logarithmic``) or null;
-            ``calibration`` (``slope`` and ``offset``); ``link`` (``logit``, or ``identity`` of a regression).
+            Content of ``head.json``: ``columns``; ``categories`` of those that are texts; ``weights`` of ``linear`` and
+            ``boosting``; ``linear`` or null: ``intercept``, ``logarithmic``, and for each term ``fill``, ``mean``,
+            ``scale`` and ``coef``, ``source`` (place of its column; without, the terms are the columns) and ``level``
+            (null for a number); ``calibration``, see :func:`calibrated`; ``link`` (``logit``, or ``identity`` of a
+            regression).
         boosters
             XGBoost models in UBJSON.
         """
@@ -72,6 +82,15 @@ class Scorer(mlflow.pyfunc.PythonModel):
         """Names of the inputs, in the order of :meth:`score`'s matrix."""
         return tuple(self._head["columns"])
 
+    @property
+    def categories(self) -> dict[str, list[str]]:
+        """Inputs that are texts, each with the values the model knows: a text's number is its place."""
+        return dict(self._head.get("categories", {}))
+
+    def codes(self, column: str, values: Sequence[Any]) -> Vector:
+        """Return the numbers :meth:`score` takes for the texts of a column: NaN for NULL and for an unknown text."""
+        return codes(values, self.categories[column])
+
     def predict(
         self,
         context: Any,  # noqa: ARG002 - MLflow's signature
@@ -83,7 +102,8 @@ class Scorer(mlflow.pyfunc.PythonModel):
         Parameters
         ----------
         model_input
-            Columns by name, in any order; others are ignored. NaN or None is NULL.
+            Columns by name, in any order; others are ignored. NaN or None is NULL, and so is a text the model has not
+            seen.
 
         Raises
         ------
@@ -96,7 +116,7 @@ class Scorer(mlflow.pyfunc.PythonModel):
                 f"The model input lacks {', '.join(missing)}. "
                 "Pass every column of the model's signature; context columns have defaults in the version's tags."
             )
-        return self.score(model_input[list(self.columns)].to_numpy(np.float64, na_value=np.nan))
+        return self.score(matrix_of(model_input, self.columns, self.categories))
 
     def score(self, matrix: Matrix) -> npt.NDArray[np.float64]:
         """Return calibrated probabilities, or the numbers of a regression, ``float64[n]``.
@@ -106,7 +126,7 @@ class Scorer(mlflow.pyfunc.PythonModel):
         matrix
             ``float64[n, len(columns)]`` in the order of :attr:`columns`; NaN is NULL.
         """
-        margin = self._calibrated(self.margin(matrix))
+        margin = calibrated(self._head["calibration"], self.margin(matrix))
         return margin if self._head.get("link") == "identity" else 1.0 / (1.0 + np.exp(-margin))
 
     def margin(self, matrix: Matrix) -> npt.NDArray[np.float64]:
@@ -114,7 +134,9 @@ class Scorer(mlflow.pyfunc.PythonModel):
         weights = self._head["weights"]
         total = np.zeros(len(matrix))
         if self._linear is not None:
-            total += weights["linear"] * (self._standardised(matrix) @ self._linear["coef"] + self._linear["intercept"])
+            total += weights["linear"] * (
+                terms(self._linear, matrix) @ self._linear["coef"] + self._linear["intercept"]
+            )
         if self._boosters and len(matrix):
             total += weights["boosting"] * np.mean([_margin(booster, matrix) for booster in self._boosters], axis=0)
         return total
@@ -124,20 +146,21 @@ class Scorer(mlflow.pyfunc.PythonModel):
 
         The last column is the share of no input; a row sums to the logit of its score, of a regression to the score.
         The trees' part are SHAP values (XGBoost's ``pred_contribs``), the linear part is each term's distance from the
-        average training row.
+        average training row. Both are found before calibration; a row's shares are then stretched by one positive
+        number, the mean slope of the calibration between the row of no input and this row, so that within a row order,
+        signs and proportions are those before calibration.
         """
         weights = self._head["weights"]
         total = np.zeros((len(matrix), len(self.columns) + 1))
         if self._linear is not None:
-            total[:, :-1] += weights["linear"] * self._standardised(matrix) * self._linear["coef"]
+            shares = terms(self._linear, matrix) * self._linear["coef"]
+            total[:, :-1] += weights["linear"] * self._by_column(shares)
             total[:, -1] += weights["linear"] * self._linear["intercept"]
         if self._boosters and len(matrix):
-            rows = xgboost.DMatrix(matrix, feature_names=list(self.columns))
-            shares = [booster.predict(rows, pred_contribs=True) for booster in self._boosters]
-            total += weights["boosting"] * np.mean(shares, axis=0)
-        total *= self._head["calibration"]["slope"]
-        total[:, -1] += self._head["calibration"]["offset"]
-        return total
+            rows = xgboost.DMatrix(matrix, feature_names=list(self.columns), feature_types=self._types)
+            each = [booster.predict(rows, pred_contribs=True) for booster in self._boosters]
+            total += weights["boosting"] * np.mean(each, axis=0)
+        return self._stretched(total)
 
     def use_threads(self, threads: int) -> None:
         """Let the boosters use so many threads; one is fastest for a few rows, and the default."""
@@ -149,16 +172,80 @@ class Scorer(mlflow.pyfunc.PythonModel):
         part = self._head["linear"]
         return None if part is None else {name: np.asarray(value) for name, value in part.items()}
 
-    def _standardised(self, matrix: Matrix) -> Matrix:
-        part = self._linear or {}
-        filled = np.where(np.isnan(matrix), part["fill"], matrix)
-        if part.get("logarithmic", True):
-            filled = np.log1p(np.maximum(filled, 0.0))
-        return np.asarray((filled - part["mean"]) / part["scale"])
+    @property
+    def _types(self) -> list[str]:
+        return feature_types(self.columns, self.categories)
 
-    def _calibrated(self, margin: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def _by_column(self, shares: Matrix) -> Matrix:
+        source = (self._linear or {}).get("source")
+        if source is None:
+            return shares
+        total = np.zeros((len(self.columns), len(shares)))
+        np.add.at(total, source, shares.T)
+        return total.T
+
+    def _stretched(self, shares: Matrix) -> Matrix:
         calibration = self._head["calibration"]
+        base, margin = shares[:, -1], shares.sum(axis=1)
+        floor = calibrated(calibration, base)
+        rise, run = calibrated(calibration, margin) - floor, margin - base
+        slope = np.divide(rise, run, out=np.ones(len(run)), where=np.abs(run) > _FLAT)
+        return np.column_stack([shares[:, :-1] * slope[:, None], floor])
+
+
+def calibrated(calibration: Mapping[str, Any], margin: Vector) -> Vector:
+    """Return margins after calibration, which rises strictly: it never changes an order.
+
+    Parameters
+    ----------
+    calibration
+        ``slope`` and ``offset`` of a straight line; or knots ``x`` and ``y``, both rising: straight between two knots,
+        with slope 1 beyond the first and the last.
+
+    >>> calibrated({"x": [0.0, 1.0], "y": [0.0, 4.0]}, np.array([-1.0, 0.5, 3.0])).tolist()
+    [-1.0, 2.0, 6.0]
+    """
+    if "x" not in calibration:
         return np.asarray(calibration["slope"] * margin + calibration["offset"])
+    x, y = calibration["x"], calibration["y"]
+    beyond = margin - np.clip(margin, x[0], x[-1])
+    return np.asarray(np.interp(margin, x, y) + beyond)
+
+
+def terms(part: Mapping[str, Any], matrix: Matrix) -> Matrix:
+    """Return the standardised terms of a linear part, ``float64[n, terms]``; its values are arrays."""
+    inputs = matrix[:, part["source"]] if "source" in part else matrix
+    values = np.where(np.isnan(inputs), part["fill"], inputs)
+    if part.get("logarithmic", True):
+        values = np.log1p(np.maximum(values, 0.0))
+    if "level" in part:
+        level = np.asarray(part["level"], np.float64)
+        for place in np.flatnonzero(~np.isnan(level)):
+            column = inputs[:, place]
+            values[:, place] = np.isnan(column) if level[place] == IS_NULL else column == level[place]
+    return np.asarray((values - part["mean"]) / part["scale"])
+
+
+def codes(values: Sequence[Any], known: Sequence[str]) -> Vector:
+    """Return the place of each text in a list, NaN for NULL and for a text that is not in it.
+
+    >>> codes(["b", None, "z"], ["a", "b"]).tolist()
+    [1.0, nan, nan]
+    """
+    places = {text: float(place) for place, text in enumerate(known)}
+    return np.array([places.get(value, np.nan) for value in values], np.float64)
+
+
+def matrix_of(frame: pd.DataFrame, columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> Matrix:
+    """Return columns of a frame as the matrix a model reads, texts by their numbers."""
+    texts = {name: codes(frame[name].tolist(), categories[name]) for name in columns if name in categories}
+    numbers = frame[list(columns)]
+    return np.asarray((numbers.assign(**texts) if texts else numbers).to_numpy(np.float64, na_value=np.nan))
+
+
+def feature_types(columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return XGBoost's word for each column: ``c`` of a text, ``float`` of a number."""
+    return ["c" if name in categories else "float" for name in columns]
 
 
 def _booster(source: bytearray | str) -> xgboost.Booster:

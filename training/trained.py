@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +13,31 @@ import numpy.typing as npt
 from training.datasets import Dataset
 from training.evaluate import Estimate, Evaluation, Outcome, Rows, check_gates, difference, evaluate
 from training.evaluation.study import Study
-from training.fit import Fitted, fit
+from training.fit import Fitted
+from training.plain import Compared, Scores, fit_baseline
+from training.preparation import Prepared
+from training.recipe import Recipe
 
 Step = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How one model or baseline came about.
+
+    Attributes
+    ----------
+    rows
+        Of training it was fitted on; a model of scikit-learn takes at most ``training.plain.MOST_ROWS``.
+    calibration
+        ``none``, ``platt`` or ``isotonic``.
+    seconds
+        Time fitting and scoring took.
+    """
+
+    rows: int
+    calibration: str
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +46,8 @@ class Trained:
 
     Attributes
     ----------
-    data, fitted
-        The rows, and the model.
+    data, prepared, fitted
+        The rows, what was decided before fitting, and the model.
     evaluation, baselines
         Measured on the test rows.
     differences
@@ -33,15 +56,24 @@ class Trained:
         Gate -> outcome.
     study
         What else was measured on the model.
+    fits
+        How the model, under the task's name, and each baseline were fitted.
     """
 
     data: Dataset
+    prepared: Prepared
     fitted: Fitted
     evaluation: Evaluation
     baselines: dict[str, Evaluation]
     differences: dict[str, Estimate]
     gates: dict[str, Outcome]
+    fits: dict[str, Fit] = field(default_factory=dict)
     study: Study | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was fitted: the task's, unless parameters or inputs were searched."""
+        return self.prepared.recipe
 
     @property
     def holds(self) -> bool:
@@ -56,7 +88,12 @@ class Trained:
 
 
 def fit_and_measure(
-    data: Dataset, *, threads: int, step: Step, ceiling: npt.NDArray[np.float64] | None = None
+    data: Dataset,
+    *,
+    threads: int,
+    step: Step,
+    ceiling: npt.NDArray[np.float64] | None = None,
+    prepared: Prepared | None = None,
 ) -> Trained:
     """Fit the model of a task and its baselines, and measure them on the test rows.
 
@@ -66,23 +103,39 @@ def fit_and_measure(
         Called with what is being done and the share done, 0 to 1.
     ceiling
         True probabilities of the test rows, if they are known: measured as the baseline ``ceiling``.
+    prepared
+        What to fit, if it is not what the task declares.
     """
-    task = data.task
-    recipes = {task.name: task.model, **task.all_baselines}
+    task, prepared = data.task, prepared or Prepared(data.task.model)
+    baselines = {**task.all_baselines, **prepared.baselines}
+    fits: dict[str, Fit] = {}
+    step(f"fitting {task.name}", 0.0)
+    started = time.monotonic()
+    fitted = prepared.fit(data, threads=threads)
+    scores = {task.name: _scores(fitted.scorer(), data)}
+    fits[task.name] = Fit(int(data.train.sum()), fitted.choice.name, time.monotonic() - started)
+    for n, (name, recipe) in enumerate(baselines.items(), start=1):
+        step(f"fitting {name}", n / (len(baselines) + 1))
+        started = time.monotonic()
+        compared = fit_baseline(recipe, data, threads=threads)
+        scores[name] = _scores(compared.scorer, data)
+        fits[name] = _fit_of(compared, time.monotonic() - started)
     rows = rows_to_measure(data)
-    fitted, scores = {}, {}
-    for n, (name, recipe) in enumerate(recipes.items()):
-        step(f"fitting {name}", n / len(recipes))
-        fitted[name] = fit(recipe, data, threads=threads)
-        scorer = fitted[name].scorer()
-        scores[name] = scorer.score(data.matrix(scorer.columns)[data.test])
-    measured = {name: evaluate(each, rows) for name, each in scores.items()}
-    baselines = {name: measured[name] for name in task.all_baselines}
+    evaluation = evaluate(scores[task.name], rows)
+    measured = {name: evaluate(scores[name], replace(rows, slices=rows.slices[[]])) for name in baselines}
     differences = {name: difference(task.kind.leading, scores[task.name], scores[name], rows) for name in baselines}
     best = None if ceiling is None else evaluate(ceiling, rows)
-    gates = check_gates(task, measured[task.name], baselines, differences, best)
-    baselines |= {} if best is None else {"ceiling": best}
-    return Trained(data, fitted[task.name], measured[task.name], baselines, differences, gates)
+    gates = check_gates(task, evaluation, measured, differences, best)
+    measured |= {} if best is None else {"ceiling": best}
+    return Trained(data, prepared, fitted, evaluation, measured, differences, gates, fits)
+
+
+def _scores(scorer: Scores, data: Dataset) -> npt.NDArray[np.float64]:
+    return scorer.score(data.matrix(scorer.columns)[data.test])
+
+
+def _fit_of(compared: Compared, seconds: float) -> Fit:
+    return Fit(compared.rows, compared.choice.name, seconds)
 
 
 def rows_to_measure(data: Dataset) -> Rows:

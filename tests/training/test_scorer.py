@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from training import scorer as scorer_file
+from training.calibration import platt
 from training.datasets import Dataset
-from training.fit import Fitted, fit, platt
+from training.fit import Fitted, fit
 from training.recipe import Boosting, Linear, Recipe
 
 QUICK = Boosting(seeds=(1, 2), max_rounds=40, patience=10)

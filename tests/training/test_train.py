@@ -83,7 +83,16 @@ def test_the_gates_hold_on_the_real_data(report: TrainReport):
     assert report.promoted
     assert report.metrics["auc"] == pytest.approx(0.839, abs=0.004)
     assert 0.80 < report.intervals["auc"][0] < report.metrics["auc"] < report.intervals["auc"][1] < 0.88
-    assert set(report.baselines) == {"rfm_logistic", "seven_feature_logistic", "all_feature_logistic", "xgboost"}
+    assert set(report.baselines) == {
+        "recency",
+        "rfm_logistic",
+        "seven_feature_logistic",
+        "all_feature_logistic",
+        "xgboost",
+        "decision_tree",
+        "random_forest",
+        "linear_svm",
+    }
     assert report.rows == {"train": 3780, "test": 1653}
 
 
