@@ -1,4 +1,4 @@
-"""Makes probabilities of margins: by nothing, by a line (Platt) or by knots (isotonic), whichever foresees best."""
+"""Makes probabilities of margins: by a line (Platt) or by knots (isotonic), whichever foresees better."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Margins = npt.NDArray[np.float64]
 Calibration = dict[str, Any]
 
 UNCALIBRATED: Calibration = {"slope": 1.0, "offset": 0.0}
-ISOTONIC = "isotonic"
+PLATT, ISOTONIC = "platt", "isotonic"
 FOLDS = 5
 KNOT_ROWS = 50
 
@@ -33,11 +33,12 @@ class Choice:
     Attributes
     ----------
     name
-        ``none``, ``platt`` or ``isotonic``.
+        ``platt`` or ``isotonic``; ``none`` of what has no calibration.
     calibration
         As ``head.json`` stores it, see :func:`training.scorer.calibrated`.
     losses
-        Name -> log loss on shoppers that the calibration was not fitted on; empty if there was nothing to choose.
+        Name -> log loss on shoppers that the calibration was not fitted on, ``none`` of no calibration among them;
+        empty if there was nothing to choose.
     """
 
     name: str
@@ -65,9 +66,9 @@ NO_CHOICE = Choice("none", UNCALIBRATED)
 def choose(margin: Margins, labels: Labels, shoppers: npt.NDArray[np.object_]) -> Choice:
     """Choose a calibration by log loss on the validation slice, cross-fitted by shopper; then fit it on all of it.
 
-    Cross-fitted, as on the rows they are fitted on knots always win. Knots are taken only if they are better by more
-    than a standard error of the paired difference: the final model is not the one they are fitted on, and what is
-    steep carries over badly. A tie goes to the simpler one.
+    Cross-fitted, as on the rows they are fitted on knots always win. Knots are taken only if they are better than the
+    line by more than a standard error of the paired difference: the final model is not the one they are fitted on, and
+    what is steep carries over badly. No calibration is measured and never taken, as a line may be that.
 
     Parameters
     ----------
@@ -77,10 +78,7 @@ def choose(margin: Margins, labels: Labels, shoppers: npt.NDArray[np.object_]) -
     fold = pd.factorize(shoppers)[0] % FOLDS
     found = {name: _losses(fit, margin, labels, fold) for name, fit in METHODS.items()}
     losses = {name: float(each.mean()) for name, each in found.items()}
-    best = min(found, key=lambda name: losses[name])
-    if best == ISOTONIC:
-        line = min((name for name in found if name != ISOTONIC), key=lambda name: losses[name])
-        best = line if _alike(found[line], found[ISOTONIC]) else best
+    best = PLATT if _alike(found[PLATT], found[ISOTONIC]) else ISOTONIC
     return Choice(best, METHODS[best](margin, labels), losses)
 
 
@@ -141,7 +139,7 @@ def _nothing(margin: Margins, labels: Labels) -> Calibration:
 
 METHODS: dict[str, Callable[[Margins, Labels], Calibration]] = {
     "none": _nothing,
-    "platt": platt,
+    PLATT: platt,
     ISOTONIC: isotonic,
 }
 

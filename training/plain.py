@@ -21,7 +21,7 @@ from training.recipe import Forest, Linear, Margin, Plain, Recipe, Tree
 from training.scorer import calibrated, terms
 from training.split import Mask
 
-MOST_ROWS = 100_000
+MOST_ROWS = 30_000
 SEED = 7
 _SURE = 1e-4  # a leaf of one kind alone is not certain
 

@@ -171,7 +171,7 @@ class Forest:
 
     trees: int = 50
     min_samples_leaf: int = 10
-    rows_per_tree: int = 10_000
+    rows_per_tree: int = 5_000
 
 
 @dataclass(frozen=True)

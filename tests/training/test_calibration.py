@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.calibration import KNOT_ROWS, UNCALIBRATED, choose, isotonic, platt
+from training.calibration import KNOT_ROWS, UNCALIBRATED, Choice, choose, isotonic, platt
 from training.fit import Fitted
 from training.scorer import calibrated
 
@@ -21,13 +21,28 @@ STEP = np.where(MARGIN < 0, -3.0, np.where(MARGIN < 2, 0.0, 0.2))
 
 @pytest.mark.parametrize(
     ("logit", "name"),
-    [(MARGIN, "none"), (0.5 * MARGIN - 1, "platt"), (STEP, "isotonic")],
+    [(MARGIN, "platt"), (0.5 * MARGIN - 1, "platt"), (STEP, "isotonic")],
     ids=lambda each: str(each)[:9],
 )
 def test_the_calibration_that_made_the_labels_is_chosen(name, logit):
     found = choose(MARGIN, drawn(logit), SHOPPERS)
     assert found.name == name
     assert set(found.losses) == {"none", "platt", "isotonic"}
+
+
+def test_a_model_that_needs_no_calibration_stays_as_it_is():
+    found = choose(MARGIN, drawn(MARGIN), SHOPPERS).calibration
+    assert found["slope"] == pytest.approx(1, abs=0.03)
+    assert found["offset"] == pytest.approx(0, abs=0.03)
+
+
+@pytest.mark.parametrize("calibration", [{"slope": 2.0, "offset": 3.0}, {"x": [-1.0, 1.0], "y": [-4.0, 0.5]}])
+def test_a_centred_calibration_foresees_the_share_of_positives_and_keeps_its_shape(calibration):
+    labels = drawn(MARGIN - 2)
+    moved = Choice("any", calibration).centred(MARGIN, labels).calibration
+    logits = calibrated(moved, MARGIN)
+    assert (1 / (1 + np.exp(-logits))).mean() == pytest.approx(labels.mean(), abs=1e-9)
+    np.testing.assert_allclose(np.diff(logits), np.diff(calibrated(calibration, MARGIN)), atol=1e-9)
 
 
 def test_knots_beat_a_line_where_the_truth_has_steps():
