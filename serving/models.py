@@ -37,7 +37,8 @@ class Score:
     features_as_of
         Instant the features were read at.
     missing
-        Features that were NULL: nothing to compute them from, or a view whose state is not built yet (then all of it).
+        Features that were NULL: nothing to compute them from, a view whose state is not built yet (then all of it), or
+        a text that the model has not seen.
     defaults
         Context columns for which the model's default was taken.
     known
@@ -153,6 +154,11 @@ class Model:
         """Inputs that are features, by full name."""
         return tuple(name for name in self.columns if name not in self.context)
 
+    @property
+    def texts(self) -> Mapping[str, Sequence[str]]:
+        """Inputs that are texts, each with those the model knows: it reads a text's place, NaN of another one."""
+        return getattr(self.scorer, "categories", {})
+
     def check(self, current: Contract) -> None:
         """Refuse a registry that defines a feature otherwise than the one the model was trained on, or other settings.
 
@@ -192,7 +198,7 @@ class Model:
         Parameters
         ----------
         features
-            ``float64[n, len(self.features)]``, NaN for NULL.
+            ``float64[n, len(self.features)]``, NaN for NULL; of :attr:`texts` the places.
         given
             ``float64[n, len(self.context)]``, NaN where the default is to be taken.
         """

@@ -8,7 +8,7 @@ NULL, as it is offline (Feast does not look at the ttl online).
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,6 +34,7 @@ from serving.service_views import (
     WindowedPart,
     as_arrow,
     as_floats,
+    as_places,
     service_parts,
 )
 
@@ -171,13 +172,29 @@ class ServicePlan:
         DataError
             The service has no such feature, or it holds text or times.
         """
-        if name not in self.types:
-            raise DataError(f"Service '{self.service}' has no feature '{name}'.", hint=did_you_mean(name, self.types))
-        if pa.types.is_string(self.types[name]) or pa.types.is_timestamp(self.types[name]):
+        kind = self._type_of(name)
+        if pa.types.is_string(kind) or pa.types.is_timestamp(kind):
             raise DataError(
-                f"Feature '{name}' is a {self.types[name]}, and models read numbers.",
+                f"Feature '{name}' is a {kind}, and models read numbers.",
                 hint="leave it out of the model's service, or derive a number from it in an on-demand view.",
             )
+
+    def check_text(self, name: str) -> None:
+        """Refuse a feature that is no text.
+
+        Raises
+        ------
+        DataError
+            The service has no such feature, or it holds something else.
+        """
+        kind = self._type_of(name)
+        if not pa.types.is_string(kind):
+            raise DataError(f"Feature '{name}' is a {kind}, and the model reads a text.", hint="train the model anew.")
+
+    def _type_of(self, name: str) -> pa.DataType:
+        if name not in self.types:
+            raise DataError(f"Service '{self.service}' has no feature '{name}'.", hint=did_you_mean(name, self.types))
+        return self.types[name]
 
     def _check_written(self, client: Any, part: OrdinaryPart, fields: Sequence[Field]) -> None:
         # Rows may have been pushed one by one, without a position; without either nothing was ever written.
@@ -229,18 +246,26 @@ class Reading:
         columns, types = self.columns, self.plan.types
         return pa.table({name: as_arrow(columns[name], types[name]) for name in self.plan.contract}, pa.schema(types))
 
-    def matrix(self, columns: Sequence[str]) -> npt.NDArray[np.float64]:
+    def matrix(
+        self, columns: Sequence[str], texts: Mapping[str, Sequence[str]] | None = None
+    ) -> npt.NDArray[np.float64]:
         """Return features for a model: ``float64[n, len(columns)]`` in the given order, NaN for NULL.
+
+        Parameters
+        ----------
+        texts
+            Column -> the texts a model knows there: each becomes its place in the list, and any other NaN.
 
         Raises
         ------
         DataError
-            A column is not in the service, or holds text or times.
+            A column is not in the service, holds times, or holds texts and is not in ``texts``.
         """
+        texts = texts or {}
         for name in columns:
-            self.plan.check_numeric(name)
+            self.plan.check_text(name) if name in texts else self.plan.check_numeric(name)
         found = self.stored if all(name in self.stored for name in columns) else self.columns
         matrix = np.empty((self.length, len(columns)))
         for i, name in enumerate(columns):
-            matrix[:, i] = as_floats(found[name])
+            matrix[:, i] = as_places(found[name], texts[name]) if name in texts else as_floats(found[name])
         return matrix

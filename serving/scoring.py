@@ -3,8 +3,9 @@
 A version of a registered model carries what serving needs: the tags ``feature_service`` and ``context`` (a JSON list
 of ``{"name", "description", "default", "allowed"}``; without ``allowed`` any number is taken), the artifact
 ``contract.json`` (definitions of its features), and a Python model with ``columns`` (inputs by name: features, then
-context) and ``score(float64[n, d]) -> float64[n]``. Loading a model runs the code that was logged with it: whoever can
-write to the registry is trusted.
+context) and ``score(float64[n, d]) -> float64[n]``; if some inputs are texts, ``categories`` names them with the texts
+it knows, and a text is scored as its place among them. Loading a model runs the code that was logged with it: whoever
+can write to the registry is trusted.
 """
 
 from __future__ import annotations

@@ -290,7 +290,7 @@ class ProfileClient:
         columns = model.context_columns(given, len(entities[USER]))
         at = self._clock.now_us()
         reading = self._redis.ask(lambda client: plan.read(client, entities, at))
-        matrix, known = reading.matrix(model.features), reading.known.tolist()
+        matrix, known = reading.matrix(model.features, model.texts), reading.known.tolist()
         return model.scores(entities[USER], matrix, columns, known=known, as_of=from_us(at))
 
     def track(self, events: Said | Iterable[Said]) -> Collected:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast import FeatureStore
 from feast.infra.online_stores.helpers import _mmh3
 from feast.protos.feast.types.Value_pb2 import Value, ValueType
@@ -60,6 +61,13 @@ def as_floats(column: Column) -> npt.NDArray[np.float64]:
         return column.as_float()
     floats: npt.NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return floats
+
+
+def as_places(column: Column, known: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return the place of each text of a column in a list as float64, NaN for NULL and for a text not in it."""
+    found = as_arrow(column, pa.string())
+    places = pc.index_in(found, value_set=pa.array(known, found.type), skip_nulls=True)
+    return as_floats(places)
 
 
 @dataclass(frozen=True)

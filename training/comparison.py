@@ -23,7 +23,7 @@ Scores = npt.NDArray[np.float64]
 
 def scores_on_test(scorer: Any, data: Dataset) -> Scores:
     """Return a scorer's answers for the test rows of a dataset."""
-    return np.asarray(scorer.score(data.matrix(tuple(scorer.columns))[data.test]), np.float64)
+    return np.asarray(scorer.score(data.matrix_for(scorer)[data.test]), np.float64)
 
 
 def paired(metric: str, ours: Scores, theirs: Scores, rows: Rows) -> Estimate:

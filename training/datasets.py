@@ -136,6 +136,10 @@ class Dataset:
                 )
         return matrix_of(self.frame, columns or self.inputs, self.categories)
 
+    def matrix_for(self, scorer: Any) -> Matrix:
+        """Return the inputs of a scorer of any dataset: its columns, and texts by the numbers it gives them itself."""
+        return matrix_of(self.frame, scorer.columns, getattr(scorer, "categories", {}))
+
     def to_df(self) -> pd.DataFrame:
         """Return the rows with their role (``split``: train, test or embargo) as pandas."""
         return self.frame.assign(**{SPLIT: self.split.roles})
@@ -213,6 +217,12 @@ def _check_inputs(task: Task, frame: pd.DataFrame, features: tuple[str, ...]) ->
         for name in recipe.named_inputs:
             if name not in inputs:
                 raise DeclarationError(f"Task '{task.name}' reads '{name}'.", hint=did_you_mean(name, inputs))
+    said = [name for name in task.context_names if is_text(frame[name])]
+    if said:
+        raise DeclarationError(
+            f"Task '{task.name}' has context {', '.join(said)} of texts, which no caller can pass.",
+            hint="make it a number in the label query, 1 or 0 for each text that matters.",
+        )
     numbers = [name for name in inputs if not is_text(frame[name])]
     infinite = [name for name in numbers if np.isinf(frame[name].to_numpy(np.float64, na_value=np.nan)).any()]
     if infinite:
