@@ -32,6 +32,7 @@ def model_card(trained: Trained) -> str:
         markdown_table(["rows", "observed from", "observed until", "answers known by"], _instants(trained.data)),
         markdown_table(["", *_titles(trained)], _scores(trained)),
         _boosting(trained),
+        "\n".join(f"- {note}" for note in trained.notes),
         "## Gates",
         markdown_table(["gate", "bound", "measured", "holds"], _gates(trained)),
         *_studied(trained),

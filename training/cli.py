@@ -6,7 +6,7 @@ This module is imported for every ``portrait --help``, so what a command needs i
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ from training.reproduce_cli import reproduce_run
 
 if TYPE_CHECKING:
     from training.evaluation.extras import Extras
+    from training.options import Options
     from training.task import Task
 
 TaskName = Annotated[str | None, typer.Argument(metavar="[TASK]", help="Name of a task.", show_default=False)]
@@ -43,6 +44,14 @@ Reproduce = Annotated[
     str, typer.Option(metavar="RUN", help="Build and fit a run again, a run id or TASK@VERSION; registers nothing.")
 ]
 
+Select = Annotated[
+    str, typer.Option(metavar="filter|wrapper|embedded", help="Leave inputs out that validation does not miss.")
+]
+Reduce = Annotated[str, typer.Option(metavar="pca", help="Fit the linear part on principal components.")]
+ContinueFrom = Annotated[
+    str, typer.Option(metavar="champion", help="Add trees to the champion's; a full refit is measured beside it.")
+]
+
 Outcomes = dict[str, dict[str, Any]]
 
 _app = command_group()
@@ -53,7 +62,9 @@ def commands() -> typer.Typer:
     return _app
 
 
-@_app.command(epilog=example("portrait train redemption", "portrait train --all --json"))
+@_app.command(
+    epilog=example("portrait train redemption", "portrait train --all --json", "portrait train churn --select filter")
+)
 def train(
     task: TaskName = None,
     *,
@@ -62,35 +73,52 @@ def train(
     reproduce: Reproduce = "",
     rolling: Rolling = 0,
     permute: Permute = False,
+    select: Select = "",
+    reduce: Reduce = "",
+    continue_from: ContinueFrom = "",
     as_json: Json = False,
 ) -> object:
     """Fit a model, measure it, register it; it becomes champion if every gate holds and it beats the champion."""
     from training.evaluation.extras import Extras  # noqa: PLC0415
+    from training.options import Options  # noqa: PLC0415
     from training.task import all_tasks, find_task  # noqa: PLC0415
 
+    options = Options(select=select, reduce=reduce, continue_from=continue_from)
     if reproduce:
-        return reproduce_run(task, reproduce, alone=not (every or if_changed or rolling or permute), as_json=as_json)
+        alone = not (every or if_changed or rolling or permute or options)
+        return reproduce_run(task, reproduce, alone=alone, as_json=as_json)
+    if every and options.continue_from:
+        raise PortraitError("--continue-from goes on from one champion.", hint="name its task instead of --all.")
     if (task is None) != every:
         known = ", ".join(all_tasks())
         raise PortraitError("Name one task, or say --all.", hint=f"known tasks are {known}.")
     tasks = list(all_tasks().values()) if task is None else [find_task(task)]
-    extras = Extras(rolling, permute)
-    report = {"tasks": {each.name: _train(each, if_changed=if_changed, extras=extras, skip=every) for each in tasks}}
+    asked = _Asked(if_changed, Extras(rolling, permute), options, every)
+    report = {"tasks": {each.name: _train(each, asked) for each in tasks}}
     emit(report, as_json, _render)
     _check(report["tasks"])
     return report
 
 
-def _train(task: Task, *, if_changed: bool, extras: Extras, skip: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Asked:
+    if_changed: bool
+    extras: Extras
+    options: Options
+    skip: bool
+
+
+def _train(task: Task, asked: _Asked) -> dict[str, Any]:
     from training.job import train as run  # noqa: PLC0415
     from training.pending import RunKeptError  # noqa: PLC0415
     from training.task import TaskUnavailableError  # noqa: PLC0415
 
     try:
         with progress(f"Training {task.name}") as step:
-            return asdict(run(task, progress=step, if_changed=if_changed, extras=extras))
+            report = run(task, progress=step, if_changed=asked.if_changed, extras=asked.extras, options=asked.options)
+            return asdict(report)
     except TaskUnavailableError as error:
-        if not skip:
+        if not asked.skip:
             raise
         return {"unavailable": error.what}
     except RunKeptError as error:  # the other tasks are trained all the same
@@ -134,6 +162,7 @@ def _render_model(name: str, outcome: dict[str, Any]) -> None:
         ["gate", "", "measured"],
         [[gate, "ok" if ok else "FAILED", outcome["measured"][gate]] for gate, ok in outcome["gates"].items()],
     )
+    sys.stdout.writelines(f"\n{note}\n" for note in outcome.get("notes", ()))
     sys.stdout.write(f"\n{_sentence(name, outcome)}\n")
 
 

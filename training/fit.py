@@ -81,11 +81,11 @@ def fit(recipe: Recipe, data: Dataset, *, threads: int = 1) -> Fitted:
     return replace(final.calibrated(last), rehearsal=first.calibrated(choice))
 
 
-def calibration_of(margin: Margins, data: Dataset) -> Choice:
-    """Choose the calibration of a model from its margins on the validation slice."""
+def calibration_of(margin: Margins, data: Dataset, rows: Mask | None = None) -> Choice:
+    """Choose the calibration of a model from its margins on the validation slice, or on some of its rows."""
     if data.task.objective != BINARY:
         return NO_CHOICE
-    valid = data.valid
+    valid = data.valid if rows is None else rows
     return choose(margin, data.labels[valid], data.frame.loc[valid, data.key].to_numpy())
 
 

@@ -14,12 +14,15 @@ from training.datasets import dataset
 from training.evaluate import Evaluation
 from training.evaluation.extras import NOTHING_MORE, Extras
 from training.evaluation.study import study
+from training.options import Options
 from training.pending import RunKeptError
+from training.prepare import prepare
 from training.registry import read_report, register, up_to_date
 from training.task import Task, as_task
 from training.trained import Step, Trained, fit_and_measure
 
 Metrics = dict[str, float]
+NO_OPTIONS = Options()
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class TrainReport:
         Why it is one, the other or neither.
     kept
         Folder of the run if MLflow did not take it; then there is no version yet.
+    notes
+        What the options of the training found, and what it cost; empty without options.
     unchanged
         Nothing was trained, as nothing had changed since the champion was; the figures are the champion's.
     seconds
@@ -73,6 +78,7 @@ class TrainReport:
     challenger: bool = False
     reason: str = ""
     kept: str = ""
+    notes: tuple[str, ...] = ()
     unchanged: bool = False
     study: dict[str, Any] = field(default_factory=dict)
 
@@ -84,6 +90,7 @@ def train(
     progress: Step | None = None,
     if_changed: bool = False,
     extras: Extras = NOTHING_MORE,
+    options: Options = NO_OPTIONS,
 ) -> TrainReport:
     """Train a task on the log as it is, and register the model, which may become champion (see `register`).
 
@@ -101,6 +108,8 @@ def train(
         Do nothing but report if the champion was trained on the same rows, definitions and declaration.
     extras
         What to measure besides.
+    options
+        What to do before the fit beyond the task's declaration.
 
     Raises
     ------
@@ -112,33 +121,46 @@ def train(
         The log cannot support the task.
     RunKeptError
         MLflow did not take the run, which is kept below the home; the error holds the report.
+    PortraitError
+        The task cannot be trained with these options.
     StoreUnavailableError
-        MLflow does not answer, and was asked whether anything has changed.
+        MLflow does not answer, and was asked whether anything has changed, or for the champion to continue from.
     """
     task = as_task(task)
     settings, step, started = settings or load_settings(), progress or _silent, time.monotonic()
     step("waiting for another training of the task", 0.0)
     with locked(ensure_home(settings) / "run" / f"train-{task.name}.lock"):
-        return _train(task, settings, step, started, if_changed=if_changed, extras=extras)
+        return _train(task, settings, step, started, if_changed=if_changed, extras=extras, options=options)
 
 
 def _train(
-    task: Task, settings: Settings, step: Step, started: float, *, if_changed: bool, extras: Extras
+    task: Task,
+    settings: Settings,
+    step: Step,
+    started: float,
+    *,
+    if_changed: bool,
+    extras: Extras,
+    options: Options,
 ) -> TrainReport:
     step("reading the log", 0.0)
     data = dataset(task, settings)
-    if if_changed and (champion := up_to_date(task, data, settings)):
+    if if_changed and (champion := up_to_date(task, data, settings, options=options.said)):
         kept = _restored(read_report(settings, champion.run_id))
         if kept:
             return replace(kept, unchanged=True, promoted=True, seconds=time.monotonic() - started)
+    prepared = (
+        prepare(data, options, settings, step=lambda what, done: step(what, 0.1 + 0.2 * done)) if options else None
+    )
     trained = fit_and_measure(
         data,
         threads=settings.threads,
-        step=lambda what, done: step(what, 0.1 + 0.5 * done),
+        step=lambda what, done: step(what, 0.3 + 0.3 * done),
         ceiling=ceiling_of(data, settings),
+        prepared=prepared,
     )
     step("studying the model", 0.6)
-    found = study(data, trained.fitted, settings, extras=extras, threads=settings.threads)
+    found = study(data, trained.fitted, settings, extras=extras, recipe=trained.recipe, threads=settings.threads)
     trained = replace(trained, study=found)
     step("registering the model", 0.7)
     report = _report(trained, started)
@@ -162,6 +184,7 @@ def _report(trained: Trained, started: float) -> TrainReport:
         gates={name: outcome.holds for name, outcome in trained.gates.items()},
         measured={name: f"{outcome.value:.4f} ({outcome.bound})" for name, outcome in trained.gates.items()},
         rows={"train": int(data.train.sum()), "test": int(data.test.sum())},
+        notes=trained.notes,
         seconds=time.monotonic() - started,
         study=trained.study.compact() if trained.study else {},
     )

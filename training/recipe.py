@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
@@ -224,9 +225,41 @@ class Recipe:
                 "A recipe fits nothing.", hint="give it linear=Linear(), boosting=Boosting() or both."
             )
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Recipe:
+        """Return the recipe that ``dataclasses.asdict`` and JSON made this of.
+
+        Raises
+        ------
+        DeclarationError
+            It is of a checkout that had other settings.
+
+        >>> import json
+        >>> made = Recipe(inputs=("a",), linear=Linear(nulls=(Null("b"),)), boosting=Boosting())
+        >>> Recipe.from_json(json.loads(json.dumps(asdict(made)))) == made
+        True
+        """
+        try:
+            parts = {name: kind(**_tuples(found[name])) for name, kind in _PARTS.items() if found.get(name)}
+            if linear := parts.get("linear"):
+                parts["linear"] = replace(linear, nulls=tuple(Null(**each) for each in found["linear"]["nulls"]))
+            return cls(inputs=tuple(found["inputs"]), **parts)
+        except (KeyError, TypeError) as error:
+            raise DeclarationError(
+                f"A recipe that was kept has other settings than this code knows: {error}.",
+                hint="check out the code it was made with.",
+            ) from None
+
     @property
     def named_inputs(self) -> tuple[str, ...]:
         """Every input the recipe names, so that a misspelt one is found before anything is fitted."""
         constrained = (*self.boosting.rising, *self.boosting.falling) if self.boosting else ()
         copied = (self.copy.column,) if self.copy else ()
         return tuple(dict.fromkeys((*self.inputs, *constrained, *copied)))
+
+
+_PARTS: dict[str, type[Any]] = {"linear": Linear, "boosting": Boosting, "copy": Copy}
+
+
+def _tuples(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}

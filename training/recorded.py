@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +18,7 @@ from feature_repo.core.settings import Settings
 from feature_repo.engine.contract import Contract
 from training.erasure import ENTITY_ROWS
 from training.log_views import Versions
+from training.preparation import PREPARED
 from training.registry import TASK
 from training.tracking import tracking
 from training.version import CONTRACT, find_version
@@ -39,6 +40,8 @@ class Run:
         Definitions of its features.
     rows
         Its entity rows, without those of people erased since.
+    prepared
+        What was decided before its fit; empty if that was nothing.
     """
 
     run_id: str
@@ -48,6 +51,7 @@ class Run:
     declared: Mapping[str, Any]
     contract: Contract
     rows: pd.DataFrame
+    prepared: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def log_versions(self) -> Versions:
@@ -76,10 +80,12 @@ def read_run(settings: Settings, task: str, asked: str) -> Run:
         with _needed(run_id):
             contract = json.loads(_artifact(client, run_id, CONTRACT, folder).read_text("utf-8"))
             rows = pq.read_table(_artifact(client, run_id, ENTITY_ROWS, folder)).to_pandas()
-        declared = {}
-        if any(each.path == TASK for each in client.list_artifacts(run_id)):
-            declared = json.loads(_artifact(client, run_id, TASK, folder).read_text("utf-8"))
-    return Run(run_id, tags, found.metrics, found.params, declared, contract, rows)
+        kept = {each.path for each in client.list_artifacts(run_id)}
+        declared, prepared = (
+            json.loads(_artifact(client, run_id, name, folder).read_text("utf-8")) if name in kept else {}
+            for name in (TASK, PREPARED)
+        )
+    return Run(run_id, tags, found.metrics, found.params, declared, contract, rows, prepared)
 
 
 def _run_id(client: Any, settings: Settings, asked: str) -> str:

@@ -41,7 +41,7 @@ from training.uploads import send_or_keep
 
 __all__ = ["Registered", "read_report", "register", "up_to_date"]
 
-TASK = "task.json"
+TASK, OPTIONS = "task.json", "options"
 _RUNTIME = ("mlflow", "numpy", "pandas", "xgboost")
 
 
@@ -95,7 +95,9 @@ def _bundle(trained: Trained, settings: Settings, folder: Path, report: Mapping[
     return bundle
 
 
-def up_to_date(task: Task | str, data: Dataset | None = None, settings: Settings | None = None) -> Any | None:
+def up_to_date(
+    task: Task | str, data: Dataset | None = None, settings: Settings | None = None, *, options: str = ""
+) -> Any | None:
     """Return the champion (an MLflow ``ModelVersion``) if training again could only give the same model, else None.
 
     The same means: the same rows, the same definitions of the features, and the same declaration of the task.
@@ -106,6 +108,8 @@ def up_to_date(task: Task | str, data: Dataset | None = None, settings: Settings
         A task, or its name.
     data
         The task's rows, if they are at hand; they are built otherwise.
+    options
+        What the training would be asked besides: a champion that was asked something else is another model.
 
     Raises
     ------
@@ -118,8 +122,9 @@ def up_to_date(task: Task | str, data: Dataset | None = None, settings: Settings
     with tracking(settings) as client:
         champion = champion_of(client, task.name)
     wanted = _identity(data)
-    same = champion is not None and all(champion.tags.get(name) == value for name, value in wanted.items())
-    return champion if same else None
+    if champion is None or champion.tags.get(OPTIONS, "") != options:
+        return None
+    return champion if all(champion.tags.get(name) == value for name, value in wanted.items()) else None
 
 
 def trained_on(data: Dataset, settings: Settings) -> Any | None:
@@ -164,6 +169,7 @@ def _tags(trained: Trained) -> dict[str, str]:
         "task": data.task.name,
         QUESTION: question_of(data.task),
         "gates": "passed" if trained.holds else "failed",
+        OPTIONS: trained.prepared.options.said,
     }
 
 
@@ -235,7 +241,7 @@ def _write_model(trained: Trained, folder: Path) -> None:
 def _texts(trained: Trained, settings: Settings) -> dict[str, str]:
     data = trained.data
     return {
-        **trained.prepared.texts,
+        **trained.prepared.artifacts,
         "model_card.md": model_card(trained),
         "label.sql": data.task.label.strip() + "\n",
         TASK: to_json(data.task),

@@ -19,6 +19,7 @@ from training.datasets import SPLIT, Dataset, dataset, split_rows
 from training.entity_rows import CONTENT, entity_rows, rows_by_role
 from training.labels import AT
 from training.log_views import Versions, head_versions
+from training.prepare import restored
 from training.recorded import Run, read_run
 from training.registry import run_metrics
 from training.task import LABEL, Task, find_task
@@ -127,7 +128,14 @@ def reproduce(task: Task | str, run: str, settings: Settings | None = None, *, p
     data = _as_split(dataset(task, settings, versions=found.log_versions), found)
     rows = compare_rows(found, data)
     threads = int(found.params.get("threads", settings.threads))
-    trained = fit_and_measure(data, threads=threads, step=lambda what, done: progress(what, 0.2 + 0.8 * done))
+    trained = fit_and_measure(
+        data,
+        threads=threads,
+        step=lambda what, done: progress(what, 0.2 + 0.8 * done),
+        prepared=restored(found.prepared, data, settings.model_copy(update={"threads": threads}))
+        if found.prepared
+        else None,
+    )
     metrics = {
         name: Metric(found.metrics[name], value)
         for name, value in run_metrics(trained).items()

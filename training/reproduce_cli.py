@@ -26,7 +26,8 @@ def reproduce_run(task: str | None, run: str, *, alone: bool, as_json: bool) -> 
 
     if task is None or not alone:
         raise PortraitError(
-            "Name the task of the run, and none of --all, --if-changed, --rolling and --permute.",
+            "Name the task of the run, and none of --all, --if-changed, --rolling, --permute and the options of its "
+            "training.",
             hint="portrait train --help",
         )
     with progress(f"Reproducing {run}") as step:

@@ -80,6 +80,19 @@ class Trained:
         """Whether every gate holds."""
         return all(outcome.holds for outcome in self.gates.values())
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was prepared before the fit, and what that changed on the test rows: sentences for people."""
+        return (*self.prepared.notes, *(self._against(name) for name in self.prepared.baselines))
+
+    def _against(self, name: str) -> str:
+        kind, gain = self.data.task.kind, self.differences[name]
+        ours, theirs = self.fits[self.data.task.name].seconds, self.fits[name].seconds
+        return (
+            f"Against {name.replace('_', ' ')}, on the test rows: {kind.shown[kind.leading]} {gain.value:+.4f} "
+            f"[{gain.low:+.4f}, {gain.high:+.4f}] (paired); fitted in {ours:.1f} s, that in {theirs:.1f} s."
+        )
+
     @cached_property
     def contributions(self) -> npt.NDArray[np.float64]:
         """What each input adds to the margin of each test row: ``float64[test rows, inputs]``."""

@@ -73,6 +73,13 @@ class Version:
             file = path / "artifacts" / CONTRACT
             return dict(json.loads(file.read_text("utf-8"))) if file.exists() else {}
 
+    def parts(self) -> tuple[dict[str, Any], list[bytes]]:
+        """Return ``head.json`` of a model of Portrait's own scorer, and its XGBoost models in UBJSON, one per seed."""
+        with self._files() as path:
+            folder = path / "artifacts"
+            head = json.loads((folder / "head.json").read_text("utf-8"))
+            return head, [file.read_bytes() for file in sorted(folder.glob("booster_*.ubj"))]
+
     def changed(self, current: Mapping[str, str]) -> list[str]:
         """Names of the features it reads that ``current`` lacks or defines otherwise: none, and it can answer."""
         if self.tags.get("definitions") == fingerprint(dict(current)):

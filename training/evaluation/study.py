@@ -24,6 +24,7 @@ from training.evaluation.slices import Part, cut_rows, measure_slices
 from training.evaluation.tallies import Floats, Tallies
 from training.evaluation.tenths import Tenth, tenths
 from training.fit import Fitted
+from training.recipe import Recipe
 from training.objective import BINARY
 
 
@@ -109,9 +110,20 @@ class Study:
 
 
 def study(
-    data: Dataset, fitted: Fitted, settings: Settings, *, extras: Extras = NOTHING_MORE, threads: int = 1
+    data: Dataset,
+    fitted: Fitted,
+    settings: Settings,
+    *,
+    extras: Extras = NOTHING_MORE,
+    recipe: Recipe | None = None,
+    threads: int = 1,
 ) -> Study:
     """Measure a fitted model on the test rows of its dataset.
+
+    Parameters
+    ----------
+    recipe
+        What is fitted at earlier origins, if it is not what the task declares.
 
     Raises
     ------
@@ -135,7 +147,7 @@ def study(
     watch.lap("slices")
     fairness = _fair(data, scores, labels, shoppers, settings, decisions) if available() or not binary else {}
     watch.lap("fairness")
-    origins = roll(data, data.task.model, origins=extras.rolling, threads=threads) if extras.rolling else ()
+    origins = roll(data, recipe or data.task.model, origins=extras.rolling, threads=threads) if extras.rolling else ()
     watch.lap("rolling")
     drops = permutation(data, valid.scorer()) if extras.permute else {}
     watch.lap("permutation")
