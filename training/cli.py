@@ -51,6 +51,7 @@ Reduce = Annotated[str, typer.Option(metavar="pca", help="Fit the linear part on
 ContinueFrom = Annotated[
     str, typer.Option(metavar="champion", help="Add trees to the champion's; a full refit is measured beside it.")
 ]
+Trials = Annotated[int, typer.Option(help="Sets of parameters to try with Optuna, on validation rows alone.", min=0)]
 
 Outcomes = dict[str, dict[str, Any]]
 
@@ -76,6 +77,7 @@ def train(
     select: Select = "",
     reduce: Reduce = "",
     continue_from: ContinueFrom = "",
+    trials: Trials = 0,
     as_json: Json = False,
 ) -> object:
     """Fit a model, measure it, register it; it becomes champion if every gate holds and it beats the champion."""
@@ -83,7 +85,7 @@ def train(
     from training.options import Options  # noqa: PLC0415
     from training.task import all_tasks, find_task  # noqa: PLC0415
 
-    options = Options(select=select, reduce=reduce, continue_from=continue_from)
+    options = Options(select=select, reduce=reduce, continue_from=continue_from, trials=trials)
     if reproduce:
         alone = not (every or if_changed or rolling or permute or options)
         return reproduce_run(task, reproduce, alone=alone, as_json=as_json)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xgboost
 from threadpoolctl import threadpool_limits
+from xgboost.callback import TrainingCallback
 
 from feature_repo.core.errors import DeclarationError
 from training.calibration import NO_CHOICE, UNCALIBRATED, Choice, Margins, choose
@@ -159,7 +160,15 @@ class Fitting:
         used = min(threads, 1 + matrix.size // CELLS_PER_THREAD)
         return cls(recipe, columns, categories, matrix, data.labels, data.task.objective, used)
 
-    def on(self, rows: Mask, *, valid: Mask | None = None, rounds: int = 0, after: Sequence[bytes] = ()) -> Fitted:
+    def on(
+        self,
+        rows: Mask,
+        *,
+        valid: Mask | None = None,
+        rounds: int = 0,
+        after: Sequence[bytes] = (),
+        watched: Sequence[TrainingCallback] = (),
+    ) -> Fitted:
         """Fit on some rows; the result is not calibrated.
 
         Parameters
@@ -168,6 +177,8 @@ class Fitting:
             Rows that end the boosting early; without them it takes ``rounds``.
         after
             Boosters to go on from, one per seed; ``rounds`` are those added.
+        watched
+            Called after each round that ``valid`` may end the boosting at.
         """
         linear, boosting = self.recipe.linear, self.recipe.boosting
         head = {
@@ -181,7 +192,7 @@ class Fitting:
         if linear:
             part = design(linear, self.columns, self.categories, self.matrix[rows])
             head["linear"] = regress(part, linear, self.objective, self.matrix[rows], self.labels[rows])
-        boosters = self._boosters(boosting, rows, valid, rounds, after) if boosting else []
+        boosters = self._boosters(boosting, rows, valid, rounds, after, watched) if boosting else []
         found = [booster.num_boosted_rounds() for booster in boosters]
         raw = tuple(bytes(booster.save_raw("ubj")) for booster in boosters)
         return Fitted(head, raw, int(np.median(found)) if found else 0)
@@ -201,12 +212,20 @@ class Fitting:
         )
 
     def _boosters(
-        self, boosting: Boosting, rows: Mask, valid: Mask | None, rounds: int, after: Sequence[bytes]
+        self,
+        boosting: Boosting,
+        rows: Mask,
+        valid: Mask | None,
+        rounds: int,
+        after: Sequence[bytes],
+        watched: Sequence[TrainingCallback],
     ) -> list[xgboost.Booster]:
         start = [xgboost.Booster(model_file=bytearray(raw)) for raw in after] or [None] * len(boosting.seeds)
         read, held = self.rows(rows), None if valid is None else self.rows(valid)
         pairs = zip(boosting.seeds, start, strict=True)
-        return [self._boost(boosting, self.params(boosting, seed), read, held, rounds, old) for seed, old in pairs]
+        return [
+            self._boost(boosting, self.params(boosting, seed), read, held, rounds, old, watched) for seed, old in pairs
+        ]
 
     @staticmethod
     def _boost(
@@ -216,6 +235,7 @@ class Fitting:
         valid: xgboost.DMatrix | None,
         rounds: int,
         after: xgboost.Booster | None,
+        watched: Sequence[TrainingCallback],
     ) -> xgboost.Booster:
         if valid is None:
             return xgboost.train(params, rows, num_boost_round=rounds, xgb_model=after)
@@ -227,6 +247,7 @@ class Fitting:
             early_stopping_rounds=boosting.patience,
             verbose_eval=False,
             xgb_model=after,
+            callbacks=list(watched),
         )
         return searched[: searched.best_iteration + 1]
 

@@ -17,6 +17,7 @@ from training.options import Options
 from training.preparation import DECLARED, Prepared
 from training.recipe import Recipe
 from training.scorer import terms
+from training.search import search
 from training.selection import Selection, narrowed, select
 from training.trained import Step
 
@@ -38,6 +39,8 @@ def prepare(data: Dataset, options: Options, settings: Settings, *, step: Step) 
         prepared = _selected(prepared, data, options.select, settings.threads, step)
     if options.reduce:
         prepared = _reduced(prepared, data)
+    if options.trials:
+        prepared = _searched(prepared, data, options.trials, settings.threads, step)
     if options.continue_from:
         prepared = continued(prepared, data, settings)
     return compared(prepared, data)
@@ -107,6 +110,29 @@ def _reduced(prepared: Prepared, data: Dataset) -> Prepared:
             *prepared.notes,
             f"The linear part reads {count} principal components, {VARIANCE:.0%} of the variance of its {whole} terms.",
         ),
+    )
+
+
+def _searched(prepared: Prepared, data: Dataset, trials: int, threads: int, step: Step) -> Prepared:
+    found = search(prepared.recipe, data, trials, threads=threads, step=step)
+    first, best = found.trials[0], found.best
+    chosen = ", ".join(f"{name} {value:.4g}" for name, value in best.params.items())
+    said = (
+        f"{trials} sets of parameters tried, {found.pruned} ended early: {found.metric} of the validation slice "
+        f"{best.loss:.5f}, declared {first.loss:.5f}; "
+        f"{'the declared ones stay' if best is first else f'taken: {chosen}'}."
+    )
+    return replace(
+        prepared,
+        recipe=found.recipe,
+        metrics={
+            **prepared.metrics,
+            "search/pruned": found.pruned,
+            f"search/validation_{found.metric}_declared": first.loss or 0.0,
+            f"search/validation_{found.metric}": best.loss or 0.0,
+        },
+        texts={**prepared.texts, "study.json": json.dumps(found.to_json(), indent=1)},
+        notes=(*prepared.notes, said),
     )
 
 

@@ -24,8 +24,8 @@ from training.evaluation.slices import Part, cut_rows, measure_slices
 from training.evaluation.tallies import Floats, Tallies
 from training.evaluation.tenths import Tenth, tenths
 from training.fit import Fitted
-from training.recipe import Recipe
 from training.objective import BINARY
+from training.recipe import Recipe
 
 
 @dataclass(frozen=True)
