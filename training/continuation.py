@@ -7,6 +7,7 @@ of its trees is added, and the calibration stays the champion's.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -54,6 +55,7 @@ def continued(prepared: Prepared, data: Dataset, settings: Settings, *, origin: 
         recipe = _recipe_of(version, data, settings)
         _check(version, recipe, data)
         head, trees = version.parts()
+    started = time.monotonic()
     fitted, added = _fitted(recipe, data, head, trees, fresh(version, data), settings.threads)
     new, rows = (int(mask.sum()) for mask in (data.train & _unknown(version, data), data.train))
     said = (
@@ -64,6 +66,7 @@ def continued(prepared: Prepared, data: Dataset, settings: Settings, *, origin: 
         prepared,
         recipe=recipe,
         continued=fitted,
+        seconds=time.monotonic() - started,
         origin=version.name,
         baselines={**prepared.baselines, FULL_REFIT: recipe},
         metrics={**prepared.metrics, "continue/added_rounds": added, "continue/new_rows": new},

@@ -34,6 +34,8 @@ class Prepared:
         Sentences for people: what was found, and what it cost where the choice was made.
     continued
         The model, where it went on from an earlier one.
+    seconds
+        Time that took.
     origin
         The version it went on from, as ``redemption@3``.
     """
@@ -45,6 +47,7 @@ class Prepared:
     texts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     continued: Fitted | None = None
+    seconds: float = 0.0
     origin: str = ""
 
     def fit(self, data: Dataset, *, threads: int) -> Fitted:

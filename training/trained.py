@@ -126,7 +126,7 @@ def fit_and_measure(
     started = time.monotonic()
     fitted = prepared.fit(data, threads=threads)
     scores = {task.name: _scores(fitted.scorer(), data)}
-    fits[task.name] = Fit(int(data.train.sum()), fitted.choice.name, time.monotonic() - started)
+    fits[task.name] = Fit(int(data.train.sum()), fitted.choice.name, prepared.seconds + time.monotonic() - started)
     for n, (name, recipe) in enumerate(baselines.items(), start=1):
         step(f"fitting {name}", n / (len(baselines) + 1))
         started = time.monotonic()

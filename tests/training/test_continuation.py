@@ -90,6 +90,7 @@ def test_the_champions_trees_stay_and_others_are_added(made: tuple[Path, int], s
     assert found.continued.head["linear"] != head["linear"]
     assert 0 < found.metrics["continue/new_rows"] < data.train.sum()
     assert found.origin == "redemption@1"
+    assert found.seconds > 0
     scores = found.continued.scorer().score(data.matrix()[data.train])
     assert scores.mean() == pytest.approx(data.labels[data.train].mean(), abs=1e-6)
 
