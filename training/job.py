@@ -196,7 +196,7 @@ def _values(found: Evaluation) -> Metrics:
 
 def _restored(kept: Mapping[str, Any]) -> TrainReport | None:
     try:
-        return TrainReport(**kept)
+        return TrainReport(**{**kept, "notes": tuple(kept.get("notes", ()))})
     except TypeError:  # a report of another version of this class
         return None
 
