@@ -46,7 +46,7 @@ def predict(task: Task, users: Users, *, as_json: Json = False) -> object:
 
     with ProfileClient() as portrait:
         report = portrait.predict(task, users)
-    emit(report, as_json, _render_scores)
+    emit({"scores": report.scores}, as_json, lambda _: _render_scores(report))
     return report
 
 
