@@ -13,7 +13,7 @@ from feature_repo.definitions.browsing import (
 )
 from feature_repo.definitions.consent import consent_v1, user_consent
 from feature_repo.definitions.context import shop_calendar
-from feature_repo.definitions.derived import user_price_sensitivity, user_trends
+from feature_repo.definitions.derived import user_intent, user_price_sensitivity, user_trends
 from feature_repo.definitions.engagement import user_campaigns, user_redemptions
 from feature_repo.definitions.entities import category, item, purpose, user
 from feature_repo.definitions.facts import item_catalogue, user_demographics
@@ -103,6 +103,7 @@ __all__ = [
     "user_clicks_live",
     "user_consent",
     "user_demographics",
+    "user_intent",
     "user_payments",
     "user_price_sensitivity",
     "user_purchases",

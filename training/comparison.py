@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from training.datasets import Dataset
 from training.evaluate import Estimate, Measure, Rows, estimate
-from training.metrics import BY_NAME, top_rows
-from training.objective import PRECISION
+from training.metrics import BY_NAME, recommended
+from training.objective import RANKED
 from training.trained import rows_to_measure
 
 # Two fits of the same rows differ in the last digits, where sums were taken in another order.
@@ -57,7 +57,7 @@ def better(metric: str, difference: Estimate, names: Mapping[bool, str]) -> str:
 
 
 def _measure(metric: str, scores: Scores, rows: Rows) -> Measure:
-    if metric == PRECISION and rows.groups is not None:
-        top = top_rows(scores, rows.groups)
+    if metric in RANKED and rows.groups is not None:
+        top = recommended(metric, scores, rows.labels, rows.groups)
         return lambda weights: BY_NAME[metric](scores[top], rows.labels[top], weights[:, top])
     return lambda weights: BY_NAME[metric](scores, rows.labels, weights)

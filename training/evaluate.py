@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.metrics import BINS, BY_NAME, Labels, Scores, Weights, bins_of, top_rows
-from training.objective import BINARY, BY_OBJECTIVE, PRECISION
+from training.metrics import BINS, BY_NAME, Labels, Scores, Weights, bins_of, recommended
+from training.objective import BINARY, BY_OBJECTIVE, RANKED
 from training.task import TOLERANCE, Task
 
 RESAMPLES = 300
@@ -101,7 +101,7 @@ class Rows:
     def metrics(self) -> tuple[str, ...]:
         """What is measured on them."""
         own = BY_OBJECTIVE[self.objective].metrics
-        return own if self.groups is None else (*own, PRECISION)
+        return own if self.groups is None else (*own, *RANKED)
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Rows:
         """Return some of the rows, without slices."""
@@ -143,7 +143,7 @@ def auc_difference(scores: Scores, other: Scores, rows: Rows) -> Estimate:
 def estimate(measure: Measure, rows: Rows) -> Estimate:
     """Return a measure of the rows and its percentile bootstrap interval over shoppers (Efron 1979)."""
     value = float(measure(np.ones((1, len(rows.labels))))[0])
-    drawn = np.concatenate([measure(weights) for weights in _resamples(rows.shoppers)])
+    drawn = np.concatenate([np.empty(0), *(measure(weights) for weights in _resamples(rows.shoppers))])
     drawn = drawn[~np.isnan(drawn)]
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail]) if drawn.size else (np.nan, np.nan)
@@ -192,8 +192,8 @@ def _least_gain(names: Iterable[str], model: Evaluation, baseline: Evaluation) -
 
 
 def _estimated(name: str, scores: Scores, rows: Rows) -> Estimate:
-    if name == PRECISION and rows.groups is not None:
-        top = top_rows(scores, rows.groups)
+    if name in RANKED and rows.groups is not None:
+        top = recommended(name, scores, rows.labels, rows.groups)
         scores, rows = scores[top], rows.at(top)
     return estimate(_measure(name, scores, rows), rows)
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from training.objective import PRECISION
+from training.objective import PRECISION, PRECISION_WITH_ANY
 
 Scores: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[Any]
@@ -120,6 +120,24 @@ def top_rows(scores: Scores, groups: npt.NDArray[np.int64], k: int = AT_K) -> np
     return np.sort(order[place < k])
 
 
+def recommended(
+    metric: str, scores: Scores, labels: Labels, groups: npt.NDArray[np.int64], k: int = AT_K
+) -> npt.NDArray[np.int64]:
+    """Return the rows a metric of rankings looks at: of every group, or of those with a positive alone.
+
+    Recommenders are measured on users with something to find (as in the package `implicit`): to the others no order
+    can do any good.
+
+    >>> scores, labels = np.array([0.1, 0.9, 0.5, 0.4]), np.array([1, 0, 0, 0])
+    >>> for metric in (PRECISION, PRECISION_WITH_ANY):
+    ...     recommended(metric, scores, labels, np.array([0, 0, 1, 1]), k=1).tolist()
+    [1, 2]
+    [1]
+    """
+    top = top_rows(scores, groups, k)
+    return top[np.isin(groups[top], groups[labels > 0])] if metric == PRECISION_WITH_ANY else top
+
+
 BY_NAME: dict[str, Metric] = {
     "auc": auc,
     "average_precision": average_precision,
@@ -130,6 +148,7 @@ BY_NAME: dict[str, Metric] = {
     "mae": mae,
     "spearman": spearman,
     PRECISION: precision_at_k,
+    PRECISION_WITH_ANY: precision_at_k,
 }
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 BINARY = "binary:logistic"
 REGRESSION = "reg:squarederror"
 PRECISION = "precision_at_5"
+PRECISION_WITH_ANY = "precision_at_5_with_any"
+RANKED = (PRECISION, PRECISION_WITH_ANY)
 
 
 @dataclass(frozen=True)
@@ -60,5 +62,8 @@ BY_OBJECTIVE = {
         linear="linear",
     ),
 }
-METRICS = (*(name for each in BY_OBJECTIVE.values() for name in each.metrics), PRECISION)
-SHOWN = {name: title for each in BY_OBJECTIVE.values() for name, title in each.shown.items()} | {PRECISION: "P@5"}
+METRICS = (*(name for each in BY_OBJECTIVE.values() for name in each.metrics), *RANKED)
+SHOWN = {name: title for each in BY_OBJECTIVE.values() for name, title in each.shown.items()} | {
+    PRECISION: "P@5",
+    PRECISION_WITH_ANY: "P@5 of groups with any",
+}

@@ -252,11 +252,10 @@ def _texts(trained: Trained, settings: Settings) -> dict[str, str]:
 
 def _draw(trained: Trained, folder: Path) -> None:
     columns = trained.fitted.scorer().columns
-    rows = trained.data.matrix(columns)[trained.data.test]
     name = trained.data.task.name
     draw_calibration({name: trained.evaluation, **_shown(trained)}, folder / "calibration.png")
     draw_importance(columns, trained.contributions, folder / "importance.png")
-    draw_contributions(columns, rows, trained.contributions, folder / "contributions.png")
+    draw_contributions(columns, trained.explained, trained.contributions, folder / "contributions.png")
 
 
 def _shown(trained: Trained) -> dict[str, Evaluation]:

@@ -16,7 +16,7 @@ from feature_repo.core.allowed import ANY, Allowed
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DataError, DeclarationError, did_you_mean
 from training.baselines import baselines_of
-from training.objective import BINARY, BY_OBJECTIVE, METRICS, PRECISION, Objective
+from training.objective import BINARY, BY_OBJECTIVE, METRICS, RANKED, Objective
 from training.recipe import Recipe
 
 OBJECTIVES = tuple(BY_OBJECTIVE)
@@ -146,7 +146,8 @@ class Task:
     objective
         One of ``OBJECTIVES``.
     groups
-        Columns whose rows are ranked against each other; with them ``precision_at_5`` is measured.
+        Columns whose rows are ranked against each other; with them ``precision_at_5`` is measured, and
+        ``precision_at_5_with_any``, of groups with a positive alone.
     context
         Inputs that are not features.
     slices
@@ -232,7 +233,7 @@ class Task:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Metrics measured on its models."""
-        return (*self.kind.metrics, PRECISION) if self.groups else self.kind.metrics
+        return (*self.kind.metrics, *RANKED) if self.groups else self.kind.metrics
 
     @property
     def all_baselines(self) -> dict[str, Recipe]:

@@ -88,7 +88,7 @@ user_views = windowed_view(
     zh="顾客的浏览频次与停留",
     features=[
         *count(days=(7, 28)),
-        *count_distinct("session_id", days=(7, 28)),
+        *count_distinct("session_id", days=(2, 7, 28, 84)),
         *total("dwell_s", days=(7,)),
         *days_since(within_days=28),
         *last_event_at(within_days=28),
@@ -128,5 +128,9 @@ user_carts = windowed_view(
     owner="growth",
     description="How often a shopper changes the cart.",
     zh="顾客的加减购频次",
-    features=[*count(days=(7, 28)), *days_since(within_days=28)],
+    features=[
+        *count(days=(7, 28)),
+        *count_distinct("session_id", days=(2, 28, 84)),
+        *days_since(within_days=28),
+    ],
 )

@@ -9,6 +9,7 @@ from feast import Field
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
 
+from feature_repo.definitions.browsing import user_carts, user_views
 from feature_repo.definitions.engagement import user_campaigns, user_redemptions
 from feature_repo.definitions.purchases import user_payments, user_purchases
 
@@ -24,6 +25,11 @@ SHARES = {
     "coupon_money_share_182d": "Paid by coupon against spend in 182 days. 近182天优惠券抵扣占比",
     "discount_share_84d": "Loyalty discounts against spend in 84 days. 近84天折扣占比",
     "redemptions_per_campaign_182d": "Coupons redeemed per campaign in 182 days. 近182天每活动核销数",
+}
+INTENT = {
+    "open_carts_2d": "Visits of 2 days that changed the cart, less payments of 2 days. 近2天未结算的加购访问数",
+    "open_cart_days": "Days since the cart changed, if within 2 days and not paid since. 未结算购物车的天数",
+    "days_looked_around_after_cart": "Days from the last cart change to the last page view. 末次加购后继续浏览的天数",
 }
 
 
@@ -90,4 +96,38 @@ def user_price_sensitivity(inputs: pd.DataFrame) -> pd.DataFrame:
         above = inputs[part].to_numpy("float64", na_value=np.nan)
         with np.errstate(invalid="ignore"):
             result[name] = above / np.where(below != 0, below, np.nan)
+    return pd.DataFrame(result, index=inputs.index)
+
+
+@on_demand_feature_view(
+    sources=[
+        user_payments[["count_2d", "days_since"]],
+        user_carts[["session_id_count_distinct_2d", "days_since"]],
+        user_views[["days_since"]],
+    ],
+    schema=[Field(name=name, dtype=Float64) for name in INTENT],
+    mode="pandas",
+    description="What a shopper has put into the cart and not paid, and whether they came back.",
+    tags={"zh": "顾客未结算的购物车", **INTENT},
+    owner="growth",
+)
+def user_intent(inputs: pd.DataFrame) -> pd.DataFrame:
+    """Carts that were left; a payment at the instant of the last change of the cart pays it."""
+    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
+    columns = (
+        "user_carts__days_since",
+        "user_payments__days_since",
+        "user_views__days_since",
+        "user_carts__session_id_count_distinct_2d",
+        "user_payments__count_2d",
+    )
+    still_open = 2.0  # days
+    changed, paid, seen, filled, payments = (inputs[name].to_numpy("float64", na_value=np.nan) for name in columns)
+    result = {
+        "open_carts_2d": filled - payments,
+        "open_cart_days": np.where((changed < still_open) & ~(paid <= changed), changed, np.nan),
+        "days_looked_around_after_cart": changed - seen,
+    }
     return pd.DataFrame(result, index=inputs.index)

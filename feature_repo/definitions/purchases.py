@@ -5,8 +5,10 @@ from feature_repo.definitions.sources import payments, purchases
 from feature_repo.definitions.texts import Noun
 from feature_repo.definitions.windows import (
     count,
+    count_distinct,
     day,
     days_since,
+    decayed_count,
     hour,
     largest,
     last_event_at,
@@ -30,6 +32,7 @@ user_payments = windowed_view(
     zh="顾客的到店频次与客单价",
     features=[
         *count(days=(7, 14, 28, 56, 84, 182, 364)),
+        *count(days=(2,)),
         *total("amount", days=(7, 14, 28, 56, 84, 182, 364)),
         *mean("amount", days=(28, 84)),
         *largest("amount", days=(84,)),
@@ -75,6 +78,8 @@ user_category_purchases = windowed_view(
     zh="顾客在某一品类的购买",
     features=[
         *count(days=(7, 14, 28, 56, 84, 182, 364)),
+        *count_distinct("order_id", days=(28, 84, 182, 364)),
+        *decayed_count(half_life_days=(14, 28, 56, 112)),
         *total("amount", days=(28, 84)),
         *count("coupon_discount", days=(84,)),
         *days_since(within_days=364),
@@ -90,7 +95,7 @@ category_purchases = windowed_view(
     owner="merchandising",
     description="How a category sells.",
     zh="品类的销售",
-    features=count(days=(7, 28, 84)),
+    features=[*count(days=(7, 28, 84, 182, 364)), *total("retail_discount", days=(7,))],
 )
 
 item_purchases = windowed_view(

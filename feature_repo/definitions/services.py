@@ -14,7 +14,7 @@ from feature_repo.definitions.browsing import (
     user_views_live,
 )
 from feature_repo.definitions.context import shop_calendar
-from feature_repo.definitions.derived import user_price_sensitivity, user_trends
+from feature_repo.definitions.derived import user_intent, user_price_sensitivity, user_trends
 from feature_repo.definitions.engagement import user_campaigns, user_redemptions
 from feature_repo.definitions.facts import item_catalogue, user_demographics
 from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
@@ -96,7 +96,8 @@ redemption_v1 = FeatureService(
     owner="marketing",
 )
 
-VISITS = user_payments[[each.name for each in user_payments.aggregations if each.name != "last_event_at"]]
+OF_NO_USE_IN_WEEKS = ("last_event_at", "count_2d")
+VISITS = user_payments[[each.name for each in user_payments.aggregations if each.name not in OF_NO_USE_IN_WEEKS]]
 
 churn_v1 = FeatureService(
     name="churn_v1",
@@ -120,8 +121,19 @@ category_v1 = FeatureService(
         user_category_purchases,
         category_purchases,
         user_payments[
-            ["count_14d", "count_28d", "count_84d", "amount_sum_28d", "amount_sum_84d", "lines_mean_84d", "days_since"]
+            [
+                "count_14d",
+                "count_28d",
+                "count_84d",
+                "count_182d",
+                "count_364d",
+                "amount_sum_28d",
+                "amount_sum_84d",
+                "lines_mean_84d",
+                "days_since",
+            ]
         ],
+        user_purchases[["count_28d", "count_84d", "count_182d"]],
         user_trends,
     ],
     description="Will this shopper buy of this category?",
@@ -134,7 +146,8 @@ purchase_intent_v1 = FeatureService(
     features=[
         *[view for view in LIVE if view is not user_views],
         user_views[[each.name for each in user_views.aggregations if each.name != "last_event_at"]],
-        user_payments[["count_7d", "count_28d", "amount_sum_84d", "count_84d", "days_since"]],
+        user_payments[["count_2d", "count_7d", "count_28d", "amount_sum_84d", "count_84d", "count_182d", "days_since"]],
+        user_intent,
         shop_calendar,
     ],
     description="Is this shopper about to buy?",

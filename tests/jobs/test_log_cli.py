@@ -97,6 +97,7 @@ def test_check_finds_that_the_demo_supports_all_but_views_of_what_shoppers_do_in
     }
     assert lacking == {
         "shop_calendar": ["It reads 'user_views_live', which is not supported."],
+        "user_intent": [f"It reads '{name}', which is not supported." for name in ("user_carts", "user_views")],
         **{name: [f"The log has no '{event}' events."] for event, names in without.items() for name in names},
     }
     unsupported = {each["name"]: each["reasons"] for each in report["tasks"] if not each["supported"]}

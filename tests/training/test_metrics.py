@@ -172,6 +172,21 @@ def test_precision_at_five_is_the_mean_over_groups_those_without_a_positive_too(
     assert top_rows(scores, groups, k=2).tolist() == [6, 7, 14, 15, 22, 23]
 
 
+def test_precision_of_groups_with_any_leaves_out_those_without_a_positive():
+    scores = np.tile(np.arange(8) / 10, 3)
+    labels = np.r_[np.ones(8), [0, 0, 0, 0, 0, 0, 1, 1], np.zeros(8)].astype(np.int64)
+    groups, shoppers = np.repeat([2, 0, 1], 8), np.repeat(["a", "b", "c"], 8).astype(object)
+    rows = Rows(labels, shoppers, pd.DataFrame(index=range(24)), groups=groups)
+    assert evaluate(scores, rows).metrics["precision_at_5_with_any"].value == pytest.approx((1 + 2 / 5) / 2)
+
+
+def test_precision_of_groups_with_any_is_of_nothing_where_nobody_has_any():
+    rows = Rows(
+        np.zeros(8, np.int64), np.array(["a"] * 8, object), pd.DataFrame(index=range(8)), groups=np.zeros(8, np.int64)
+    )
+    assert np.isnan(evaluate(np.arange(8.0) / 10, rows).metrics["precision_at_5_with_any"].value)
+
+
 def test_a_regression_is_measured_as_one():
     answers = np.arange(40.0)
     rows = Rows(answers, np.arange(40).astype(str).astype(object), pd.DataFrame(index=range(40)), objective=REGRESSION)

@@ -25,7 +25,8 @@ CHURN = Task(
     holdout=timedelta(days=98),
     validation=timedelta(days=56),
     model=Recipe(
-        boosting=Boosting(eta=0.05, max_depth=4, min_child_weight=50.0, seeds=(7, 11, 23), max_rounds=600, patience=40),
+        linear=Linear(without=("182d", "364d")),
+        boosting=Boosting(eta=0.05, max_depth=4, min_child_weight=50.0, seeds=(7, 11), max_rounds=600, patience=40),
     ),
     baselines={"recency": Recipe(inputs=("user_payments__days_since",), linear=Linear())},
     gates=(

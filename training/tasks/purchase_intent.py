@@ -39,7 +39,7 @@ PURCHASE_INTENT = Task(
     horizon=HORIZON,
     holdout=timedelta(days=21),
     validation=timedelta(days=14),
-    model=Recipe(boosting=Boosting(eta=0.05, max_depth=4, min_child_weight=50.0, seeds=(7, 11), max_rounds=600)),
+    model=Recipe(boosting=Boosting(eta=0.05, max_depth=3, min_child_weight=50.0, seeds=(7, 11, 23), max_rounds=600)),
     baselines={"cart_recency": Recipe(inputs=("user_carts__days_since",), linear=Linear())},
     gates=(Gate("auc", at_least=0.6),),
     must_beat=("cart_recency", "rfm_logistic"),

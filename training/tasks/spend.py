@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from training.objective import REGRESSION
-from training.recipe import Boosting, Copy, Linear, Recipe
+from training.recipe import Copy, Linear, Recipe
 from training.snapshots import visitors
 from training.task import Gate, Task
 
@@ -26,10 +26,7 @@ SPEND = Task(
     slices=("tenure", "spend_band"),
     holdout=timedelta(days=98),
     validation=timedelta(days=56),
-    model=Recipe(
-        linear=Linear(logarithmic=False, without=("182d", "364d")),
-        boosting=Boosting(eta=0.05, max_depth=4, min_child_weight=50.0, seeds=(7, 11), max_rounds=600, patience=40),
-    ),
+    model=Recipe(linear=Linear(logarithmic=False, without=("182d", "364d"))),
     baselines={
         "last_28d": Recipe(copy=Copy("user_payments__amount_sum_28d")),
         "third_of_84d": Recipe(copy=Copy("user_payments__amount_sum_84d", times=1 / 3)),

@@ -1,0 +1,37 @@
+"""Which rows of a trained model's test set are explained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training import trained as module
+from training.datasets import Dataset
+from training.evaluate import evaluate
+from training.fit import fit
+from training.recipe import Linear, Recipe
+from training.trained import Trained, rows_to_measure
+
+
+@pytest.fixture(scope="module")
+def trained(rows: Dataset) -> Trained:
+    fitted = fit(Recipe(linear=Linear()), rows)
+    scores = fitted.scorer().score(rows.matrix()[rows.test])
+    return Trained(rows, fitted, evaluate(scores, rows_to_measure(rows)), {}, {}, {})
+
+
+def test_all_test_rows_are_explained_where_they_are_few(trained: Trained, rows: Dataset):
+    np.testing.assert_array_equal(trained.explained, rows.matrix()[rows.test])
+
+
+def test_of_many_test_rows_some_are_explained_from_the_first_instant_to_the_last(
+    trained: Trained, rows: Dataset, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "EXPLAINED", 50)
+    several = Trained(rows, trained.fitted, trained.evaluation, {}, {}, {})
+    places = module.spread(int(rows.test.sum()), 50)
+    assert several.contributions.shape == several.explained.shape == (50, len(rows.inputs))
+    assert places[0] == 0
+    assert np.diff(places).max() - np.diff(places).min() <= 1
+    assert places[-1] + np.diff(places).max() >= rows.test.sum()
+    np.testing.assert_array_equal(several.explained, rows.matrix()[rows.test][places])
