@@ -88,7 +88,8 @@ class ModelRegistry:
         ModelUnavailableError, StoreUnavailableError
             MLflow does not answer.
         """
-        with self._client() as client:
+        # One thread at a time: to import MLflow, and to keep it quiet, is no work for two.
+        with self._refreshing, self._client() as client:
             known = client.search_registered_models() if client else []
             return tuple(sorted(each.name for each in known if CHAMPION in each.aliases))
 
