@@ -145,7 +145,7 @@ def _main_job(script: _Script) -> DemoReport:
         segments={each.segment: each.size for each in placed.segments},
         tiers={each.tier: each.size for each in judged.tiers},
         profile=profile,
-        scores=scores,
+        scores={"scores": scores.scores},
     )
 
 
