@@ -7,11 +7,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from socket import socket
 from tempfile import TemporaryDirectory
+from threading import Thread
 from types import FrameType
 from typing import Any
 
@@ -79,7 +80,16 @@ class Workers:
 
 
 def _work(answer: Answer, listener: socket) -> None:
+    Thread(target=_end_with_the_parent, name="parent", daemon=True).start()
     answer(listener)
+
+
+def _end_with_the_parent() -> None:
+    """A parent that was killed tells nobody to end: the port would stay taken, with nobody who replaces the dead."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager

@@ -68,6 +68,12 @@ def test_one_that_is_killed_is_replaced_and_all_end_when_told(server: Server) ->
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
+def test_none_outlives_a_parent_that_is_killed(server: Server) -> None:
+    workers = server.workers()
+    server.process.kill()
+    until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
 def test_what_they_did_is_told_as_one(server: Server) -> None:
     for _ in range(20):
         assert httpx.get(f"{server.url}/nothing", timeout=60).status_code == 404
