@@ -25,6 +25,7 @@ Users = Annotated[list[str], typer.Argument(help="Raw ids or pseudonyms of shopp
 Task = Annotated[str, typer.Argument(help="Name of the task, for example redemption.", metavar="TASK")]
 Host = Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 is every one of this machine.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 is any free one.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, max=256, help="Processes that answer.")]
 RawId = Annotated[str, typer.Argument(help="Id as your systems write it.", metavar="RAW_ID")]
 
 
@@ -62,26 +63,27 @@ def key(raw_id: RawId, *, as_json: Json = False) -> object:
 
 
 @commands.command(epilog=example("portrait serve", "portrait serve --host 0.0.0.0 --port 8080"))
-def serve(*, host: Host = "127.0.0.1", port: Port = 8000, as_json: Json = False) -> object:
+def serve(*, host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1, as_json: Json = False) -> object:
     """Take events and answer questions over HTTP (/v1, described at /docs) until interrupted."""
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
 
     try:
-        from serving.http.app import create_app  # noqa: PLC0415
-        from serving.http.server import check_guarded, listen, serve  # noqa: PLC0415
+        from serving.http import workers as several  # noqa: PLC0415
+        from serving.http.server import check_guarded, listen, serve_home  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"The HTTP server needs a package that is not installed: {error.name}.",
             hint="run `pip install 'user-portrait[serve]'`.",
         ) from None
-    settings = load_settings()
-    check_guarded(settings, host)
-    app = create_app(settings)
+    check_guarded(load_settings(), host)
     with listen(host, port) as listener:
         bound = listener.getsockname()
         report = {"host": bound[0], "port": bound[1], "pid": os.getpid()}
         emit(report, as_json, _render_server)
-        serve(app, listener)
+        if workers == 1:
+            serve_home(listener)
+        else:
+            several.Workers(serve_home, listener, workers).run()
     return report
 
 

@@ -1,12 +1,17 @@
-"""What a server does, for Prometheus: ``/metrics``. Of one process, from its start; no shopper is named in it."""
+"""What a server does, for Prometheus: ``/metrics``. Of all its processes, from their start; no shopper is named in it.
+
+Several processes add up in files of the directory that ``SHARED`` names, which the library reads when it is imported.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.models import Scores
 from serving.sdk import Features
@@ -14,6 +19,8 @@ from serving.sdk import Features
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _TENTHS = tuple(n / 10 for n in range(1, 11))
@@ -46,7 +53,11 @@ class Metrics:
             "portrait_scores", "What the models said.", ("task",), buckets=_TENTHS, registry=self.registry
         )
         self.models = Gauge(
-            "portrait_model", "1 for each version that answered.", ("task", "version"), registry=self.registry
+            "portrait_model",
+            "1 for each version that answered.",
+            ("task", "version"),
+            registry=self.registry,
+            multiprocess_mode="max",
         )
 
     def scored(self, scores: Scores) -> None:
@@ -66,7 +77,11 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all of it in Prometheus' text format."""
-        return generate_latest(self.registry)
+        if SHARED not in os.environ:
+            return generate_latest(self.registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)
 
     def _count(self, of: str, rows: int, unknown: int, missing: int) -> None:
         self.asked.labels(of).inc(rows)

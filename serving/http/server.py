@@ -12,7 +12,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from feature_repo.core.errors import SettingsError
-from feature_repo.core.settings import Settings
+from feature_repo.core.settings import Settings, load_settings
+from serving.http.app import create_app
 from serving.http.keys import ApiKeys
 
 
@@ -68,6 +69,11 @@ def listen(host: str, port: int) -> socket.socket:
             hint="choose another with --host and --port; --port 0 takes any free one.",
         ) from None
     return listener
+
+
+def serve_home(listener: socket.socket) -> None:
+    """Answer for the home the environment names; see :func:`serve`."""
+    serve(create_app(load_settings()), listener)
 
 
 def serve(app: FastAPI, listener: socket.socket) -> None:

@@ -144,6 +144,6 @@ def test_the_command_says_where_it_listens_and_ends_when_told(settings: Settings
 def test_without_the_extra_the_command_says_what_to_install(
     home: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "serving.http.app", None)
+    monkeypatch.setitem(sys.modules, "serving.http.server", None)
     assert cli.main(["serve"]) == 2
     assert "pip install 'user-portrait[serve]'" in capsys.readouterr().err
