@@ -38,7 +38,7 @@ class WarmUp:
         try:
             self._client.warm_up()
         except PortraitError as error:
-            _log.warning("Warm-up: %s", error)
+            _log.info("Warm-up: %s", error)  # `/readyz` tells it, for as long as it holds
         finally:
             self._done.set()
 

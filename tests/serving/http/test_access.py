@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from feature_repo import cli
 from feature_repo.core.clock import SECOND, FixedClock
 from feature_repo.core.errors import DataError, SettingsError
 from feature_repo.core.settings import Settings
+from made_keys import make_one
 from running_app import Running
 from serving.http.access import Buckets
 from serving.http.failures import TooManyRequestsError
@@ -83,10 +83,6 @@ def test_secrets_are_not_kept(settings: Settings) -> None:
     [path] = settings.home.glob("api_keys.json")
     assert key.split("_", 2)[2] not in path.read_text()
     assert path.stat().st_mode & 0o077 == 0
-
-
-def make_one(home: Path) -> str:
-    return ApiKeys(home).make("one of many", ["read"], CLOCK)[1]
 
 
 def test_keys_made_at_once_are_all_kept(settings: Settings) -> None:
