@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,15 +11,17 @@ from training import trained as module
 from training.datasets import Dataset
 from training.evaluate import evaluate
 from training.fit import fit
+from training.preparation import Prepared
 from training.recipe import Linear, Recipe
 from training.trained import Trained, rows_to_measure
 
 
 @pytest.fixture(scope="module")
 def trained(rows: Dataset) -> Trained:
-    fitted = fit(Recipe(linear=Linear()), rows)
+    recipe = Recipe(linear=Linear())
+    fitted = fit(recipe, rows)
     scores = fitted.scorer().score(rows.matrix()[rows.test])
-    return Trained(rows, fitted, evaluate(scores, rows_to_measure(rows)), {}, {}, {})
+    return Trained(rows, Prepared(recipe), fitted, evaluate(scores, rows_to_measure(rows)), {}, {}, {})
 
 
 def test_all_test_rows_are_explained_where_they_are_few(trained: Trained, rows: Dataset):
@@ -28,7 +32,7 @@ def test_of_many_test_rows_some_are_explained_from_the_first_instant_to_the_last
     trained: Trained, rows: Dataset, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "EXPLAINED", 50)
-    several = Trained(rows, trained.fitted, trained.evaluation, {}, {}, {})
+    several = replace(trained)  # nothing of it is computed yet
     places = module.spread(int(rows.test.sum()), 50)
     assert several.contributions.shape == several.explained.shape == (50, len(rows.inputs))
     assert places[0] == 0
