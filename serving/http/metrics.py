@@ -1,6 +1,7 @@
 """What a server does, for Prometheus: ``/metrics``. Of all its processes, from their start; no shopper is named in it.
 
-Several processes add up in files of the directory that ``SHARED`` names, which the library reads when it is imported.
+Several processes add up in files of a directory. The library is told of it by ``SHARED``, which Feast sets as well, for
+itself; that there are several is said by ``TOGETHER``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
+TOGETHER = "PORTRAIT_METRICS_TOGETHER"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _TENTHS = tuple(n / 10 for n in range(1, 11))
@@ -77,10 +79,10 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all of it in Prometheus' text format."""
-        if SHARED not in os.environ:
+        if TOGETHER not in os.environ:
             return generate_latest(self.registry)
         everybody = CollectorRegistry()
-        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(everybody, path=os.environ[TOGETHER])  # type: ignore[no-untyped-call]
         return generate_latest(everybody)
 
     def _count(self, of: str, rows: int, unknown: int, missing: int) -> None:

@@ -16,7 +16,7 @@ from threading import Thread
 from types import FrameType
 from typing import Any
 
-from serving.http.metrics import SHARED
+from serving.http.metrics import SHARED, TOGETHER
 
 # One that dies at once would be started again and again.
 _PAUSE_S = 1.0
@@ -43,7 +43,12 @@ class Workers:
 
     def run(self) -> None:
         """Keep so many alive until this process is told to end; then they answer what has begun, and end."""
-        with TemporaryDirectory(prefix="portrait-metrics-") as folder, _variable(SHARED, folder), self._told():
+        with (
+            TemporaryDirectory(prefix="portrait-metrics-") as folder,
+            _variable(SHARED, folder),
+            _variable(TOGETHER, folder),
+            self._told(),
+        ):
             alive = [self._start() for _ in range(self._count)]
             try:
                 while not self._ending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import httpx
@@ -25,12 +26,17 @@ def warmed_up(running: Running) -> httpx.Response:
     return said
 
 
-def counted(running: Running) -> dict[tuple[str, ...], float]:
-    """Samples by name and labels."""
+Counts = Counter[tuple[str, ...]]
+
+
+def counted(running: Running, before: Counts | None = None) -> Counts:
+    """Samples by name and labels; since an earlier count, as the library may share counts of one process's servers."""
     text = running.http.get("/metrics").text
     assert RAW not in text
     found = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-    return {(each.name, *each.labels.values()): each.value for each in found}
+    now = Counter({(each.name, *each.labels.values()): each.value for each in found})
+    now.subtract(before or {})
+    return now
 
 
 @pytest.fixture
@@ -58,11 +64,12 @@ def test_it_lives_and_is_not_ready_without_what_it_reads(settings: Settings) -> 
 
 
 def test_what_was_asked_and_answered_is_counted(running: Running) -> None:
+    before = counted(running)
     running.post("/v1/predict", json={"task": "redemption", "users": [RAW, "never seen"]})
     running.post("/v1/features", json={"users": [RAW]})
     running.post("/v1/features", json={"users": [None]})
     running.http.get(f"/{RAW}/anything")
-    found = counted(running)
+    found = counted(running, before)
     assert found["portrait_http_seconds_count", "/v1/predict", "200"] == 1
     assert found["portrait_http_seconds_count", "/v1/features", "200"] == 1
     assert found["portrait_http_seconds_count", "/v1/features", "422"] == 1
@@ -77,9 +84,10 @@ def test_what_was_asked_and_answered_is_counted(running: Running) -> None:
 def test_a_full_stream_and_a_missing_key_are_counted_by_their_status(settings: Settings) -> None:
     running = Running(settings.model_copy(update={"stream_limit": 4}))
     try:
+        before = counted(running)
         for n in range(3):
             running.post("/v1/events", json={"events": [BUY | {"event_id": f"{n}"}]})
-        found = counted(running)
+        found = counted(running, before)
     finally:
         running.close()
     assert (
