@@ -53,6 +53,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         warm_up.start()
         yield
+        await run_in_threadpool(warm_up.wait)
         await run_in_threadpool(collector.close)
         await run_in_threadpool(client.close)
 

@@ -15,6 +15,7 @@ from serving.http.metrics import Metrics
 from serving.sdk import ProfileClient
 
 _log = logging.getLogger("portrait")
+_PATIENCE_S = 10.0
 
 
 class WarmUp:
@@ -33,6 +34,10 @@ class WarmUp:
     def start(self) -> None:
         """Begin, beside the requests."""
         self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until it has ended, ten seconds at most: nothing is to be loaded by a client that is closed."""
+        self._thread.join(_PATIENCE_S)
 
     def _run(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -61,6 +62,12 @@ def test_it_lives_and_is_not_ready_without_what_it_reads(settings: Settings) -> 
         running.close()
     assert (said.status_code, sorted(said.json()["wrong"])) == (503, ["redis", "registry"])
     assert "s3cret" not in said.text
+
+
+def test_nothing_is_loaded_after_it_has_ended(shop: Settings) -> None:
+    running = Running(shop, SystemClock())
+    running.close()
+    assert "warm-up" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_what_was_asked_and_answered_is_counted(running: Running) -> None:
