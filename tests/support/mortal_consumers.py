@@ -41,6 +41,18 @@ def context() -> Any:
     return found
 
 
+def chosen() -> dict[str, str]:
+    """Return what the environment says of the home, for a process of the server's."""
+    return {key: value for key, value in os.environ.items() if key.startswith("PORTRAIT_")}
+
+
+def choose(environment: Mapping[str, str]) -> None:
+    """Say that and nothing else of the home here: the server keeps what was said when the first test started it."""
+    for key in chosen():
+        del os.environ[key]
+    os.environ.update(environment)
+
+
 @dataclass
 class MortalConsumer:
     """One consumer process; what it says it is at is known even after its death."""
@@ -53,8 +65,7 @@ class MortalConsumer:
     def start(cls, name: str, *, slow_s: float = 0.0) -> MortalConsumer:
         """Start one in the home and for the broker that the environment names; each batch takes it so long at least."""
         ear, mouth = context().Pipe(duplex=False)
-        chosen = {key: value for key, value in os.environ.items() if key.startswith("PORTRAIT_")}
-        process = context().Process(target=_consume, args=(name, slow_s, chosen, mouth), daemon=True)
+        process = context().Process(target=_consume, args=(name, slow_s, chosen(), mouth), daemon=True)
         process.start()
         mouth.close()
         return cls(process, ear)
@@ -92,7 +103,7 @@ class MortalConsumer:
 
 
 def _consume(name: str, slow_s: float, environment: Mapping[str, str], mouth: Connection) -> None:
-    os.environ.update(environment)
+    choose(environment)
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415 - by the server, once for all
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.jobs.consume import Consumer  # noqa: PLC0415

@@ -16,7 +16,7 @@ from feature_repo.core.clock import SystemClock
 from feature_repo.core.settings import load_settings
 from feature_repo.jobs.consume import Consumer
 from feature_repo.jobs.materialize import materialize
-from mortal_consumers import context
+from mortal_consumers import choose, chosen, context
 
 PATIENCE_S = 90.0
 
@@ -36,8 +36,7 @@ class Sleeper:
         place
             Function or method that is called, as ``module:name``.
         """
-        chosen = {key: value for key, value in os.environ.items() if key.startswith("PORTRAIT_")}
-        process = context().Process(target=_work, args=(work, place, nth, chosen), daemon=True)
+        process = context().Process(target=_work, args=(work, place, nth, chosen()), daemon=True)
         process.start()
         deadline = time.monotonic() + PATIENCE_S
         while not is_stopped(process.pid or 0):
@@ -64,7 +63,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def _work(work: Callable[[], object], place: str, nth: int, environment: Mapping[str, str]) -> None:
-    os.environ.update(environment)
+    choose(environment)
     owner_name, _, name = place.replace(":", ".").rpartition(".")
     owner = pkgutil.resolve_name(owner_name)
     called, calls = getattr(owner, name), itertools.count(1)
