@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from training.datasets import Dataset, dataset
-    from training.job import TrainReport, train
-    from training.registry import up_to_date
+    from training.data.dataset import Dataset, dataset
+    from training.jobs.train import TrainReport, train
+    from training.registry.register import up_to_date
     from training.task import Task, all_tasks, find_task
 
 __all__ = ["Dataset", "Task", "TrainReport", "all_tasks", "dataset", "find_task", "train", "up_to_date"]
 
 _HOMES = {
-    "Dataset": "datasets",
+    "Dataset": "data.dataset",
     "Task": "task",
-    "TrainReport": "job",
+    "TrainReport": "jobs.train",
     "all_tasks": "task",
-    "dataset": "datasets",
+    "dataset": "data.dataset",
     "find_task": "task",
-    "train": "job",
-    "up_to_date": "registry",
+    "train": "jobs.train",
+    "up_to_date": "registry.register",
 }
 
 # OpenMP reads it when a library that uses it is imported, which no module of this package does before this one has run.

@@ -24,15 +24,15 @@ from feature_repo.core.stores import redis_url
 from feature_repo.events.demo import load_demo
 from feature_repo.events.schema import TABLES, log_table
 from feature_repo.jobs.features import apply
-from training.job import train
-from training.log_views import head_versions
+from training.data.log_views import head_versions
+from training.declaring.recipe import Linear, Recipe
+from training.jobs.train import train
 from training.monitor.changes import CHANGES, Change, play
 from training.monitor.drift import DriftReport, drift_of, load_champion
 from training.monitor.panels import WEEK_US, last_event
 from training.monitor.thresholds import USUAL
-from training.recipe import Linear, Recipe
-from training.refresh import refresh
-from training.refresh_action import Action
+from training.refreshing.action import Action
+from training.refreshing.refresh import refresh
 from training.task import Task, all_tasks
 
 LATER_WEEKS = 8

@@ -15,9 +15,9 @@ from typing import Any
 from feature_repo.core.allowed import ANY, Allowed
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import DataError, DeclarationError, did_you_mean
-from training.baselines import baselines_of
-from training.objective import BINARY, BY_OBJECTIVE, METRICS, RANKED, Objective
-from training.recipe import Recipe
+from training.declaring.baselines import baselines_of
+from training.declaring.objective import BINARY, BY_OBJECTIVE, METRICS, RANKED, Objective
+from training.declaring.recipe import Recipe
 
 OBJECTIVES = tuple(BY_OBJECTIVE)
 TOLERANCE = 0.005
@@ -127,7 +127,7 @@ class Task:
         question), ``label`` (0 or 1, or a number for a regression; decided by events at or after that instant and
         before ``known_at``), ``known_at`` (when the label is final) unless ``horizon`` is given, the keys of
         ``others``, the context columns and the slices. Other columns are carried along. Nothing but the label may
-        follow from events after the instant: :mod:`training.lookahead` recomputes.
+        follow from events after the instant: :mod:`training.data.lookahead` recomputes.
     model
         How it is fitted.
     holdout
@@ -153,14 +153,14 @@ class Task:
     slices
         Columns of the label query the metrics are broken down by.
     baselines
-        Besides those every task has, see :mod:`training.baselines`.
+        Besides those every task has, see :mod:`training.declaring.baselines`.
     gates
         Bounds on the test rows.
     must_beat
         Baselines whose AUC and average precision (R2 and Spearman of a regression) must both be lower.
     ceiling
         Share of the ceiling's AUC that must be reached where the true probabilities are known, see
-        :mod:`training.ceiling`; 0 for a task without.
+        :mod:`training.evaluation.ceiling`; 0 for a task without.
     not_worse_than
         Baselines whose AUC (R2) may be higher by at most ``TOLERANCE``.
     """

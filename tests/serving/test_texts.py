@@ -21,9 +21,9 @@ from serving import ProfileClient
 from serving.models import Model
 from serving.online_features import ServicePlan
 from serving.service_views import as_places
-from training.features import features_at
-from training.fit import Fitted
-from training.log_views import head_versions
+from training.data.features import features_at
+from training.data.log_views import head_versions
+from training.fitting.fit import Fitted
 from training.scorer import codes, matrix_of
 
 SERVICE = "profile_v1"

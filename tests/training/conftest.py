@@ -17,7 +17,7 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.events.demo import load_demo
 from feature_repo.events.schema import TABLES, arrow_schema, log_table
 from feature_repo.jobs.features import apply
-from training.datasets import Dataset, dataset
+from training.data.dataset import Dataset, dataset
 from training.task import Task, find_task
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

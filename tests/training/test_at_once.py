@@ -9,13 +9,13 @@ import sys
 from typing import Any
 
 from feature_repo.core.settings import Settings
-from training.tracking import tracking
+from training.runs.tracking import tracking
 
 SCRIPT = """
 import json, sys
 from dataclasses import replace
 import training
-from training.recipe import Linear, Recipe
+from training.declaring.recipe import Linear, Recipe
 sys.stdout.write("ready\\n")
 sys.stdout.flush()
 sys.stdin.readline()

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.calibration import KNOT_ROWS, UNCALIBRATED, Choice, choose, isotonic, platt
-from training.fit import Fitted
+from training.fitting.calibration import KNOT_ROWS, UNCALIBRATED, Choice, choose, isotonic, platt
+from training.fitting.fit import Fitted
 from training.scorer import calibrated
 
 RANDOM = np.random.default_rng(5)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.comparison import better, paired
-from training.evaluate import Rows, evaluate
-from training.objective import BINARY, REGRESSION
+from training.declaring.objective import BINARY, REGRESSION
+from training.evaluation.comparison import better, paired
+from training.evaluation.evaluate import Rows, evaluate
 
 SHOPPERS = np.repeat(np.array([f"s{n}" for n in range(40)], object), 10)
 RANDOM = np.random.default_rng(3)

@@ -16,18 +16,18 @@ from feature_repo import cli
 from feature_repo.core.errors import DataError, PortraitError
 from feature_repo.core.settings import Settings, load_settings
 from training import task as task_module
-from training.continuation import _differing, continued
-from training.datasets import Dataset
-from training.fit import fit
-from training.job import train
-from training.options import Options
-from training.preparation import Prepared
-from training.recipe import Boosting, Linear, Recipe
-from training.registry import register
+from training.data.dataset import Dataset
+from training.declaring.recipe import Boosting, Linear, Recipe
+from training.evaluation.trained import fit_and_measure
+from training.fitting.fit import fit
+from training.fitting.options import Options
+from training.fitting.preparation import Prepared
+from training.jobs.train import train
+from training.preparing.continuation import _differing, continued
+from training.registry.register import register
+from training.runs.tracking import tracking
+from training.runs.version import champion_version
 from training.task import Task
-from training.tracking import tracking
-from training.trained import fit_and_measure
-from training.version import champion_version
 
 MODEL = Recipe(linear=Linear(strength=0.03), boosting=Boosting(seeds=(1, 2), max_rounds=60, patience=10, eta=0.1))
 FURTHER = Options(continue_from="champion")

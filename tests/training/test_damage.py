@@ -9,8 +9,8 @@ import pytest
 from feature_repo import cli
 from feature_repo.core.errors import LogError
 from feature_repo.core.settings import Settings
-from training.datasets import Dataset
-from training.labels import label_rows
+from training.data.dataset import Dataset
+from training.data.labels import label_rows
 from training.task import Task
 
 

@@ -13,10 +13,10 @@ from feature_repo.core.errors import DeclarationError, SettingsError
 from feature_repo.core.settings import Settings
 from feature_repo.engine.feature_store import open_store
 from feature_repo.engine.services import service_views
-from training.datasets import Dataset, dataset
-from training.features import features_at
-from training.log_views import head_versions
-from training.recipe import Linear, Recipe
+from training.data.dataset import Dataset, dataset
+from training.data.features import features_at
+from training.data.log_views import head_versions
+from training.declaring.recipe import Linear, Recipe
 from training.task import Task
 
 US = timedelta(microseconds=1)

@@ -10,15 +10,15 @@ import pytest
 
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.events.schema import TABLES, log_table
-from training.datasets import dataset
-from training.fit import fit
-from training.log_views import head_versions
+from training.data.dataset import dataset
+from training.data.log_views import head_versions
+from training.declaring.recipe import Linear, Recipe
+from training.fitting.fit import fit
 from training.monitor.changes import CHANGES, Change, play
 from training.monitor.drift import Champion, DriftReport, Verdict, drift_of
 from training.monitor.panels import WEEK_US, last_event
 from training.monitor.references import reference_of
 from training.monitor.thresholds import USUAL
-from training.recipe import Linear, Recipe
 from training.task import Task
 
 LATER = 8

@@ -15,8 +15,8 @@ import pytest
 from feature_repo.core.mlflow_client import open_mlflow, quiet_mlflow
 from feature_repo.core.settings import Settings
 from feature_repo.privacy.tombstones import Tombstones
-from training.erasure import ENTITY_ROWS, erase_entity_rows
-from training.uploads import _log_entity_rows
+from training.registry.erasure import ENTITY_ROWS, erase_entity_rows
+from training.registry.send import _log_entity_rows
 
 ADA, BOB = ("u_" + digit * 32 for digit in "ab")
 

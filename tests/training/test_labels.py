@@ -10,9 +10,9 @@ import pytest
 from feature_repo.core.allowed import Allowed
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import Settings
-from training.labels import label_rows
-from training.log_views import head_versions, tables_in
-from training.recipe import Linear, Recipe
+from training.data.labels import label_rows
+from training.data.log_views import head_versions, tables_in
+from training.declaring.recipe import Linear, Recipe
 from training.task import Context, Task, TaskUnavailableError
 
 START = datetime(2026, 3, 1, 5, tzinfo=UTC)

@@ -27,8 +27,8 @@ from feature_repo.engine.duckdb_sql import quote
 from feature_repo.engine.feature_store import open_store, quiet_feast, stored_views
 from feature_repo.engine.services import ServiceViews, StoredView
 from feature_repo.events.schema import arrow_schema, log_table
-from training.features import features_at
-from training.log_views import head_versions, open_tables
+from training.data.features import features_at
+from training.data.log_views import head_versions, open_tables
 
 VIEWS = (
     "category_purchases",

@@ -8,9 +8,9 @@ import pytest
 
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import Settings
-from training.labels import label_rows
-from training.log_views import head_versions, tables_in
-from training.lookahead import check_lookahead
+from training.data.labels import label_rows
+from training.data.log_views import head_versions, tables_in
+from training.data.lookahead import check_lookahead
 from training.task import Task, find_task
 
 KEYS = {"redemption": ["user_id"], "churn": ["user_id"], "spend": ["user_id"], "category": ["user_id", "category"]}

@@ -15,10 +15,10 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from training.evaluate import Rows, auc_difference, check_gates, evaluate
-from training.metrics import BINS, BY_NAME, auc, average_precision, ece, mae, r2, spearman, top_rows
-from training.objective import REGRESSION
-from training.recipe import Linear, Recipe
+from training.declaring.objective import REGRESSION
+from training.declaring.recipe import Linear, Recipe
+from training.evaluation.evaluate import Rows, auc_difference, check_gates, evaluate
+from training.evaluation.metrics import BINS, BY_NAME, auc, average_precision, ece, mae, r2, spearman, top_rows
 from training.task import Gate, Task
 
 PEERS = {

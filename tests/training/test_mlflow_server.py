@@ -14,11 +14,11 @@ from feature_repo.core.clock import FixedClock
 from feature_repo.core.settings import Settings, load_settings
 from mlflow_process import MlflowServer
 from serving.scoring import ModelRegistry
-from training.datasets import Dataset
-from training.recipe import Linear, Recipe
-from training.registry import register, up_to_date
+from training.data.dataset import Dataset
+from training.declaring.recipe import Linear, Recipe
+from training.evaluation.trained import fit_and_measure
+from training.registry.register import register, up_to_date
 from training.task import Task
-from training.trained import fit_and_measure
 
 
 @pytest.fixture

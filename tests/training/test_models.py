@@ -16,16 +16,16 @@ from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import CheckFailedError, DataError, ModelUnavailableError
 from feature_repo.core.settings import Settings, load_settings
 from serving.scoring import REFRESH_US, ModelRegistry
-from training.aliases import moves
-from training.baselines import RFM
-from training.datasets import Dataset
-from training.models import compare, list_versions, show_version
-from training.promotion import promote, rollback
-from training.recipe import Linear, Recipe
-from training.registry import Registered, register
+from training.data.dataset import Dataset
+from training.declaring.baselines import RFM
+from training.declaring.recipe import Linear, Recipe
+from training.evaluation.trained import Trained, fit_and_measure
+from training.registry.models import compare, list_versions, show_version
+from training.registry.promotion import promote, rollback
+from training.registry.register import Registered, register
+from training.runs.aliases import moves
+from training.runs.tracking import tracking
 from training.task import Gate, Task
-from training.tracking import tracking
-from training.trained import Trained, fit_and_measure
 
 MODEL = Recipe(linear=Linear(strength=0.03))
 WEAKER = Recipe(inputs=RFM, linear=Linear())
@@ -179,7 +179,7 @@ def test_a_version_whose_features_mean_something_else_is_not_promoted(
     settings: Settings, rows: Dataset, monkeypatch: pytest.MonkeyPatch
 ):
     changed = {name: text + " " if name == RFM[0] else text for name, text in rows.contract.items()}
-    monkeypatch.setattr("training.promotion.current_contract", lambda service: changed)
+    monkeypatch.setattr("training.registry.promotion.current_contract", lambda service: changed)
     with pytest.raises(ModelUnavailableError, match=RFM[0]):
         promote(settings, "redemption", "3")
     with pytest.raises(ModelUnavailableError, match=RFM[0]):
@@ -187,7 +187,9 @@ def test_a_version_whose_features_mean_something_else_is_not_promoted(
     assert champion(settings) == "2"
     # A feature the model does not read may mean what it likes.
     unread = next(name for name in rows.contract if name not in RFM)
-    monkeypatch.setattr("training.promotion.current_contract", lambda service: {**rows.contract, unread: "new"})
+    monkeypatch.setattr(
+        "training.registry.promotion.current_contract", lambda service: {**rows.contract, unread: "new"}
+    )
     assert promote(settings, "redemption", "3").version == "3"
 
 
@@ -198,6 +200,6 @@ def test_what_is_not_there_is_told(settings: Settings, task: str, version: str):
 
 
 def test_gates_are_checked_before_definitions(settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("training.promotion.current_contract", lambda service: {})
+    monkeypatch.setattr("training.registry.promotion.current_contract", lambda service: {})
     with pytest.raises(CheckFailedError):
         promote(settings, "redemption", "4")

@@ -17,10 +17,10 @@ from feature_repo.core.mlflow_client import quiet_mlflow
 from feature_repo.core.mlflow_home import MOVED, settle
 from feature_repo.core.settings import Settings, load_settings
 from serving.scoring import ModelRegistry
-from training.job import TrainReport, train
-from training.recipe import Linear, Recipe
+from training.declaring.recipe import Linear, Recipe
+from training.jobs.train import TrainReport, train
+from training.runs.tracking import tracking
 from training.task import Task
-from training.tracking import tracking
 
 # Paths, URIs and databases write these differently.
 NAMES = ["home of 张三", "a b#c's"]

@@ -14,11 +14,11 @@ import pytest
 from feature_repo import cli
 from feature_repo.core.settings import Settings, load_settings
 from training import task as task_module
-from training.job import train
-from training.options import Options
-from training.recipe import Boosting, Linear, Recipe
+from training.declaring.recipe import Boosting, Linear, Recipe
+from training.fitting.options import Options
+from training.jobs.train import train
+from training.runs.tracking import tracking
 from training.task import Task
-from training.tracking import tracking
 
 MODEL = Recipe(linear=Linear(strength=0.03), boosting=Boosting(seeds=(1, 2), max_rounds=30, patience=10))
 WORDS = ["train", "redemption", "--select", "embedded", "--reduce", "pca"]

@@ -18,16 +18,16 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.privacy.tombstones import Tombstones
 from mlflow_process import MlflowServer
 from training import task as task_module
-from training.datasets import Dataset
-from training.erasure import ENTITY_ROWS, erase_entity_rows
+from training.data.dataset import Dataset
+from training.declaring.recipe import Linear, Recipe
 from training.evaluation.study import study
-from training.pending import RunKeptError, pending, pending_root
-from training.recipe import Linear, Recipe
-from training.registry import read_report, register
+from training.evaluation.trained import Trained, fit_and_measure
+from training.registry.erasure import ENTITY_ROWS, erase_entity_rows
+from training.registry.pending import RunKeptError, pending, pending_root
+from training.registry.register import read_report, register
+from training.registry.upload import upload
+from training.runs.tracking import tracking
 from training.task import Task
-from training.tracking import tracking
-from training.trained import Trained, fit_and_measure
-from training.upload import upload
 
 MOMENTS = {
     "before": "search_experiments",
@@ -44,7 +44,7 @@ def small(redemption: Task, monkeypatch: pytest.MonkeyPatch) -> Task:
         redemption, model=Recipe(linear=Linear(strength=0.03)), baselines={}, gates=(), must_beat=(), not_worse_than=()
     )
     monkeypatch.setattr(task_module, "all_tasks", lambda: {"redemption": task})
-    monkeypatch.setattr("training.upload.all_tasks", lambda: {"redemption": task})
+    monkeypatch.setattr("training.registry.upload.all_tasks", lambda: {"redemption": task})
     return task
 
 

@@ -24,15 +24,15 @@ from feature_repo.events.schema import TABLES, arrow_schema, log_table
 from feature_repo.jobs.features import apply
 from training import shopper_models
 from training import task as task_module
-from training.job import train
+from training.declaring.recipe import Linear, Recipe
+from training.jobs.train import train
 from training.monitor.drift import Verdict, check_drift
-from training.recipe import Linear, Recipe
-from training.refresh import RefreshReport, refresh
-from training.refresh_action import Action
-from training.refresh_cli import publish
-from training.refresh_page import page
+from training.refreshing.action import Action
+from training.refreshing.cli import publish
+from training.refreshing.page import page
+from training.refreshing.refresh import RefreshReport, refresh
+from training.runs.tracking import tracking
 from training.task import Gate, Task
-from training.tracking import tracking
 
 END = datetime(2026, 6, 1, 9, tzinfo=UTC)
 WEEK = timedelta(days=7)

@@ -17,12 +17,12 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.events.log import read_snapshot
 from training import shopper_models
 from training import task as task_module
-from training.aliases import aliases_of, moves
-from training.refresh import RefreshReport, refresh
-from training.refresh_action import Action
-from training.refresh_page import page
+from training.refreshing.action import Action
+from training.refreshing.page import page
+from training.refreshing.refresh import RefreshReport, refresh
+from training.runs.aliases import aliases_of, moves
+from training.runs.tracking import tracking
 from training.segments.shopper_model import Segments
-from training.tracking import tracking
 from training.unusual.shopper_model import UNUSUAL
 from training.written.instants import log_end
 from training.written.job import assign, fit

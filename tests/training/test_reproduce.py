@@ -20,16 +20,16 @@ from feature_repo.events.removal import remove_rows
 from feature_repo.events.schema import TABLES, table_path
 from feature_repo.events.upkeep import compact
 from training import task as task_module
-from training.datasets import Dataset
-from training.erasure import erase_entity_rows
+from training.data.dataset import Dataset
+from training.declaring.recipe import Linear, Recipe
 from training.evaluation.study import study
-from training.recipe import Linear, Recipe
-from training.recorded import read_run
-from training.registry import Registered, register
-from training.reproduce import Rows, check_declared, check_log, outcome_of, reproduce
+from training.evaluation.trained import fit_and_measure
+from training.jobs.reproduce import Rows, check_declared, check_log, outcome_of, reproduce
+from training.registry.erasure import erase_entity_rows
+from training.registry.recorded import read_run
+from training.registry.register import Registered, register
+from training.runs.tracking import tracking
 from training.task import Task
-from training.tracking import tracking
-from training.trained import fit_and_measure
 
 
 def small_of(task: Task) -> Task:
@@ -117,7 +117,7 @@ def test_rows_erased_since_are_counted_and_the_others_are_the_same(
 def test_a_log_that_says_something_else_is_found_out(
     settings: Settings, small: Task, run: str, rows: Dataset, write_to, capsys, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("training.reproduce.entity_rows", tampered)
+    monkeypatch.setattr("training.jobs.reproduce.entity_rows", tampered)
     assert cli.main(["train", "redemption", "--reproduce", run]) == 1
     out, err = capsys.readouterr()
     assert "did NOT come out the same" in out
@@ -126,7 +126,7 @@ def test_a_log_that_says_something_else_is_found_out(
 
 
 def tampered(data: Dataset):
-    from training.entity_rows import entity_rows  # noqa: PLC0415
+    from training.data.entity_rows import entity_rows  # noqa: PLC0415
 
     columns = [name for name in data.features if data.frame[name].notna().iloc[0]][:1]
     frame = data.frame.assign(**{columns[0]: data.frame[columns[0]] + pd.Series([1.0] + [0.0] * (len(data.frame) - 1))})

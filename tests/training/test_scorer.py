@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from training import scorer as scorer_file
-from training.calibration import platt
-from training.datasets import Dataset
-from training.fit import Fitted, fit
-from training.recipe import Boosting, Linear, Recipe
+from training.data.dataset import Dataset
+from training.declaring.recipe import Boosting, Linear, Recipe
+from training.fitting.calibration import platt
+from training.fitting.fit import Fitted, fit
 
 QUICK = Boosting(seeds=(1, 2), max_rounds=40, patience=10)
 

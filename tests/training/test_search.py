@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from feature_repo.core.errors import PortraitError
-from training.datasets import Dataset
-from training.options import Options
-from training.prepare import prepare
-from training.recipe import Boosting, Copy, Linear, Recipe
-from training.search import WARMUP, Search, declared, search, with_params
+from training.data.dataset import Dataset
+from training.declaring.recipe import Boosting, Copy, Linear, Recipe
+from training.fitting.options import Options
+from training.preparing.prepare import prepare
+from training.preparing.search import WARMUP, Search, declared, search, with_params
 
 # Slow, and told to overfit: easily bettered.
 POOR = Recipe(boosting=Boosting(eta=0.9, max_depth=8, min_child_weight=0.0, seeds=(1, 2), max_rounds=80, patience=45))
@@ -73,7 +73,7 @@ def test_a_blend_is_searched_as_a_whole_and_the_bar_follows(rows: Dataset):
 
 def test_declared_parameters_that_nothing_beats_stay(rows: Dataset, demo, monkeypatch: pytest.MonkeyPatch):
     data = replace(rows, task=replace(rows.task, model=BLEND))
-    monkeypatch.setattr("training.search._Trying._loss", lambda self, scores: 0.5)
+    monkeypatch.setattr("training.preparing.search._Trying._loss", lambda self, scores: 0.5)
     prepared = prepare(data, Options(trials=2), demo, step=silent)
     assert prepared.recipe == BLEND
     assert prepared.baselines == {}

@@ -30,6 +30,7 @@ from feature_repo.jobs.erase import erase
 from feature_repo.jobs.materialize import materialize
 from feature_repo.jobs.parity import parity
 from serving import ProfileClient
+from training.runs.tracking import tracking
 from training.segments.assigner import Assigner
 from training.segments.cli import _render_fit
 from training.segments.clustering import METHODS, Cut, Scaling, dbscan
@@ -40,7 +41,6 @@ from training.segments.rfm import RFM, Shoppers, _ordered, shoppers_at
 from training.segments.selection import Candidate, candidates, choose
 from training.segments.shopper_model import Segments, SegmentsFit
 from training.task import TaskUnavailableError
-from training.tracking import tracking
 from training.written import job
 from training.written.instants import WEEK, log_end, weeks_before
 from training.written.report import AssignReport

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from feature_repo.core.errors import PortraitError
-from training.datasets import Dataset
-from training.options import SELECTIONS, Options
-from training.prepare import VARIANCE, prepare
-from training.recipe import Boosting, Linear, Recipe
-from training.selection import MOST_COST, Rung, binned, narrowed, select, sizes, smallest
+from training.data.dataset import Dataset
+from training.declaring.recipe import Boosting, Linear, Recipe
+from training.fitting.options import SELECTIONS, Options
+from training.preparing.prepare import VARIANCE, prepare
+from training.preparing.selection import MOST_COST, Rung, binned, narrowed, select, sizes, smallest
 
 QUICK = Recipe(linear=Linear(strength=0.03))
 NOISE = tuple(f"noise_{n}" for n in range(6))

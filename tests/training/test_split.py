@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.split import split_by_time
+from training.data.split import split_by_time
 
 rows = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=30)
 lengths = st.integers(1, 8)

@@ -12,8 +12,8 @@ import training
 from feature_repo.core.allowed import Allowed
 from feature_repo.core.errors import DeclarationError
 from training import tasks
-from training.metrics import BY_NAME
-from training.recipe import Boosting, Linear, Recipe
+from training.declaring.recipe import Boosting, Linear, Recipe
+from training.evaluation.metrics import BY_NAME
 from training.task import METRICS, Context, Gate, Task, all_tasks, find_task
 
 DAY = timedelta(days=1)
@@ -111,7 +111,7 @@ def test_dataset_and_train_refuse_what_is_no_task(home: Path, ask, name: object)
 
 
 def test_adding_a_file_is_enough_to_add_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    imports = "import datetime\nfrom training.recipe import Linear, Recipe\nfrom training.task import Task\n"
+    imports = "import datetime\nfrom training.declaring.recipe import Linear, Recipe\nfrom training.task import Task\n"
     (tmp_path / "added_visit.py").write_text(f"{imports}VISIT = {task()!r}\n")
     monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
     all_tasks.cache_clear()
@@ -124,6 +124,6 @@ def test_adding_a_file_is_enough_to_add_a_task(tmp_path: Path, monkeypatch: pyte
 
 def test_importing_training_imports_nothing_heavy():
     heavy = ("feast", "mlflow", "pandas", "numpy", "duckdb", "sklearn", "xgboost")
-    code = f"import sys, training, training.cli; print(sorted(set({heavy!r}) & set(sys.modules)))"
+    code = f"import sys, training, training.jobs.cli; print(sorted(set({heavy!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -18,14 +18,14 @@ from feature_repo.definitions.facts import user_demographics
 from feature_repo.definitions.purchases import user_payments
 from feature_repo.engine.feature_store import open_store, quiet_feast
 from serving.scoring import ModelRegistry
-from training.comparison import scores_on_test
-from training.datasets import Dataset, _check_inputs, dataset
-from training.fit import fit
-from training.recipe import Boosting, Linear, Recipe
-from training.registry import Registered, register
-from training.reproduce import reproduce
+from training.data.dataset import Dataset, _check_inputs, dataset
+from training.declaring.recipe import Boosting, Linear, Recipe
+from training.evaluation.comparison import scores_on_test
+from training.evaluation.trained import fit_and_measure
+from training.fitting.fit import fit
+from training.jobs.reproduce import reproduce
+from training.registry.register import Registered, register
 from training.task import Task
-from training.trained import fit_and_measure
 
 INCOME = "user_demographics__income"
 SERVICE = FeatureService(

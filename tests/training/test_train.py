@@ -24,13 +24,13 @@ from feature_repo.core.mlflow_client import CHAMPION
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import fingerprint
 from training import task as task_module
-from training.datasets import Dataset
+from training.data.dataset import Dataset
+from training.declaring.recipe import Linear, Recipe
 from training.evaluation.extras import Extras
-from training.job import TrainReport, train
-from training.recipe import Linear, Recipe
-from training.registry import up_to_date
+from training.jobs.train import TrainReport, train
+from training.registry.register import up_to_date
+from training.runs.tracking import tracking
 from training.task import Gate, Task
-from training.tracking import tracking
 
 LOAD = """
 import sys, json, mlflow

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training import trained as module
-from training.datasets import Dataset
-from training.evaluate import evaluate
-from training.fit import fit
-from training.preparation import Prepared
-from training.recipe import Linear, Recipe
-from training.trained import Trained, rows_to_measure
+from training.data.dataset import Dataset
+from training.declaring.recipe import Linear, Recipe
+from training.evaluation import trained as module
+from training.evaluation.evaluate import evaluate
+from training.evaluation.trained import Trained, rows_to_measure
+from training.fitting.fit import fit
+from training.fitting.preparation import Prepared
 
 
 @pytest.fixture(scope="module")

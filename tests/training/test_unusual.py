@@ -30,8 +30,8 @@ from feature_repo.events.log import read_snapshot
 from feature_repo.jobs.erase import erase
 from feature_repo.jobs.materialize import materialize
 from feature_repo.jobs.parity import parity
+from training.runs.tracking import tracking
 from training.task import TaskUnavailableError
-from training.tracking import tracking
 from training.unusual import shopper_model
 from training.unusual.behaviour import BEHAVIOURS, Behaviour, behaviour_at, opened
 from training.unusual.forest import ROWS_PER_TREE, SEED, TREES, fit_forest

@@ -15,9 +15,9 @@ from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.events.log import reading
 from feature_repo.events.schema import arrow_schema, table_path
-from training.datasets import Dataset
-from training.labels import AT
-from training.log_views import Versions, head_versions, open_tables
+from training.data.dataset import Dataset
+from training.data.labels import AT
+from training.data.log_views import Versions, head_versions, open_tables
 
 SHOPPER = "user_id"
 USERS = "users"

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.evaluate import SEED, Estimate
 from training.evaluation.attributes import Stated
+from training.evaluation.evaluate import SEED, Estimate
+from training.evaluation.metrics import auc
 from training.evaluation.slices import LEAST_ROWS
 from training.evaluation.tallies import Figures, Floats, Measure, Tallies, auc_of_counts, interval, ratio, score_cells
-from training.metrics import auc
 
 PROTECTED = (Stated("age", "age_band"), Stated("income", "income"))
 MISSING = "fairlearn is not installed: pip install 'user-portrait[fairness]'"

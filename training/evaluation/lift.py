@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluate import Estimate
+from training.evaluation.evaluate import Estimate
 from training.evaluation.tallies import Figures, Floats, Ints, Tallies, ratio
 
 TENTHS = 10

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from training.evaluate import Estimate
+from training.declaring.objective import SHOWN
+from training.evaluation.evaluate import Estimate
 from training.evaluation.fairness import Fairness, Gap
 from training.evaluation.slices import LEAST_ROWS, Part
 from training.evaluation.study import Study
 from training.evaluation.titles import title
-from training.objective import SHOWN
 
 _INSTANT = "%Y-%m-%d"
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.datasets import Dataset
-from training.evaluate import SEED
+from training.data.dataset import Dataset
+from training.evaluation.evaluate import SEED
+from training.evaluation.metrics import BY_NAME
 from training.evaluation.tallies import Floats
-from training.metrics import BY_NAME
 from training.scorer import Scorer
 
 MOST_ROWS = 5_000

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from training.evaluate import Estimate
+from training.declaring.objective import SHOWN as TITLES
+from training.evaluation.charts import BLUE, GREY, figure_of, save
 from training.evaluation.decisions import Decisions
+from training.evaluation.evaluate import Estimate
 from training.evaluation.fairness import Fairness
 from training.evaluation.lift import Decile
 from training.evaluation.permutation import Drop
@@ -19,8 +21,6 @@ from training.evaluation.slices import Part
 from training.evaluation.study import Study
 from training.evaluation.tenths import Tenth
 from training.evaluation.titles import title
-from training.objective import SHOWN as TITLES
-from training.pictures import BLUE, GREY, figure_of, save
 
 _BAND, _ORANGE = "#c9d9ec", "#c8641e"
 _DARK = 0.7  # from this share on a cell is too dark for black text

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from feature_repo.core.clock import from_us
-from training.datasets import Dataset
-from training.evaluate import Estimate, Rows, evaluate
-from training.fit import fit
-from training.labels import AT
-from training.recipe import Recipe
-from training.split import Split, split_by_time
+from training.data.dataset import Dataset
+from training.data.labels import AT
+from training.data.split import Split, split_by_time
+from training.declaring.recipe import Recipe
+from training.evaluation.evaluate import Estimate, Rows, evaluate
+from training.fitting.fit import fit
 from training.task import KNOWN_AT
 
 

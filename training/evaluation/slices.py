@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from feature_repo.core.settings import Settings
-from training.datasets import Dataset
-from training.evaluate import Estimate
+from training.data.dataset import Dataset
+from training.data.split import Mask
 from training.evaluation.attributes import Attribute, Latest, Tenure, attributes_of
+from training.evaluation.evaluate import Estimate
+from training.evaluation.metrics import auc
 from training.evaluation.tallies import Figures, Floats, Tallies, auc_of_counts, ratio, score_cells
-from training.metrics import auc
-from training.split import Mask
 
 LEAST_ROWS = 50
 _VISITS = ("view", "search", "click", "cart")

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_repo.core.settings import Settings
-from training.datasets import Dataset
-from training.evaluate import Estimate
+from training.data.dataset import Dataset
+from training.declaring.objective import BINARY
+from training.declaring.recipe import Recipe
 from training.evaluation.attributes import attributes_of
 from training.evaluation.decisions import Decisions, best_f1, decide
+from training.evaluation.evaluate import Estimate
 from training.evaluation.extras import NOTHING_MORE, Extras
 from training.evaluation.fairness import MISSING, PROTECTED, Fairness, available, measure_fairness
 from training.evaluation.lift import Decile, deciles, precision_at
@@ -23,9 +25,7 @@ from training.evaluation.rolling import Origin, Spread, roll, spread
 from training.evaluation.slices import Part, cut_rows, measure_slices
 from training.evaluation.tallies import Floats, Tallies
 from training.evaluation.tenths import Tenth, tenths
-from training.fit import Fitted
-from training.objective import BINARY
-from training.recipe import Recipe
+from training.fitting.fit import Fitted
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from training.evaluate import LEVEL, RESAMPLES, SEED, Estimate
+from training.evaluation.evaluate import LEVEL, RESAMPLES, SEED, Estimate
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]

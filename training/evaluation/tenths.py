@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluate import Estimate
+from training.evaluation.evaluate import Estimate
 from training.evaluation.lift import TENTHS, ranks
 from training.evaluation.tallies import Floats, Tallies, ratio
 

@@ -13,15 +13,15 @@ import numpy.typing as npt
 from feature_repo.core.errors import LogError, ModelUnavailableError
 from feature_repo.core.mlflow_client import champion_of
 from feature_repo.core.settings import Settings
-from training.labels import AT, label_rows
-from training.log_views import Versions
+from training.data.labels import AT, label_rows
+from training.data.log_views import Versions
 from training.monitor.bins import noise, null_share, psi, share_noise
 from training.monitor.panels import WEEK_US, Look, join_key, last_event, panels, task_versions
 from training.monitor.references import Answers, Predicts, Reference, read_reference, scored
 from training.monitor.signals import MOST_LAG, Seen, Signal, see
 from training.monitor.thresholds import USUAL, Thresholds
+from training.runs.tracking import tracking
 from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError, as_task
-from training.tracking import tracking
 
 ANSWER = "answer"
 

@@ -27,9 +27,9 @@ from feature_repo.engine.feature_store import open_store, quiet_feast
 from feature_repo.engine.services import ServiceViews, service_views
 from feature_repo.events.log import reading
 from feature_repo.events.schema import arrow_schema
-from training.features import features_at
-from training.labels import AT
-from training.log_views import SPAN, Versions, head_versions, open_tables, tables_in
+from training.data.features import features_at
+from training.data.labels import AT
+from training.data.log_views import SPAN, Versions, head_versions, open_tables, tables_in
 from training.task import Task
 
 WEEK, SHOPPER = "week", "shopper"

@@ -14,11 +14,11 @@ import pandas as pd
 from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import ModelUnavailableError
 from feature_repo.core.settings import Settings
-from training.datasets import Dataset
-from training.labels import AT
+from training.data.dataset import Dataset
+from training.data.labels import AT
 from training.monitor.panels import FEATURE, WEEK_US, Look, Panel, Sample, panels
 from training.monitor.signals import Signal, signals_of
-from training.reference import summary
+from training.monitor.summary import summary
 from training.task import LABEL
 
 WEEKS = 44

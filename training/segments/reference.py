@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.events.log import reading
-from training.log_views import Versions, open_tables
+from training.data.log_views import Versions, open_tables
 from training.segments.rfm import KEY
 from training.segments.selection import Sample, candidates, labels_of
 from training.written.instants import PULSE

@@ -21,9 +21,9 @@ from feature_repo.engine.contract import Contract, service_contract
 from feature_repo.engine.feature_store import open_store, quiet_feast
 from feature_repo.engine.services import service_views
 from feature_repo.events.log import reading
-from training.features import features_at
-from training.labels import AT
-from training.log_views import Versions, head_versions, open_tables
+from training.data.features import features_at
+from training.data.labels import AT
+from training.data.log_views import Versions, head_versions, open_tables
 from training.task import TaskUnavailableError
 from training.written.basis import content_fingerprint
 from training.written.instants import PULSE

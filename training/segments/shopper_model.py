@@ -15,7 +15,7 @@ from feature_repo.core.clock import from_us
 from feature_repo.core.settings import Settings
 from feature_repo.engine.contract import fingerprint, service_contract
 from feature_repo.engine.feature_store import open_store, quiet_feast
-from training.labels import AT
+from training.data.labels import AT
 from training.segments.clustering import SEED
 from training.segments.lifecycle import LIFECYCLE, stages_of
 from training.segments.model import check_asked, segment

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from training.recipe import Boosting, Linear, Recipe
-from training.snapshots import visitors
+from training.declaring.recipe import Boosting, Linear, Recipe
+from training.declaring.snapshots import visitors
 from training.task import Gate, Task
 
 HORIZON = timedelta(days=28)

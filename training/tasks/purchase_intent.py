@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from training.recipe import Boosting, Linear, Recipe
+from training.declaring.recipe import Boosting, Linear, Recipe
 from training.task import Gate, Task
 
 HORIZON = timedelta(hours=24)

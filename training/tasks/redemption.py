@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from feature_repo.core.allowed import Allowed
-from training.recipe import Boosting, Linear, Recipe
+from training.declaring.recipe import Boosting, Linear, Recipe
 from training.task import Context, Gate, Task
 
 # A campaign that began before the log, or ends after it, has redemptions the log cannot show.

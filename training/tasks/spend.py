@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from training.objective import REGRESSION
-from training.recipe import Copy, Linear, Recipe
-from training.snapshots import visitors
+from training.declaring.objective import REGRESSION
+from training.declaring.recipe import Copy, Linear, Recipe
+from training.declaring.snapshots import visitors
 from training.task import Gate, Task
 
 HORIZON = timedelta(days=28)

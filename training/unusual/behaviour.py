@@ -19,7 +19,7 @@ from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.events.log import reading
 from feature_repo.jobs.log_tables import present_tables
-from training.log_views import Versions, head_versions, open_tables
+from training.data.log_views import Versions, head_versions, open_tables
 from training.written.basis import content_fingerprint
 
 WINDOW, LATE = 84 * DAY, 28 * DAY

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from feature_repo.core.clock import from_us
 from feature_repo.core.settings import Settings
-from training.labels import AT
+from training.data.labels import AT
 from training.task import TaskUnavailableError
 from training.unusual.behaviour import Behaviour, behaviour_at
 from training.unusual.forest import ROWS_PER_TREE, SEED, TREES

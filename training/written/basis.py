@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_repo.core.clock import from_us
-from training.log_views import Versions
+from training.data.log_views import Versions
 
 
 @dataclass(frozen=True)

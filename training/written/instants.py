@@ -8,7 +8,7 @@ from feature_repo.core.clock import DAY, to_us
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.events.log import reading
-from training.log_views import SPAN, head_versions, open_span, open_tables
+from training.data.log_views import SPAN, head_versions, open_span, open_tables
 from training.task import TaskUnavailableError
 
 PULSE = "payment"

@@ -9,7 +9,7 @@ from feature_repo.core.clock import Clock, from_us
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.locks import locked
 from feature_repo.core.settings import Settings, ensure_home
-from training.registered import Registered
+from training.runs.registered import Registered
 from training.written.basis import Basis
 from training.written.instants import log_end, weeks_before
 from training.written.model import ShopperModel, Step

@@ -17,9 +17,9 @@ from feature_repo.core.clock import to_us
 from feature_repo.core.errors import ModelUnavailableError
 from feature_repo.core.mlflow_client import champion_of
 from feature_repo.core.settings import Settings
-from training.aliases import Verdict, place
-from training.registered import FIRST, Registered
-from training.tracking import experiment_id, tracking
+from training.runs.aliases import Verdict, place
+from training.runs.registered import FIRST, Registered
+from training.runs.tracking import experiment_id, tracking
 from training.written.basis import Basis
 from training.written.code import self_contained
 

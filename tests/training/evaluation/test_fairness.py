@@ -6,8 +6,8 @@ import pytest
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 
 from training.evaluation.fairness import Fairness, measure_fairness
+from training.evaluation.metrics import auc
 from training.evaluation.slices import LEAST_ROWS
-from training.metrics import auc
 
 THRESHOLD = 0.5
 

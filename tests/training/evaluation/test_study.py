@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from feature_repo.core.settings import Settings
-from training.datasets import Dataset
+from training.data.dataset import Dataset
+from training.declaring.recipe import Linear, Recipe
 from training.evaluation import study as study_module
 from training.evaluation.attributes import Latest, Stated, Tenure, attributes_of
 from training.evaluation.extras import Extras
@@ -21,8 +22,7 @@ from training.evaluation.permutation import permutation
 from training.evaluation.rolling import _splits, roll, spread
 from training.evaluation.slices import SLICES, Bands, Names
 from training.evaluation.study import study
-from training.fit import Fitted, fit
-from training.recipe import Linear, Recipe
+from training.fitting.fit import Fitted, fit
 from training.task import KNOWN_AT, Task
 
 T = datetime(2026, 5, 1, 12, tzinfo=UTC)

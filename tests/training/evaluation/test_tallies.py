@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.evaluate import Rows, evaluate
+from training.evaluation.evaluate import Rows, evaluate
+from training.evaluation.metrics import auc
 from training.evaluation.slices import LEAST_ROWS, area, measure_part
 from training.evaluation.tallies import SCORE_BINS, Tallies, auc_of_counts, ratio, score_cells
-from training.metrics import auc
 
 
 def shop(shoppers: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

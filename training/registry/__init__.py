@@ -1,0 +1,1 @@
+"""Judges, registers, keeps, compares and promotes versions of tasks."""

@@ -1,0 +1,1 @@
+"""What a person reads of a version: the model card and its facts."""
