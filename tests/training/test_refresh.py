@@ -25,6 +25,7 @@ from feature_repo.jobs.features import apply
 from training import shopper_models
 from training import task as task_module
 from training.declaring.recipe import Linear, Recipe
+from training.fitting.options import Options
 from training.jobs.train import train
 from training.monitor.drift import Verdict, check_drift
 from training.refreshing.action import Action
@@ -149,6 +150,19 @@ def test_prices_that_rise_are_trained_on_once_and_promoted(shop: Settings):
     assert [each.action for each in second.tasks] == [Action.KEPT]
     assert set(second.materialized.values()) == {"at head"}
     assert versions(shop) == ("2", 2)
+
+
+@pytest.mark.slow
+def test_a_champion_is_followed_by_one_of_its_own_options(shop: Settings):
+    chosen = Options(select="filter")
+    assert train(AWAY, shop, options=chosen).promoted
+    pay(shop, END, 1, times=3.0, seed=2)
+    [done] = run(without_redis(shop)).tasks
+    assert done.trained == "3"
+    with tracking(shop) as client:
+        assert client.get_model_version("away", "3").tags["options"] == chosen.said
+    [again] = run(without_redis(shop)).tasks
+    assert (again.action, versions(shop)[1]) == (Action.KEPT, 3)
 
 
 def test_a_quiet_week_trains_nothing(shop: Settings):

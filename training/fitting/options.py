@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from feature_repo.core.errors import PortraitError, did_you_mean
 
@@ -47,6 +47,27 @@ class Options:
                 "--continue-from goes on with the champion's inputs and parameters, so that nothing can be chosen.",
                 hint="leave --select, --reduce and --trials out, or train anew without --continue-from.",
             )
+
+    @classmethod
+    def heard(cls, said: str) -> Options:
+        """Return what was asked for, from :attr:`said`.
+
+        >>> Options.heard("--select filter --trials 20")
+        Options(select='filter', reduce='', trials=20, continue_from='')
+        """
+        words = said.split()
+        values = dict(zip(words[::2], words[1::2], strict=True))
+        return cls(
+            select=values.get("--select", ""),
+            reduce=values.get("--reduce", ""),
+            trials=int(values.get("--trials", 0)),
+            continue_from=values.get("--continue-from", ""),
+        )
+
+    @property
+    def anew(self) -> Options:
+        """The same for a fit that goes on from nothing."""
+        return replace(self, continue_from="")
 
     def __bool__(self) -> bool:
         return self != Options()

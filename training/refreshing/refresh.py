@@ -20,12 +20,13 @@ from feature_repo.engine.contract import fingerprint, service_contract
 from feature_repo.engine.feature_store import open_store, quiet_feast
 from feature_repo.jobs.materialize import MaterializeReport, materialize
 from training.data.dataset import dataset
+from training.fitting.options import Options
 from training.jobs.train import train
 from training.monitor.drift import Champion, DriftReport, drift_of, load_champion
 from training.monitor.panels import last_event, task_versions
 from training.refreshing.action import Action
 from training.refreshing.written import WrittenRefresh, refresh_written
-from training.registry.register import trained_on
+from training.registry.register import OPTIONS, trained_on
 from training.task import Task, TaskUnavailableError
 from training.written.model import ShopperModel
 
@@ -198,15 +199,15 @@ class _Turn:
         try:
             champion = load_champion(self.task, self.settings)
         except ModelUnavailableError as error:
-            return self._retrain(error.what, "", None)
-        version = str(champion.version.version)
+            return self._retrain(error.what, None, None)
         redeclared = self._redeclared(champion)
         if redeclared:
-            return self._retrain(redeclared, version, None)
+            return self._retrain(redeclared, champion, None)
         drift = drift_of(self.task, self.settings, champion)
         reason = _drifted(drift) or self._aged(champion)
         if reason:
-            return self._retrain(reason, version, drift)
+            return self._retrain(reason, champion, drift)
+        version = str(champion.version.version)
         return TaskRefresh(self.task.name, Action.KEPT, _quiet(drift), version, drift=drift)
 
     def _redeclared(self, champion: Champion) -> str:
@@ -225,14 +226,16 @@ class _Turn:
             return ""
         return f"The log has gone on for {age.days} days since it was trained, and {self.oldest.days} are allowed."
 
-    def _retrain(self, reason: str, champion: str, drift: DriftReport | None) -> TaskRefresh:
-        """Train, unless that was done on these rows before."""
-        known = trained_on(dataset(self.task, self.settings), self.settings)
+    def _retrain(self, reason: str, before: Champion | None, drift: DriftReport | None) -> TaskRefresh:
+        """Train with the options of the champion before, unless that was done on these rows."""
+        champion = str(before.version.version) if before else ""
+        options = Options.heard(before.version.tags.get(OPTIONS, "") if before else "").anew
+        known = trained_on(dataset(self.task, self.settings), self.settings, options=options.said)
         if known is not None:
             return self._known(reason, champion, str(known.version), drift)
         if self.dry_run:
             return TaskRefresh(self.task.name, Action.WOULD_TRAIN, reason, champion, drift=drift)
-        found = train(self.task, self.settings)
+        found = train(self.task, self.settings, options=options)
         failed = [name for name, holds in found.gates.items() if not holds]
         lacks = f"fails {', '.join(failed)}" if failed else f"is challenger: {found.reason}"
         why = "" if found.promoted else f" Version {found.model_version} {lacks}."

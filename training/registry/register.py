@@ -128,11 +128,15 @@ def up_to_date(
     return champion if all(champion.tags.get(name) == value for name, value in wanted.items()) else None
 
 
-def trained_on(data: Dataset, settings: Settings) -> Any | None:
-    """Return the latest version, champion or not, trained on these rows, definitions and declaration; None without."""
+def trained_on(data: Dataset, settings: Settings, *, options: str = "") -> Any | None:
+    """Return the latest version, champion or not, trained on the rows, definitions and declaration; None without.
+
+    ``options`` as of :func:`up_to_date`.
+    """
     with tracking(settings) as client:
         versions = client.search_model_versions(f"name = '{data.task.name}'")
-    same = [each for each in versions if _identity(data).items() <= each.tags.items()]
+    wanted = _identity(data).items()
+    same = [each for each in versions if wanted <= each.tags.items() and each.tags.get(OPTIONS, "") == options]
     return max(same, key=lambda each: int(each.version), default=None)
 
 
