@@ -88,10 +88,10 @@ class Joined:
                 FROM exposed AS e LEFT JOIN (
                     SELECT e.user_id, {_AGGREGATES[outcome.kind, outcome.of_all]} AS value
                     FROM exposed AS e JOIN ({self._events(outcome)}) AS o ON o.user_id = e.user_id
-                        AND o.at > e.at + {begin} AND o.at <= e.at + {end}
+                        AND o.ts > e.ts + {begin} AND o.ts <= e.ts + {end}
                     GROUP BY e.user_id
                 ) AS found ON found.user_id = e.user_id
-                WHERE e.variants = 1 AND e.at + {end} <= {self.known_until or 0}
+                WHERE e.variants = 1 AND e.ts + {end} <= {self.known_until or 0}
             )
             GROUP BY variant
         """).fetchall()
@@ -100,14 +100,14 @@ class Joined:
         return {variant.name: known.get(variant.name, nobody) for variant in self._experiment.variants}
 
     def _first_exposures(self) -> pa.Table:
-        """user_id, variant (of the first), at (us), variants (how many different ones)."""
+        """user_id, variant (of the first), ts (us), variants (how many different ones)."""
         if EXPOSURES not in self._tables:
             return _EXPOSED.empty_table()
         start, end = self._experiment.span_us
         return self._connection.sql(f"""
-            SELECT user_id, arg_min(variant, at) AS variant, min(at) AS at, count(DISTINCT variant) AS variants
-            FROM (SELECT *, epoch_us(event_timestamp) AS at FROM {self._tables[EXPOSURES].sql()})
-            WHERE experiment = '{self._experiment.name}' AND at >= {start} AND at < {end} AND user_id IS NOT NULL
+            SELECT user_id, arg_min(variant, ts) AS variant, min(ts) AS ts, count(DISTINCT variant) AS variants
+            FROM (SELECT *, epoch_us(event_timestamp) AS ts FROM {self._tables[EXPOSURES].sql()})
+            WHERE experiment = '{self._experiment.name}' AND ts >= {start} AND ts < {end} AND user_id IS NOT NULL
             GROUP BY user_id
         """).to_arrow_table()
 
@@ -115,11 +115,11 @@ class Joined:
         value = outcome.value or "1"
         wanted = {name: condition for name, condition in outcome.events.items() if name in self._tables}
         parts = [
-            f"SELECT user_id, epoch_us(event_timestamp) AS at, {value} AS value FROM {self._tables[name].sql()}"
+            f"SELECT user_id, epoch_us(event_timestamp) AS ts, {value} AS value FROM {self._tables[name].sql()}"
             f" WHERE user_id IS NOT NULL AND ({condition})"
             for name, condition in wanted.items()
         ]
-        return " UNION ALL ".join(parts) or "SELECT NULL::VARCHAR AS user_id, 0::BIGINT AS at, 0 AS value WHERE false"
+        return " UNION ALL ".join(parts) or "SELECT NULL::VARCHAR AS user_id, 0::BIGINT AS ts, 0 AS value WHERE false"
 
 
 @contextmanager
@@ -145,14 +145,14 @@ def joined(settings: Settings, experiment: Experiment, now: int) -> Iterator[Joi
 
 
 _AGGREGATES = {("rate", True): "1", ("mean", True): "sum(o.value)", ("mean", False): "avg(o.value)"}
-_EXPOSED = pa.schema([("user_id", pa.string()), ("variant", pa.string()), ("at", pa.int64()), ("variants", pa.int64())])
+_EXPOSED = pa.schema([("user_id", pa.string()), ("variant", pa.string()), ("ts", pa.int64()), ("variants", pa.int64())])
 
 
 def _last_event(connection: Any, tables: Mapping[str, Snapshot], now: int) -> int | None:
-    lasts = [f"SELECT max(epoch_us(event_timestamp)) AS at FROM {table.sql()}" for table in tables.values()]
+    lasts = [f"SELECT max(epoch_us(event_timestamp)) AS ts FROM {table.sql()}" for table in tables.values()]
     if not lasts:
         return None
-    [(found,)] = connection.sql(f"SELECT max(at) FROM ({' UNION ALL '.join(lasts)})").fetchall()
+    [(found,)] = connection.sql(f"SELECT max(ts) FROM ({' UNION ALL '.join(lasts)})").fetchall()
     return None if found is None else min(int(found), now)
 
 

@@ -47,7 +47,7 @@ def test_variants_get_their_weights(weights: tuple[float, ...]) -> None:
 
 
 def test_experiments_are_independent_of_each_other() -> None:
-    """Of 45 pairs as many are called dependent as chance makes: at most a few of 45 at 5 %, none at one in a thousand."""
+    """Of 45 pairs few are called dependent at 5 %, none at one in a thousand."""
     splits = [np.array(split(replace(PAGE, name=f"experiment_{n}"), USERS)) for n in range(10)]
     pairs = [(a, b) for n, a in enumerate(splits) for b in splits[:n]]
     found = [chi2_contingency([[np.sum((a == i) & (b == j)) for j in (0, 1)] for i in (0, 1)]).pvalue for a, b in pairs]
