@@ -79,8 +79,8 @@ def test_a_shopper_stays_when_a_variants_meaning_or_the_time_changes() -> None:
 
 def test_every_declared_experiment_is_found_by_its_name() -> None:
     assert all(find_experiment(name) is each for name, each in all_experiments().items())
-    with pytest.raises(DeclarationError, match=r"no experiment 'redemption_modell'(.|\n)*'redemption_model'"):
-        find_experiment("redemption_modell")
+    with pytest.raises(DeclarationError, match=r"no experiment 'redemption_models'(.|\n)*'redemption_model'"):
+        find_experiment("redemption_models")
     with pytest.raises(DeclarationError, match="of type int"):
         find_experiment(5)
 
