@@ -117,7 +117,6 @@ class Exposures:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what waits, for so long at most, and end the thread; a later exposure begins another one."""
-        self.flush(timeout_s)
         with self._changed:
             thread, self._thread, self._ending = self._thread, None, True
             self._changed.notify_all()
@@ -156,15 +155,15 @@ class Exposures:
                 _log.error("Exposures could not be sent: %s.", type(error).__name__)
                 self._lose(batch, "refused")
             with self._changed:
-                self._sending = 0
+                self._sending -= len(batch)
                 self._changed.notify_all()
 
     def _next(self) -> list[dict[str, Any]]:
-        """Wait for events and take them; nothing at the end."""
+        """Wait for events and take them; nothing at the end, when all are sent."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ending)
             batch = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
-            self._sending = len(batch)
+            self._sending += len(batch)
         return batch
 
     def _sent(self, batch: list[dict[str, Any]]) -> None:

@@ -76,6 +76,7 @@ def test_who_met_two_variants_or_none_that_is_declared_is_counted_and_left_out(s
     bought(shop, *((user, at + 2 * US, 1.0) for user in (ADA, BOB, CAT)))
     found = report(shop)
     assert ([share.shoppers for share in found.shares], found.crossed, found.undeclared) == ([0, 1], 1, 1)
+    assert [arm.shoppers for arm in found.outcomes["conversion"].arms] == [0, 1]
     assert values(found, "conversion")[1] == (1, 1.0)
 
 
