@@ -81,8 +81,11 @@ def _render(report: ExperimentReport) -> None:
     rows = [(each.variant, f"{each.shoppers:,}", f"{each.expected:,.0f}", each.meaning) for each in report.shares]
     table(("variant", "shoppers", "expected", "meaning"), rows)
     ratio = report.sample_ratio
+    holds = (
+        "not known yet" if math.isnan(ratio.p_value) else f"{'NO' if ratio.alarm else 'yes'} (p {ratio.p_value:.3g})"
+    )
     sys.stdout.write(
-        f"Split as declared: {'NO' if ratio.alarm else 'yes'} (p {_number(ratio.p_value)}); "
+        f"Split as declared: {holds}; "
         f"left out: {report.crossed:,} who met two variants, {report.undeclared:,} of a variant that is not declared\n"
     )
     for name, outcome in report.outcomes.items():
