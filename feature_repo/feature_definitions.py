@@ -14,7 +14,7 @@ from feature_repo.definitions.browsing import (
 from feature_repo.definitions.consent import consent_v1, user_consent
 from feature_repo.definitions.context import shop_calendar
 from feature_repo.definitions.derived import user_intent, user_price_sensitivity, user_trends
-from feature_repo.definitions.engagement import user_campaigns, user_redemptions
+from feature_repo.definitions.engagement import user_campaigns, user_feedback, user_redemptions
 from feature_repo.definitions.entities import category, item, purpose, user
 from feature_repo.definitions.facts import item_catalogue, user_demographics
 from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
@@ -40,6 +40,7 @@ from feature_repo.definitions.services import (
     user_category_v1,
 )
 from feature_repo.definitions.sources import (
+    answers,
     campaign_exposures,
     carts,
     clicks,
@@ -56,6 +57,7 @@ from feature_repo.definitions.sources import (
 )
 
 __all__ = [
+    "answers",
     "campaign_exposures",
     "carts",
     "category",
@@ -103,6 +105,7 @@ __all__ = [
     "user_clicks_live",
     "user_consent",
     "user_demographics",
+    "user_feedback",
     "user_intent",
     "user_payments",
     "user_price_sensitivity",

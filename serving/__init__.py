@@ -10,16 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from feature_repo.privacy.consent import Consent
+    from serving.experiments.enrolment import Assignment
+    from serving.experiments.experiment import Experiment, Variant
+    from serving.experiments.scores import SplitScores
     from serving.models import Score, Scores
     from serving.profile import Fact, Freshness, Profile
     from serving.sdk import Features, ProfileClient
     from serving.tracking import Event
 
-__all__ = ["Consent", "Event", "Fact", "Features", "Freshness", "Profile", "ProfileClient", "Score", "Scores"]
+__all__ = [
+    "Assignment",
+    "Consent",
+    "Event",
+    "Experiment",
+    "Fact",
+    "Features",
+    "Freshness",
+    "Profile",
+    "ProfileClient",
+    "Score",
+    "Scores",
+    "SplitScores",
+    "Variant",
+]
 
 _HOMES = {
+    "Assignment": "experiments.enrolment",
     "Consent": "sdk",
     "Event": "tracking",
+    "Experiment": "experiments.experiment",
     "Fact": "profile",
     "Features": "sdk",
     "Freshness": "profile",
@@ -27,6 +46,8 @@ _HOMES = {
     "ProfileClient": "sdk",
     "Score": "models",
     "Scores": "models",
+    "SplitScores": "experiments.scores",
+    "Variant": "experiments.experiment",
 }
 
 

@@ -32,6 +32,7 @@ _BELONGS = {
     "user_payments__last_event_at": "lifecycle",
     "user_campaigns__*": "engagement",
     "user_redemptions__*": "engagement",
+    "user_feedback__*": "engagement",
     "user_price_sensitivity__*": "preference",
     "*__*discount*": "preference",
     "*__amount_*": "value",

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from feature_repo.core.allowed import Allowed
 from feature_repo.core.clock import SECOND, Clock
 from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError, StoreUnavailableError
-from feature_repo.core.mlflow_client import CHAMPION, champion_of, open_mlflow, quiet_mlflow, unavailable
+from feature_repo.core.mlflow_client import CHAMPION, open_mlflow, quiet_mlflow, unavailable, version_of
 from feature_repo.core.mlflow_home import settle
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import mask_password
@@ -39,7 +39,7 @@ class _Loaded:
 
 
 class ModelRegistry:
-    """Champions of the registry the settings name; a new champion is noticed within ten seconds.
+    """Models of the registry the settings name; a new champion is noticed within ten seconds.
 
     While MLflow does not answer, a model that is loaded goes on answering. Threads may share a registry: while one asks
     MLflow, the others go on with what is loaded.
@@ -55,7 +55,7 @@ class ModelRegistry:
         self._clock = clock
         self._timeout_s = timeout_s
         self._refreshing = Lock()
-        self._loaded: dict[str, _Loaded] = {}  # changed under the lock alone
+        self._loaded: dict[tuple[str, str], _Loaded] = {}  # changed under the lock alone
 
     def champion(self, task: Any) -> Model:
         """Return the model that answers for a task, by the task's name.
@@ -67,16 +67,26 @@ class ModelRegistry:
         ModelUnavailableError
             There is no champion, MLflow does not answer, or the version is none that Portrait can use.
         """
+        return self.version(task, CHAMPION)
+
+    def version(self, task: Any, which: str) -> Model:
+        """Return a model of a task, by its number or an alias.
+
+        Raises
+        ------
+        DataError, ModelUnavailableError
+            As :meth:`champion`.
+        """
         if not isinstance(task, str) or not task.strip():
             said = "an empty name" if isinstance(task, str) else f"something of type {type(task).__name__}"
             raise DataError(f"A task was asked for by {said}.", hint="pass a task's name, for example 'redemption'.")
-        known = self._loaded.get(task)
+        known = self._loaded.get((task, which))
         if known is not None and self._fresh(known):
             return known.model
         if not self._refreshing.acquire(blocking=known is None) and known is not None:
             return known.model
         try:
-            return self._refreshed(task)
+            return self._refreshed(task, which)
         finally:
             self._refreshing.release()
 
@@ -96,32 +106,41 @@ class ModelRegistry:
     def _fresh(self, loaded: _Loaded) -> bool:
         return self._clock.now_us() - loaded.checked_at < REFRESH_US
 
-    def _refreshed(self, task: str) -> Model:
-        known = self._loaded.get(task)
+    def _refreshed(self, task: str, which: str) -> Model:
+        known = self._loaded.get((task, which))
         if known is not None and self._fresh(known):  # by the thread that was waited for
             return known.model
         now = self._clock.now_us()
         try:
-            model = self._current(task, known.model if known else None)
+            model = self._current(task, which)
         except StoreUnavailableError as error:
             if known is None:
                 raise ModelUnavailableError(error.what, hint=error.hint) from None
             model = known.model
-        self._loaded[task] = _Loaded(model, now)
+        self._loaded[task, which] = _Loaded(model, now)
         return model
 
-    def _current(self, task: str, known: Model | None) -> Model:
+    def _current(self, task: str, which: str) -> Model:
         with self._client() as client:
-            version = champion_of(client, task) if client else None
+            version = version_of(client, task, which) if client else None
             if version is None:
-                self._loaded.pop(task, None)
-                raise ModelUnavailableError(
-                    f"Task '{task}' has no champion in {mask_password(self._settings.tracking_uri)}.",
-                    hint=f"run `portrait train {task}`; a version becomes champion when its gates hold.",
-                )
-            if known is not None and known.version == str(version.version):
-                return known
-            return _load(client, version, self._settings.tracking_uri)
+                self._loaded.pop((task, which), None)
+                raise self._absent(task, which)
+            held = (each.model for each in self._loaded.values() if each.model.task == task)
+            same = next((model for model in held if model.version == str(version.version)), None)
+            return same or _load(client, version, self._settings.tracking_uri)
+
+    def _absent(self, task: str, which: str) -> ModelUnavailableError:
+        place = mask_password(self._settings.tracking_uri)
+        if which == CHAMPION:
+            return ModelUnavailableError(
+                f"Task '{task}' has no champion in {place}.",
+                hint=f"run `portrait train {task}`; a version becomes champion when its gates hold.",
+            )
+        named = f"version {which}" if which.isdigit() else which
+        return ModelUnavailableError(
+            f"Task '{task}' has no {named} in {place}.", hint=f"`portrait models list {task}` names what there is."
+        )
 
     @contextmanager
     def _client(self) -> Iterator[Any]:

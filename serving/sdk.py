@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,11 @@ from feature_repo.privacy.consent import PURPOSES, Consent, PurposeName, known_p
 from feature_repo.privacy.pseudonyms import Pseudonymiser, is_pseudonym, load_pseudonymiser
 from serving.catalogue import Catalogue
 from serving.entities import USER, entity_columns
+from serving.experiments.desk import ExperimentDesk
+from serving.experiments.enrolment import Assignment
+from serving.experiments.exposures import Exposures
+from serving.experiments.scores import SplitScores
+from serving.feedback import feedback_event
 from serving.models import Model, Scores, spread
 from serving.online_features import Reading, ServicePlan
 from serving.profile import Profile, freshness, group, log_versions
@@ -124,6 +129,7 @@ class ProfileClient:
         self._models = ModelRegistry(self._settings, self._clock, timeout_s=timeout_s)
         self._pseudonymiser: Pseudonymiser | None = None
         self._collector = Collector(self._settings, self._clock)
+        self._desk = ExperimentDesk(self._models, self._collector, self._clock, self.permitted)
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +140,8 @@ class ProfileClient:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back; the client can still be used and opens new ones."""
+        """Send exposures that wait, and give the connections back; the client can still be used and opens new ones."""
+        self._desk.exposures.close()
         self._redis.close()
         self._collector.close()
 
@@ -257,8 +264,20 @@ class ProfileClient:
         width = len(purposes)
         return found, [column[start : start + width] for start in range(0, len(column), width)]
 
-    def predict(self, task: str, users: Any, *, context: Mapping[str, Any] | None = None) -> Scores:
-        """Ask the champion of a task about shoppers.
+    @overload
+    def predict(
+        self, task: str, users: Any, *, context: Mapping[str, Any] | None = ..., experiment: None = ...
+    ) -> Scores: ...
+
+    @overload
+    def predict(
+        self, task: str, users: Any, *, context: Mapping[str, Any] | None = ..., experiment: str
+    ) -> SplitScores: ...
+
+    def predict(
+        self, task: str, users: Any, *, context: Mapping[str, Any] | None = None, experiment: str | None = None
+    ) -> Scores | SplitScores:
+        """Ask the champion of a task about shoppers, or the models of an experiment's variants.
 
         Features that are NULL are scored as the model was trained to score NULL, and named in the score's ``missing``:
         those of a view whose state is not built yet among them.
@@ -270,23 +289,35 @@ class ProfileClient:
             where it does not, or holds NULL, the model's default is taken and named in the score's ``defaults``.
         context
             Context columns by name, where ``users`` is no DataFrame: one number for all rows, or one for each.
+        experiment
+            Name of an experiment about the task: each shopper is scored by the model of the shopper's variant, which
+            the score names, and an exposure is noted (see :meth:`variant`). Where that model cannot answer, the
+            champion does, and the shopper is not in the experiment.
 
         Raises
         ------
         ModelUnavailableError
             There is no champion, it was trained on other definitions than the registry's, or MLflow does not answer.
         NotMaterializedError, StoreUnavailableError, DataError
-            As :meth:`features`.
+            As :meth:`features`; also of an experiment about something else.
+        DeclarationError
+            There is no such experiment.
         """
-        model = self._models.champion(task)
+        if experiment is None:
+            return self._ask(self._models.champion(task), users, context or {})
+        pseudonyms = entity_columns(users, [USER], self._pseudonym)[USER]
+        asked = users if isinstance(users, pd.DataFrame) else pseudonyms
+        return self._desk.scores(experiment, task, pseudonyms, asked, context or {}, self._ask)
+
+    def _ask(self, model: Model, users: Any, context: Mapping[str, Any]) -> Scores:
         plan = self._plan_of(model)
         entities = entity_columns(users, plan.entity_columns, self._pseudonym)
         if USER not in entities:
             raise DataError(
                 f"Model {model.name} is not about shoppers.", hint="ask a model whose service reads 'user_id'."
             )
-        model.check_context(context or {})
-        given = users if isinstance(users, pd.DataFrame) else spread(context or {}, len(entities[USER]))
+        model.check_context(context)
+        given = users if isinstance(users, pd.DataFrame) else spread(context, len(entities[USER]))
         columns = model.context_columns(given, len(entities[USER]))
         at = self._clock.now_us()
         reading = self._redis.ask(lambda client: plan.read(client, entities, at))
@@ -331,11 +362,10 @@ class ProfileClient:
         self._redis.ask(lambda client: client.ping())
         for task in self._models.tasks():
             try:
-                model = self._models.champion(task)
-                self._plan_of(model)
-                model.scorer.score(np.zeros((1, len(model.columns))))
+                self._load(self._models.champion(task))
             except PortraitError as error:
                 _log.warning("Task '%s' cannot answer: %s", task, error)
+        self._desk.warm_up(self._load)
 
     def health(self) -> dict[str, str]:
         """What reads depend on, and what is wrong with it: an empty text for what is well.
@@ -347,6 +377,10 @@ class ProfileClient:
             "redis": _wrong(lambda: self._redis.ask(lambda client: client.ping())),
         }
 
+    def _load(self, model: Model) -> None:
+        self._plan_of(model)
+        model.scorer.score(np.zeros((1, len(model.columns))))
+
     def _plan_of(self, model: Model) -> ServicePlan:
         try:
             plan = self._catalogue.plan(model.service)
@@ -357,6 +391,84 @@ class ProfileClient:
             ) from None
         model.check(plan.contract)
         return plan
+
+    def variant(
+        self, user: str | int, experiment: str, *, expose: bool = True, placement: str | None = None
+    ) -> Assignment:
+        """Which variant of an experiment a shopper gets; the same always, in every process.
+
+        Who is not in it gets the control, and the answer says why: it does not run now, or the shopper does not permit
+        its purpose.
+
+        Parameters
+        ----------
+        expose
+            Note that the shopper meets the variant now; where that is not certain yet, say False, and ask again when it
+            is. An exposure is sent in the background: where the stream is full or away, it is lost and counted.
+        placement
+            Where it is met.
+
+        Raises
+        ------
+        DeclarationError
+            There is no such experiment.
+        DataError
+            It is not an id.
+        """
+        [pseudonym] = entity_columns([user], [USER], self._pseudonym)[USER]
+        [found] = self._desk.assign(experiment, [pseudonym], expose=expose, placement=placement)
+        return found
+
+    def variants(
+        self, users: Any, experiment: str, *, expose: bool = True, placement: str | None = None
+    ) -> tuple[Assignment, ...]:
+        """As :meth:`variant`, of many shoppers: a raw id or pseudonym, or an iterable of them."""
+        pseudonyms = entity_columns(users, [USER], self._pseudonym)[USER]
+        return tuple(self._desk.assign(experiment, pseudonyms, expose=expose, placement=placement))
+
+    @property
+    def exposures(self) -> Exposures:
+        """Exposures on their way to the stream: ``exposures.counts()`` says what was sent and what was lost."""
+        return self._desk.exposures
+
+    def feedback(
+        self,
+        user: str | int,
+        outcome: str,
+        *,
+        item: str | None = None,
+        campaign: str | None = None,
+        value: float | None = None,
+        recommendation_id: str | None = None,
+        model: str | None = None,
+        event_id: str | None = None,
+    ) -> Collected:
+        """Say what became of something that was shown or said; parameters as of ``serving.feedback.feedback_event``.
+
+        It goes the way of all events: it is in the profile when `portrait jobs consume` has read it, and takes no more
+        consent than they do; of people who were erased it is dropped.
+
+        Raises
+        ------
+        DataError
+            It is about nothing, or a value is none of its kind.
+        BufferFullError, StoreUnavailableError
+            As :meth:`track`.
+        """
+        said = feedback_event(
+            self.key(user),
+            outcome,
+            item=item,
+            campaign=campaign,
+            value=value,
+            recommendation_id=recommendation_id,
+            model=model,
+            event_id=event_id,
+        )
+        taken = self._collector.collect(said)
+        for each in taken.rejected:
+            raise DataError(each.message, hint="see `ProfileClient.feedback`.")
+        return taken
 
     def _pseudonym(self, raw_or_pseudonym: str) -> str:
         if is_pseudonym(raw_or_pseudonym):

@@ -110,10 +110,15 @@ def open_mlflow(uri: str, *, timeout_s: float = 5.0) -> Any:
 
 def champion_of(client: Any, task: str) -> Any | None:
     """Return the version (an MLflow ``ModelVersion``) that answers for a task; None without one."""
+    return version_of(client, task, CHAMPION)
+
+
+def version_of(client: Any, task: str, which: str) -> Any | None:
+    """Return a version (an MLflow ``ModelVersion``) of a task, by its number or an alias; None without one."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 - seconds
 
     try:
-        return client.get_model_version_by_alias(task, CHAMPION)
+        return (client.get_model_version if which.isdigit() else client.get_model_version_by_alias)(task, which)
     except MlflowException as error:
         if error.error_code in _ABSENT:
             return None

@@ -1,9 +1,9 @@
 """How shoppers answer campaigns."""
 
 from feature_repo.definitions.entities import user
-from feature_repo.definitions.sources import campaign_exposures, coupon_redemptions
+from feature_repo.definitions.sources import answers, campaign_exposures, coupon_redemptions
 from feature_repo.definitions.texts import Noun
-from feature_repo.definitions.windows import count, days_since, hour, windowed_view
+from feature_repo.definitions.windows import count, days_since, hour, last, mean, windowed_view
 
 user_campaigns = windowed_view(
     name="user_campaigns",
@@ -27,4 +27,21 @@ user_redemptions = windowed_view(
     description="Coupons of campaigns a shopper redeemed.",
     zh="顾客核销的优惠券",
     features=[*count(days=(84, 182, 364)), *days_since(within_days=364)],
+)
+
+user_feedback = windowed_view(
+    name="user_feedback",
+    entities=[user],
+    source=answers,
+    hop=hour,
+    events=Noun("answer", "answers", "反馈"),
+    owner="growth",
+    description="How a shopper answers what was shown or said.",
+    zh="顾客对推荐与预测的反馈",
+    features=[
+        *count(days=(7, 28, 84)),
+        *mean("value", days=(28, 84)),
+        *last("action", days=(84,)),
+        *days_since(within_days=84),
+    ],
 )

@@ -15,7 +15,7 @@ from feature_repo.definitions.browsing import (
 )
 from feature_repo.definitions.context import shop_calendar
 from feature_repo.definitions.derived import user_intent, user_price_sensitivity, user_trends
-from feature_repo.definitions.engagement import user_campaigns, user_redemptions
+from feature_repo.definitions.engagement import user_campaigns, user_feedback, user_redemptions
 from feature_repo.definitions.facts import item_catalogue, user_demographics
 from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
 from feature_repo.definitions.purchases import (
@@ -47,6 +47,7 @@ profile_v1 = FeatureService(
         user_purchases,
         user_campaigns,
         user_redemptions,
+        user_feedback,
         user_trends,
         user_price_sensitivity,
         user_segments,

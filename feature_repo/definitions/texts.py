@@ -13,6 +13,8 @@ COLUMNS = {
     "item_id": ("item", "商品"),
     "dwell_s": ("seconds on the page", "停留秒数"),
     "amount": ("spend", "消费金额"),
+    "action": ("outcome", "结果"),
+    "value": ("worth", "结果值"),
     "quantity": ("units", "件数"),
     "items": ("units", "件数"),
     "lines": ("order lines", "明细行数"),

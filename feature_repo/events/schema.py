@@ -249,6 +249,7 @@ class Feedback(Event):
 
     recommendation_id: Text | None = Field(default=None, description="List of recommendations it answers.")
     item_id: Text | None = Field(default=None, description="Item it is about.")
+    campaign_id: Text | None = Field(default=None, description="Campaign it is about.")
     model: Text | None = Field(default=None, description="Registered model it answers.")
     model_version: Text | None = Field(default=None, description="Version of the model.")
     action: Text | None = Field(default=None, description="clicked, bought, dismissed, or the outcome's name.")
@@ -261,6 +262,8 @@ class ExperimentExposure(Event):
     experiment: Text = Field(description="Experiment.")
     variant: Text = Field(description="Variant shown.")
     placement: Text | None = Field(default=None, description="Where it was met.")
+    model: Text | None = Field(default=None, description="Registered model that scored; NULL if none did.")
+    model_version: Text | None = Field(default=None, description="Version of the model.")
 
 
 # What shoppers say ----------------------------------------------------------------------------------------------------

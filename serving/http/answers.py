@@ -56,7 +56,7 @@ class Portraits(BaseModel):
 
 
 class ScoreShown(BaseModel):
-    """One answer of a model."""
+    """One answer of a model; the last three where an experiment was named."""
 
     user_id: str
     value: float
@@ -65,6 +65,9 @@ class ScoreShown(BaseModel):
     missing: list[str]
     defaults: list[str]
     known: bool
+    variant: str | None = None
+    enrolled: bool | None = None
+    why: str | None = None
 
 
 class ScoreList(BaseModel):

@@ -18,6 +18,7 @@ from feature_repo.core.settings import Settings
 from feature_repo.events.stream.collector import Collector, Standing
 from serving.http.access import Access
 from serving.http.events import events_router
+from serving.http.experiments import experiments_router
 from serving.http.failures import explained
 from serving.http.health import WarmUp, health_router
 from serving.http.keys import ApiKeys
@@ -62,6 +63,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
     access = Access(ApiKeys(settings.home), clock, per_second=settings.rate_limit)
     app.include_router(events_router(collector, access))
     app.include_router(reads_router(client, access, metrics))
+    app.include_router(experiments_router(client, access, metrics))
     app.include_router(health_router(client, warm_up, metrics))
     app.add_middleware(Timed, metrics=metrics)
     return app

@@ -79,13 +79,19 @@ def _profiles(client: ProfileClient, said: dict[str, Any]) -> Any:
 
 
 def _scores(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
-    known_names(said, ("task", "users", "entities", "context"), like=_LIKE_PREDICT)
+    known_names(said, ("task", "users", "entities", "context", "experiment"), like=_LIKE_PREDICT)
     context = said.get("context") or {}
     if not isinstance(context, Mapping):
         raise DataError("'context' is no object.", hint=f"send {_LIKE_PREDICT}.")
-    scores = client.predict(said.get("task", ""), _asked(said, _LIKE_PREDICT), context=context)
-    metrics.scored(scores)
-    return {"scores": [vars(each) for each in scores]}
+    task, asked = said.get("task", ""), _asked(said, _LIKE_PREDICT)
+    if said.get("experiment") is None:
+        scores = client.predict(task, asked, context=context)
+        metrics.scored(scores)
+        return {"scores": [vars(each) for each in scores]}
+    split = client.predict(task, asked, context=context, experiment=said["experiment"])
+    for _, part in split.parts:
+        metrics.scored(part)
+    return {"scores": [vars(each) for each in split]}
 
 
 def _asked(said: dict[str, Any], like: str) -> Any:

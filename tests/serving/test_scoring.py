@@ -178,6 +178,31 @@ def test_a_new_champion_is_noticed_after_the_refresh_and_a_withdrawn_one_is_refu
         registry.champion("changing")
 
 
+def test_a_version_is_had_by_number_or_alias_and_loaded_once(
+    registry: ModelRegistry, registrar: Registrar, clock: FixedClock
+) -> None:
+    first, second = registrar.register("pinned"), registrar.register("pinned", champion=False)
+    registrar.client.set_registered_model_alias("pinned", "challenger", second)
+    champion, challenger = registry.champion("pinned"), registry.version("pinned", "challenger")
+    assert (champion.version, challenger.version) == (first, second)
+    assert registry.version("pinned", first) is champion
+    assert registry.version("pinned", second) is challenger
+    registrar.client.set_registered_model_alias("pinned", "champion", second)
+    clock.at_us += REFRESH_US
+    assert registry.champion("pinned") is challenger
+    assert registry.version("pinned", first) is champion
+
+
+@pytest.mark.parametrize(("which", "said"), [("99", "no version 99"), ("rival", "no rival")])
+def test_a_version_that_is_not_there_is_told_by_what_was_asked(
+    registry: ModelRegistry, registrar: Registrar, which: str, said: str
+) -> None:
+    registrar.register("lonely")
+    with pytest.raises(ModelUnavailableError, match=said) as caught:
+        registry.version("lonely", which)
+    assert "portrait models list lonely" in caught.value.hint
+
+
 @pytest.fixture
 def nowhere() -> Iterator[str]:
     """Address of a server that is not there."""

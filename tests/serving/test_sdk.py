@@ -106,7 +106,7 @@ def test_freshness_names_the_read_the_log_and_the_last_event(shop: Settings) -> 
     assert fresh.read_at - fresh.last_event_at < timedelta(days=364)
     assert set(fresh.log_versions) == {
         "user_demographics", "user_payments", "user_purchases", "user_campaigns", "user_redemptions",
-        "user_views", "user_searches", "user_clicks", "user_carts",
+        "user_feedback", "user_views", "user_searches", "user_clicks", "user_carts",
         "user_views_live", "user_searches_live", "user_clicks_live", "user_carts_live", "user_segments",
     }  # fmt: skip
     assert all(version is not None for version in fresh.log_versions.values())

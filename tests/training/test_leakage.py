@@ -47,6 +47,7 @@ VIEWS = (
     "user_clicks_live",
     "user_consent",
     "user_demographics",
+    "user_feedback",
     "user_payments",
     "user_purchases",
     "user_redemptions",
@@ -58,7 +59,7 @@ VIEWS = (
     "user_views_live",
 )
 # The demo, a supermarket, has no events of a web shop; and nobody was placed in it yet.
-WEB = ("cart", "click", "consent", "search", "user_segments", "user_unusual", "view")
+WEB = ("cart", "click", "consent", "feedback", "search", "user_segments", "user_unusual", "view")
 VISITS = 600
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
 ROWS = 12
