@@ -255,6 +255,25 @@ class Model:
         return matrix
 
 
+def pinned_version(version: object, experiment: object = None) -> str:
+    """Return the number of a version that is to answer.
+
+    Raises
+    ------
+    DataError
+        It is no number, or stands beside an experiment, which chooses the model itself.
+
+    >>> pinned_version(3)
+    '3'
+    """
+    number = str(version) if isinstance(version, int | str) and not isinstance(version, bool) else ""
+    if not (number.isascii() and number.isdecimal()):
+        raise DataError("A version was asked for by something that is no number.", hint="pass it as 3 or '3'.")
+    if experiment is not None:
+        raise DataError("A version and an experiment were named.", hint="name one: an experiment chooses the model.")
+    return number
+
+
 def spread(context: Mapping[str, Any], rows: int) -> dict[str, Sequence[Any]]:
     """Return context columns of so many rows, of columns and of numbers that hold for all rows.
 

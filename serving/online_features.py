@@ -125,8 +125,8 @@ class ServicePlan:
         """
         length = self._length(entities)
         rows = [entity.rows(self.reader.project, entities) for entity in self.entities]
-        windowed = [rows[i] for i in self._about[: len(self.windowed)]]
-        ordinary = [rows[i] for i in self._about[len(self.windowed) :]]
+        windowed = [rows[i] for i in self.about[: len(self.windowed)]]
+        ordinary = [rows[i] for i in self.about[len(self.windowed) :]]
         reads = [
             ViewRead(part.view, part.features, of.keys, of.positions)
             for part, of in zip(self.windowed, windowed, strict=True)
@@ -139,10 +139,10 @@ class ServicePlan:
         for each, of, fields in zip(self.ordinary, ordinary, answers.fields, strict=True):
             self._check_written(client, each, fields)
             found |= {name: of.spread(column) for name, column in each.columns(fields, at).items()}
-        return Reading(self, found, self._known(rows, answers), length)
+        return Reading(self, found, self._known(rows, answers), length, tuple(rows), answers)
 
     @cached_property
-    def _about(self) -> list[int]:
+    def about(self) -> list[int]:
         """Which entity each windowed view is about, then each ordinary one."""
         return [self.entities.index(part.entity) for part in self.windowed] + [
             self.entities.index(part.entity) for part in self.ordinary
@@ -150,7 +150,7 @@ class ServicePlan:
 
     def _known(self, rows: Sequence[EntityRows], answers: Answers) -> npt.NDArray[np.bool_]:
         stamped = [np.array([bool(stamp) for stamp in fields[0]], bool) for fields in answers.fields]
-        held = [rows[i].spread_array(each) for i, each in zip(self._about, [*answers.stored, *stamped], strict=True)]
+        held = [rows[i].spread_array(each) for i, each in zip(self.about, [*answers.stored, *stamped], strict=True)]
         found: npt.NDArray[np.bool_] = np.logical_or.reduce(held) if len(held) > 1 else held[0]
         return found
 
@@ -221,12 +221,18 @@ class Reading:
         Whether Redis holds anything of the service about each row's entities.
     length
         Rows of the request.
+    rows
+        Of each of the plan's entities, the keys that were read.
+    answers
+        What Redis holds of them.
     """
 
     plan: ServicePlan
     stored: Columns
     known: npt.NDArray[np.bool_]
     length: int
+    rows: tuple[EntityRows, ...]
+    answers: Answers
 
     @cached_property
     def columns(self) -> Columns:

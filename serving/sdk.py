@@ -27,10 +27,11 @@ from serving.experiments.enrolment import Assignment
 from serving.experiments.exposures import Exposures
 from serving.experiments.scores import SplitScores
 from serving.feedback import feedback_event
-from serving.models import Model, Scores, spread
+from serving.models import Model, Scores, pinned_version, spread
 from serving.online_features import Reading, ServicePlan
 from serving.profile import Profile, freshness, group, log_versions
 from serving.scoring import ModelRegistry
+from serving.served import ServedSample, positions_of
 from serving.session import RedisSession
 
 PROFILE = "profile_v1"
@@ -130,6 +131,9 @@ class ProfileClient:
         self._pseudonymiser: Pseudonymiser | None = None
         self._collector = Collector(self._settings, self._clock)
         self._desk = ExperimentDesk(self._models, self._collector, self._clock, self.permitted)
+        self._served = ServedSample(
+            self._settings, self._clock, lambda project: self._redis.ask(lambda client: positions_of(project, client))
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -141,6 +145,7 @@ class ProfileClient:
 
     def close(self) -> None:
         """Send exposures that wait, and give the connections back; the client can still be used and opens new ones."""
+        self._served.close()
         self._desk.exposures.close()
         self._redis.close()
         self._collector.close()
@@ -182,6 +187,7 @@ class ProfileClient:
         entities = entity_columns(users, plan.entity_columns, self._pseudonym)
         at = self._clock.now_us()
         reading = self._redis.ask(lambda client: plan.read(client, entities, at))
+        self._served.note(reading, entities, tuple(plan.contract), at)
         return Features(entities, reading, from_us(at))
 
     def profile(self, user: str | int) -> Profile:
@@ -216,6 +222,7 @@ class ProfileClient:
             return plan.read(client, entities, at), log_versions(plan, client, self._catalogue.project)
 
         reading, versions = self._redis.ask(read)
+        self._served.note(reading, entities, tuple(plan.contract), at)
         labels, table = self._catalogue.labels(), reading.table
         rows = [table.slice(row, 1) for row in range(reading.length)]
         return tuple(
@@ -266,7 +273,13 @@ class ProfileClient:
 
     @overload
     def predict(
-        self, task: str, users: Any, *, context: Mapping[str, Any] | None = ..., experiment: None = ...
+        self,
+        task: str,
+        users: Any,
+        *,
+        context: Mapping[str, Any] | None = ...,
+        experiment: None = ...,
+        version: str | int | None = ...,
     ) -> Scores: ...
 
     @overload
@@ -275,9 +288,15 @@ class ProfileClient:
     ) -> SplitScores: ...
 
     def predict(
-        self, task: str, users: Any, *, context: Mapping[str, Any] | None = None, experiment: str | None = None
+        self,
+        task: str,
+        users: Any,
+        *,
+        context: Mapping[str, Any] | None = None,
+        experiment: str | None = None,
+        version: str | int | None = None,
     ) -> Scores | SplitScores:
-        """Ask the champion of a task about shoppers, or the models of an experiment's variants.
+        """Ask the champion of a task about shoppers, a version of its model, or those of an experiment's variants.
 
         Features that are NULL are scored as the model was trained to score NULL, and named in the score's ``missing``:
         those of a view whose state is not built yet among them.
@@ -293,6 +312,8 @@ class ProfileClient:
             Name of an experiment about the task: each shopper is scored by the model of the shopper's variant, which
             the score names, and an exposure is noted (see :meth:`variant`). Where that model cannot answer, the
             champion does, and the shopper is not in the experiment.
+        version
+            Number of a version, which answers whoever is champion; not beside an experiment.
 
         Raises
         ------
@@ -303,6 +324,9 @@ class ProfileClient:
         DeclarationError
             There is no such experiment.
         """
+        if version is not None:
+            number = pinned_version(version, experiment)
+            return self._ask(self._models.version(task, number), users, context or {})
         if experiment is None:
             return self._ask(self._models.champion(task), users, context or {})
         pseudonyms = entity_columns(users, [USER], self._pseudonym)[USER]
@@ -321,6 +345,7 @@ class ProfileClient:
         columns = model.context_columns(given, len(entities[USER]))
         at = self._clock.now_us()
         reading = self._redis.ask(lambda client: plan.read(client, entities, at))
+        self._served.note(reading, entities, model.features, at, model=model.name)
         matrix, known = reading.matrix(model.features, model.texts), reading.known.tolist()
         return model.scores(entities[USER], matrix, columns, known=known, as_of=from_us(at))
 

@@ -11,6 +11,7 @@ import redis
 from feature_repo.core.errors import StoreUnavailableError
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import check_redis, connect_redis
+from serving.breaker import Breaker
 
 Answer = TypeVar("Answer")
 
@@ -22,9 +23,12 @@ class RedisSession:
     ----------
     timeout_s
         To connect, and for each reply.
+    breaker
+        Refuses questions at once while Redis does not answer.
     """
 
-    def __init__(self, settings: Settings, *, timeout_s: float) -> None:
+    def __init__(self, settings: Settings, *, timeout_s: float, breaker: Breaker | None = None) -> None:
+        self._breaker = breaker or Breaker()
         self._settings = settings
         self._timeout_s = timeout_s
         self._connecting = Lock()
@@ -36,20 +40,40 @@ class RedisSession:
         Raises
         ------
         StoreUnavailableError
-            Redis does not answer; the next question connects again, wherever Redis is by then.
+            Redis does not answer; the next question connects again, wherever Redis is by then. After several failures
+            questions are refused for a moment without being asked.
         """
-        client = self._connected()
+        if not self._breaker.admits():
+            raise StoreUnavailableError(
+                "Redis did not answer the last questions, and is left alone for a moment.",
+                hint="ask again in a second; `portrait status` says whether it runs.",
+            )
+        client = self._reached()
         try:
-            return question(client)
+            answer = question(client)
         except redis.RedisError as error:
+            silent = isinstance(error, redis.ConnectionError | redis.TimeoutError)
+            self._breaker.failed() if silent else self._breaker.succeeded()
             self._forget(client)
             raise self._explained(error) from None
+        except BaseException:
+            self._breaker.succeeded()  # it answered: what was wrong is something else
+            raise
+        self._breaker.succeeded()
+        return answer
 
     def close(self) -> None:
         """Give the connections back; a later question opens new ones."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+    def _reached(self) -> Any:
+        try:
+            return self._connected()
+        except StoreUnavailableError:
+            self._breaker.failed()
+            raise
 
     def _connected(self) -> Any:
         if (client := self._client) is not None:
@@ -66,6 +90,10 @@ class RedisSession:
         client.connection_pool.disconnect(inuse_connections=False)
 
     def _explained(self, error: redis.RedisError) -> StoreUnavailableError:
+        if isinstance(error, redis.TimeoutError):  # to ask why would be to wait as long again
+            return StoreUnavailableError(
+                f"Redis did not answer within {self._timeout_s:g} s.", hint="see `portrait status`; ask again."
+            )
         try:
             with connect_redis(self._settings, timeout_s=self._timeout_s) as client:
                 check_redis(client, self._settings)

@@ -41,7 +41,8 @@ class Settings(BaseSettings):
     ``zone`` (IANA) say whose holidays and whose midnight the calendar features follow. ``retention`` says how long
     events of a type are kept, as ``view=90d,search=30d``; those of other types are kept for ever. ``max_age_days``: a
     champion is trained anew when the log has gone on for so long since. ``rate_limit``: HTTP requests a second of one
-    API key, or of one address where there are no keys; 0 is any number.
+    API key, or of one address where there are no keys; 0 is any number. ``served_sample``: share of requests whose
+    features are kept below the home, for `portrait monitor skew`; 0 keeps none.
     """
 
     model_config = SettingsConfigDict(env_prefix="PORTRAIT_", extra="ignore", frozen=True)
@@ -59,6 +60,7 @@ class Settings(BaseSettings):
     retention: str = Field(default="", pattern=r"^([a-z_]+=[1-9]\d{0,4}d(,[a-z_]+=[1-9]\d{0,4}d)*)?$")
     max_age_days: int = Field(default=28, ge=1)
     rate_limit: float = Field(default=0.0, ge=0, le=1e6, allow_inf_nan=False)
+    served_sample: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, le=256)
     memory: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB|MiB|GiB|TiB)$")

@@ -67,11 +67,35 @@ class Answers:
         Per read of plain fields, per field, its value for each key: None where there is none.
     stored
         Per read of a windowed view, whether each key has a state: ``bool[keys]``.
+    states
+        Per read of a windowed view, what its values were computed from.
     """
 
     windows: list[list[Values]]
     fields: list[list[Field]]
     stored: list[npt.NDArray[np.bool_]]
+    states: Sequence[States] = ()
+
+
+@dataclass(frozen=True)
+class States:
+    """States of one view as they were read: bytes, of which nothing is decoded before it is asked for.
+
+    Attributes
+    ----------
+    layout
+        Of the state that was served; None if there was none.
+    """
+
+    layout: Layout | None
+    codec: TileCodec | None
+    blobs: Field
+
+    def versions(self) -> Ints:
+        """Log version each key's state holds; of a key without state -1."""
+        if self.codec is None:
+            return np.full(len(self.blobs), -1, np.int64)
+        return self.codec.stored(self.blobs).versions
 
 
 @dataclass(frozen=True)
@@ -198,12 +222,13 @@ class WindowReader:
     def _answers(
         self, reads: Sequence[ViewRead], served: Sequence[_Served | None], found: list[list[Field]], at: int
     ) -> Answers:
-        windows, stored = [], []
+        windows, stored, states = [], [], []
         for read, each, columns in zip(reads, served, found, strict=False):
             blobs = columns[0] if columns else [None] * len(read.keys)
             windows.append(self._query(read, each).values(read, blobs, at))
             stored.append(np.array([blob is not None for blob in blobs], bool))
-        return Answers(windows, found[len(reads) :], stored)
+            states.append(States(each.layout if each else None, each.codec if each else None, blobs))
+        return Answers(windows, found[len(reads) :], stored, states)
 
     def _query(self, read: ViewRead, served: _Served | None) -> _Query:
         found = self._queries.get(id(read.features))

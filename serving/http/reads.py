@@ -21,6 +21,7 @@ from serving.http.bodies import body_of, known_names, listed, object_of
 from serving.http.failures import responses
 from serving.http.keys import READ
 from serving.http.metrics import Metrics
+from serving.models import pinned_version
 from serving.sdk import PROFILE, ProfileClient
 
 MOST_ROWS = 1_000
@@ -79,15 +80,17 @@ def _profiles(client: ProfileClient, said: dict[str, Any]) -> Any:
 
 
 def _scores(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
-    known_names(said, ("task", "users", "entities", "context", "experiment"), like=_LIKE_PREDICT)
+    known_names(said, ("task", "users", "entities", "context", "experiment", "version"), like=_LIKE_PREDICT)
     context = said.get("context") or {}
     if not isinstance(context, Mapping):
         raise DataError("'context' is no object.", hint=f"send {_LIKE_PREDICT}.")
     task, asked = said.get("task", ""), _asked(said, _LIKE_PREDICT)
     if said.get("experiment") is None:
-        scores = client.predict(task, asked, context=context)
+        scores = client.predict(task, asked, context=context, version=said.get("version"))
         metrics.scored(scores)
         return {"scores": [vars(each) for each in scores]}
+    if said.get("version") is not None:
+        pinned_version(said["version"], said["experiment"])
     split = client.predict(task, asked, context=context, experiment=said["experiment"])
     for _, part in split.parts:
         metrics.scored(part)

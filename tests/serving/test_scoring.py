@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -313,3 +314,47 @@ def test_a_model_registered_before_ranges_were_declared_takes_any_number(
     np.testing.assert_array_equal(model.context_columns({"days": [-5, 1e6]}, 2), [[-5], [1e6]])
     with pytest.raises(DataError, match="Row 0 of context column 'days' is True"):
         model.context_columns({"days": [True, 1]}, 2)
+
+
+def test_a_version_that_is_pinned_answers_whoever_is_champion(registry: ModelRegistry, registrar: Registrar) -> None:
+    first, second = registrar.register("pinned"), registrar.register("pinned")
+    assert registry.champion("pinned").version == second
+    assert registry.version("pinned", first).version == first
+    assert registry.version("pinned", first) is registry.version("pinned", first)
+    assert registry.version("pinned", second) is registry.champion("pinned")
+    with pytest.raises(ModelUnavailableError, match="no version 99"):
+        registry.version("pinned", "99")
+
+
+def test_a_champion_is_swapped_under_load_without_a_failed_question(
+    registry: ModelRegistry, registrar: Registrar, clock: FixedClock
+) -> None:
+    versions = [registrar.register("swapped")]
+    registry.champion("swapped")
+    ending, seen = threading.Event(), set()
+
+    def ask() -> int:
+        count = 0
+        while not ending.is_set():
+            model = registry.champion("swapped")
+            given = model.context_columns({}, 1)
+            assert model.scores(["u"], np.ones((1, 2)), given, known=[True], as_of=AT).model == model.name
+            seen.add(model.version)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask) for _ in range(4)]
+        try:
+            for _ in range(3):
+                versions.append(registrar.register("swapped"))
+                clock.at_us += REFRESH_US
+                assert registry.champion("swapped").version in versions
+        finally:
+            clock.at_us += REFRESH_US
+            registry.champion("swapped")
+            ending.set()
+        assert all(each.result() > 0 for each in asked)  # which raises what a question raised
+    clock.at_us += REFRESH_US
+    assert registry.champion("swapped").version == versions[-1]
+    assert {versions[0]} < seen <= set(versions)

@@ -1,4 +1,4 @@
-"""Commands that watch champions: `portrait monitor drift`.
+"""Commands that watch champions: `portrait monitor drift`, in the group of :mod:`feature_repo.jobs.monitor_cli`.
 
 This module is imported for every ``portrait --help``, so what a command needs is imported in its body.
 """
@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from feature_repo.core.console import Json, command_group, emit, example, table
+from feature_repo.core.console import Json, emit, example, table
 from feature_repo.core.errors import CheckFailedError, PortraitError
+from feature_repo.jobs.monitor_cli import monitor
 
 if TYPE_CHECKING:
     from training.monitor.drift import DriftReport, Finding
+
+__all__ = ["monitor"]
 
 TaskName = Annotated[str | None, typer.Argument(metavar="[TASK]", help="Name of a task; all if unsaid.")]
 At = Annotated[
@@ -26,13 +29,6 @@ Picture = Annotated[Path | None, typer.Option("--picture", help="Draw it into th
 Everything = Annotated[bool, typer.Option("--all", help="Print the quiet ones too.")]
 
 QUIET_SHOWN = 5
-
-monitor = command_group("monitor", "Watch what models read and say.")
-
-
-@monitor.callback()
-def _group() -> None:
-    """Keep the name of its one command."""
 
 
 @monitor.command("drift", epilog=example("portrait monitor drift", "portrait monitor drift redemption --picture d.png"))

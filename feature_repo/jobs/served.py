@@ -1,0 +1,150 @@
+"""Rows of features as they were served: Parquet files below the home, of many processes at once.
+
+A file holds rows of one service and one model. It appears whole or not at all; who writes one and who erases a person
+take turns at a lock, so that no row of an erased person is written behind the erasure.
+
+Columns: ``__at`` (when the features were read), the service's entity columns, the features by full name, and of each
+view ``__held:<view>`` (of a windowed view the log version in the entity's state, -1 without a state; of another one the
+row's event time in microseconds; NULL if there was nothing) and ``__position:<view>`` (``<table>:<log version>`` up to
+which the view was fed for certain; NULL if that was not known).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_repo.core.clock import from_us
+from feature_repo.core.errors import LogError
+from feature_repo.core.locks import locked
+from feature_repo.core.settings import Settings
+from feature_repo.engine.retrieval import replacing
+from feature_repo.events.removal import naming
+from feature_repo.privacy.tombstones import Tombstones
+
+AT = "__at"
+HELD = "__held:"
+POSITION = "__position:"
+
+_FACTS = b"portrait"
+
+
+@dataclass(frozen=True)
+class ServedFacts:
+    """What all rows of a file have in common.
+
+    Attributes
+    ----------
+    service, model
+        What was read, and ``task@version`` of the model that read it; empty where features were asked for.
+    entities, features
+        Columns of the rows.
+    contract
+        Definitions of the service's features by full name, as they were then.
+    windowed
+        Views whose ``__held`` is a log version.
+    unanswered
+        Features that the state which was served could not answer -> whether the view had one at all.
+    lost
+        Rows that were chosen since the file before, and not kept: they came faster than they could be written.
+    """
+
+    service: str
+    model: str
+    entities: tuple[str, ...]
+    features: tuple[str, ...]
+    contract: Mapping[str, str]
+    windowed: tuple[str, ...]
+    unanswered: Mapping[str, bool] = field(default_factory=dict)
+    lost: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ServedRows:
+    """Rows, and what they have in common."""
+
+    facts: ServedFacts
+    table: pa.Table
+
+
+def served_root(settings: Settings) -> Path:
+    """Return the directory of the files."""
+    return settings.home / "served"
+
+
+def write_served(settings: Settings, rows: ServedRows) -> int:
+    """Write a file, without rows of people who are erased; return how many rows it has.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the home cannot be written.
+    SettingsError
+        It cannot be told who is erased.
+    """
+    with _turn(settings):
+        table = Tombstones(settings.home).standing_rows(rows.table)
+        first = pc.min(table[AT]).as_py() or from_us(0)
+        path = served_root(settings) / f"{first:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}.parquet"
+        described = table.replace_schema_metadata({_FACTS: json.dumps(asdict(rows.facts)).encode()})
+        with replacing(path) as partial:
+            pq.write_table(described, partial, compression="zstd")
+    return int(table.num_rows)
+
+
+def read_served(settings: Settings) -> Iterator[ServedRows]:
+    """Yield what was served, file by file, the oldest first.
+
+    Raises
+    ------
+    LogError
+        A file is damaged.
+    """
+    for path in sorted(served_root(settings).glob("*.parquet")):
+        try:
+            table = pq.read_table(path)
+            said = json.loads(table.schema.metadata[_FACTS])
+        except FileNotFoundError:  # removed meanwhile
+            continue
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise LogError(
+                f"The file of served features {path.name} cannot be read: {type(error).__name__}.",
+                hint=f"remove {path}: it is a sample, and nothing else rests on it.",
+            ) from None
+        lists = {name: tuple(said[name]) for name in ("entities", "features", "windowed")}
+        yield ServedRows(ServedFacts(**{**said, **lists}), table)
+
+
+def erase_served(settings: Settings, needle: str, *, dry_run: bool) -> int:
+    """Remove rows that contain ``needle``; return how many there were. Files that were left half written go too."""
+    root, found = served_root(settings), 0
+    if not root.is_dir():
+        return 0
+    with _turn(settings):
+        for path in sorted(root.glob("*.parquet")):
+            found += _scrub(path, needle, dry_run=dry_run)
+        for path in [] if dry_run else root.glob(".*.partial"):  # of a process that was killed: nobody writes now
+            path.unlink(missing_ok=True)
+    return found
+
+
+def _scrub(path: Path, needle: str, *, dry_run: bool) -> int:
+    table = pq.read_table(path)
+    named = naming(table, needle)
+    count = int(pc.sum(named).as_py() or 0)
+    if count and not dry_run:
+        with replacing(path) as partial:
+            pq.write_table(table.filter(pc.invert(named)), partial, compression="zstd")
+    return count
+
+
+def _turn(settings: Settings) -> AbstractContextManager[None]:
+    return locked(settings.home / "run" / "served.lock")
