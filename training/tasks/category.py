@@ -10,7 +10,7 @@ HORIZON = timedelta(days=14)
 HOLDOUT = timedelta(days=98)
 CATEGORIES = 60
 TRAIN_ROWS = 400_000  # of some millions; more do not help
-TEST_GROUPS = 4_000  # shoppers at an instant, each with all categories: precision among them needs them all
+TEST_GROUPS = 12_000  # shoppers at an instant, each with all categories: precision among them needs them all, and many
 
 # Purchases are counted in the weeks between two questions: week n holds [t0 - n weeks, t0 - (n - 1) weeks), where t0 is
 # the last question, so that windows of whole weeks before and after a question are sums of them. Which rows are kept
