@@ -87,3 +87,17 @@ def known_names(said: dict[str, Any], names: tuple[str, ...], *, like: str) -> N
     """
     if said.keys() - set(names):
         raise DataError(f"The request says more than {', '.join(repr(name) for name in names)}.", hint=f"send {like}.")
+
+
+def flag(said: dict[str, Any], name: str) -> bool:
+    """Return a flag of an object; False if it is not there.
+
+    Raises
+    ------
+    DataError
+        It is neither true nor false.
+    """
+    found = said.get(name, False)
+    if not isinstance(found, bool):
+        raise DataError(f"'{name}' is neither true nor false.", hint=f"leave '{name}' out, or send true.")
+    return found

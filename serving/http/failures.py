@@ -16,7 +16,10 @@ from feature_repo.core.errors import (
     ModelUnavailableError,
     NotMaterializedError,
     PortraitError,
+    RoleLackingError,
     StoreUnavailableError,
+    TooManyRequestsError,
+    UnknownKeyError,
 )
 from feature_repo.events.stream.collector import Rejected
 
@@ -57,22 +60,6 @@ class TooLargeError(DataError):
     """A request is over a bound."""
 
 
-class UnknownKeyError(PortraitError):
-    """A request came without a key that is known."""
-
-
-class RoleLackingError(PortraitError):
-    """A request came with a key that may not do this."""
-
-
-class TooManyRequestsError(PortraitError):
-    """One caller asks too often."""
-
-    def __init__(self, what: str, *, retry_after_s: float, hint: str) -> None:
-        super().__init__(what, hint=hint)
-        self.retry_after_s = retry_after_s
-
-
 # The first that fits an error decides; the others are faults of ours.
 _STATUS: dict[type[PortraitError], int] = {
     UnknownKeyError: 401,
@@ -109,6 +96,7 @@ async def explained(_: Request, error: Exception) -> JSONResponse:
         }
     elif isinstance(error, TooManyRequestsError):
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+        said["retry_after_s"] = error.retry_after_s
     elif isinstance(error, UnknownKeyError):
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, StoreUnavailableError):
