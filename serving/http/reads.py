@@ -19,7 +19,7 @@ from pydantic_core import from_json, to_json
 from feature_repo.core.errors import DataError
 from serving.http.access import Access
 from serving.http.answers import FeatureRows, Portraits, Pseudonyms, ScoreList
-from serving.http.bodies import body_of, flag, known_names, listed, object_of
+from serving.http.bodies import body_of, flag, known_names, listed, name_of, object_of
 from serving.http.failures import responses
 from serving.http.keys import READ
 from serving.http.metrics import Metrics
@@ -32,7 +32,16 @@ MOST_ROWS = 1_000
 _LIKE_FEATURES = '{"users": ["2375"], "service": "profile_v1"}'
 _LIKE_PROFILES = '{"users": ["2375"]}'
 _LIKE_PREDICT = '{"task": "redemption", "users": ["2375"], "context": {"campaign_days": 30}}'
-_FAILURES = responses(401, 403, 404, 413, 422, 429, 503)
+_IDS = {"type": "array", "maxItems": MOST_ROWS, "items": {"type": ["string", "integer"]}}
+_SCHEMAS: dict[str, Any] = {
+    "users": _IDS,
+    "service": {"type": "string"},
+    "task": {"type": "string"},
+    "context": {"type": "object", "additionalProperties": {"type": ["number", "null", "array"]}},
+    "typed": {"type": "boolean"},
+}
+_BESIDE = frozenset({"typed"})
+_FAILURES = responses(401, 403, 404, 413, 415, 422, 429, 503)
 
 
 def reads_router(client: ProfileClient, access: Access, metrics: Metrics) -> APIRouter:
@@ -69,7 +78,7 @@ def reads_router(client: ProfileClient, access: Access, metrics: Metrics) -> API
 
 def _features(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
     known_names(said, ("users", "entities", "service", "typed"), like=_LIKE_FEATURES)
-    typed, service = flag(said, "typed"), said.get("service", PROFILE)
+    typed, service = flag(said, "typed"), name_of(said, "service", PROFILE)
     found = client.features(_asked(said, _LIKE_FEATURES), service=service)
     metrics.read(service, found)
     table = found.reading.table
@@ -110,7 +119,7 @@ def _scores(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> An
     typed, context = flag(said, "typed"), said.get("context") or {}
     if not isinstance(context, Mapping):
         raise DataError("'context' is no object.", hint=f"send {_LIKE_PREDICT}.")
-    task, asked = said.get("task", ""), _asked(said, _LIKE_PREDICT)
+    task, asked = name_of(said, "task", ""), _asked(said, _LIKE_PREDICT)
     if said.get("experiment") is None:
         scores = client.predict(task, asked, context=context, version=said.get("version"))
         metrics.scored(scores)
@@ -149,8 +158,9 @@ def _asked(said: dict[str, Any], like: str) -> Any:
 
 
 def _body(like: str) -> dict[str, Any]:
-    example = {"schema": {"type": "object"}, "example": from_json(like)}
-    return {"required": True, "content": {"application/json": example}}
+    properties = {name: schema for name, schema in _SCHEMAS.items() if name in from_json(like) or name in _BESIDE}
+    schema = {"type": "object", "properties": properties}
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": from_json(like)}}}
 
 
 def _json(answer: Any) -> bytes:
