@@ -160,7 +160,7 @@ class HttpTransport:
                 except PortraitError as error:
                     ask = conversation.throw(error)
                 else:
-                    ask = conversation.send(said)
+                    ask = wire.told(conversation, said, server=self._place.name)
         except StopIteration as done:
             answer: Answer = done.value
             return answer
@@ -265,7 +265,7 @@ class AsyncHttpTransport:
                 except PortraitError as error:
                     ask = conversation.throw(error)
                 else:
-                    ask = conversation.send(said)
+                    ask = wire.told(conversation, said, server=self._place.name)
         except StopIteration as done:
             answer: Answer = done.value
             return answer

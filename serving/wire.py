@@ -34,6 +34,13 @@ from serving.transport import HEALTH
 # As many as a server takes at once.
 MOST_EVENTS = 1_000
 
+# Errors by name; a server of a later version may know others.
+_KINDS: dict[str, type[PortraitError]] = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, PortraitError) and kind is not errors.ViewsRefusedError
+}
+
 Answer = TypeVar("Answer")
 
 
@@ -153,24 +160,43 @@ def answer_of(ask: Ask, status: int, body: bytes, *, server: str) -> Any:
             return said
         error = _failure(said)
     except (ValueError, LookupError, TypeError):
-        error = StoreUnavailableError(
-            f"The server at {server} answered with status {status}, not as Portrait does.",
-            hint="is the address that of `portrait serve`, and what stands before it up?",
-        )
+        error = _strange(server, status)
     raise error
+
+
+def told(conversation: Conversation[Any], said: Any, *, server: str) -> Ask:
+    """Go on with a conversation after an answer; its next request.
+
+    Raises
+    ------
+    StopIteration
+        It has ended.
+    StoreUnavailableError
+        The answer is none of Portrait.
+    """
+    try:
+        return conversation.send(said)
+    except (ValueError, LookupError, TypeError):
+        raise _strange(server, 200) from None
+
+
+def _strange(server: str, status: int) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"The server at {server} answered with status {status}, not as Portrait does.",
+        hint="is the address that of `portrait serve`, and what stands before it up?",
+    )
 
 
 def _failure(said: Any) -> PortraitError:
     name, what, hint = (str(said["error"][part]) for part in ("type", "what", "hint"))
-    kind = getattr(errors, name, PortraitError)
+    kind = _KINDS.get(name, PortraitError)
     if kind is BufferFullError:
         full = BufferFullError(what, hint=hint, accepted=said["accepted"], retry_after_s=said["retry_after_s"])
         full.rejected = tuple(map(_rejected, said["rejected"]))
         return full
     if kind is TooManyRequestsError:
         return TooManyRequestsError(what, hint=hint, retry_after_s=float(said["retry_after_s"]))
-    found: PortraitError = kind(what, hint=hint)
-    return found
+    return kind(what, hint=hint)
 
 
 def _ask(route: str, said: dict[str, Any]) -> Ask:
