@@ -91,6 +91,12 @@ def told(question: Question, client: Any) -> Any:
     return found
 
 
+def split_told(portrait: ProfileClient, users: Any) -> Any:
+    """What an experiment's variants said."""
+    found = portrait.predict("redemption", users, experiment="redemption_model")
+    return list(found), list(found.assignments), [(list(rows), list(part)) for rows, part in found.parts]
+
+
 QUESTIONS: dict[str, Question] = {
     "a key": lambda portrait: portrait.key(RAW),
     "keys": lambda portrait: portrait.keys([RAW, 1364]),
@@ -112,6 +118,10 @@ QUESTIONS: dict[str, Question] = {
     "scores in columns": lambda portrait: portrait.predict(
         "redemption", [RAW, RAW], context={"campaign_days": np.array([30.0, np.nan])}
     ),
+    "a variant": lambda portrait: portrait.variant(RAW, "redemption_model", expose=False),
+    "variants": lambda portrait: portrait.variants(USERS, "redemption_model", expose=False),
+    "scores of variants": lambda portrait: split_told(portrait, USERS),
+    "scores of variants in contexts": lambda portrait: split_told(portrait, CAMPAIGNS),
     "health": lambda portrait: portrait.health(),
     "warmth": lambda portrait: portrait.warm_up(),
 }
@@ -141,6 +151,9 @@ WRONG: dict[str, Question] = {
     "a flag for a number": lambda portrait: portrait.predict("redemption", [RAW], context={"campaign_days": True}),
     "a text as a number": lambda portrait: portrait.features([RAW]).to_numpy(["user_payments__last_event_at"]),
     "no such feature": lambda portrait: portrait.features([RAW]).to_numpy(["user_payments__cuont_182d"]),
+    "no experiment": lambda portrait: portrait.variant(RAW, "redemption_models"),
+    "an experiment about another task": lambda portrait: portrait.predict("x", [RAW], experiment="redemption_model"),
+    "a feedback about nothing": lambda portrait: portrait.feedback(RAW, "clicked"),
     "no purpose": lambda portrait: portrait.permitted([RAW], "gossip"),  # type: ignore[arg-type]
 }
 
