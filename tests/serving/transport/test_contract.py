@@ -189,7 +189,8 @@ def test_a_view_that_is_not_built_is_missing_alike(shop: Settings, url: str, clo
 def test_faces_and_questions_are_the_same() -> None:
     def face(kind: type) -> dict[str, list[str]]:
         public = {name: method for name, method in vars(kind).items() if name[0] != "_" or name == "__init__"}
-        return {name: list(inspect.signature(method).parameters.values()) for name, method in public.items()}
+        found = {name: getattr(method, "fget", method) for name, method in public.items()}
+        return {name: list(inspect.signature(method).parameters.values()) for name, method in found.items()}
 
     assert {n: [str(p) for p in ps] for n, ps in face(ProfileClient).items()} == {
         n: [str(p) for p in ps] for n, ps in face(AsyncProfileClient).items()
