@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from feature_repo.privacy.consent import Consent
+    from serving.async_sdk import AsyncProfileClient
     from serving.experiments.enrolment import Assignment
     from serving.experiments.experiment import Experiment, Variant
     from serving.experiments.scores import SplitScores
+    from serving.features import Features
     from serving.models import Score, Scores
     from serving.profile import Fact, Freshness, Profile
-    from serving.sdk import Features, ProfileClient
+    from serving.sdk import ProfileClient
     from serving.tracking import Event
 
 __all__ = [
     "Assignment",
+    "AsyncProfileClient",
     "Consent",
     "Event",
     "Experiment",
@@ -36,11 +39,12 @@ __all__ = [
 
 _HOMES = {
     "Assignment": "experiments.enrolment",
+    "AsyncProfileClient": "async_sdk",
     "Consent": "sdk",
     "Event": "tracking",
     "Experiment": "experiments.experiment",
     "Fact": "profile",
-    "Features": "sdk",
+    "Features": "features",
     "Freshness": "profile",
     "Profile": "profile",
     "ProfileClient": "sdk",

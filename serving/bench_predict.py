@@ -28,6 +28,7 @@ from feature_repo.core.settings import Settings
 from feature_repo.engine.contract import service_contract
 from feature_repo.engine.feature_store import open_store
 from serving.bench_online import HEADLINE, SERVICE, Scale, prepare, summary, timed
+from serving.catalogue import Catalogue
 from serving.sdk import ProfileClient
 
 TASK = "bench"
@@ -118,7 +119,7 @@ class _Floor:
     """What a prediction takes at least."""
 
     def __init__(self, ground: Ground, client: ProfileClient, booster: xgboost.Booster, users: list[str]) -> None:
-        plan = client._catalogue.plan(SERVICE)  # noqa: SLF001 - the keys the SDK itself asks for
+        plan = Catalogue(ground.settings).plan(SERVICE)  # the keys the SDK itself asks for
         [entity] = plan.entities
         rows = entity.rows(plan.reader.project, {"user_id": users})
         self._keys = dict(zip(users, rows.keys, strict=True))

@@ -41,7 +41,7 @@ def entity_columns(asked: Any, columns: Sequence[str], pseudonym: Callable[[str]
     found = {name: list(given[name]) for name in columns if name == USER and _pseudonyms(given[name])}
     for name in columns:
         if name not in found:
-            ids = [_id(value, row, name) for row, value in enumerate(given[name])]
+            ids = [checked_id(value, row, name) for row, value in enumerate(given[name])]
             found[name] = [pseudonym(value) for value in ids] if name == USER else ids
     return {name: found[name] for name in columns}
 
@@ -64,7 +64,7 @@ def _given(asked: Any, columns: Sequence[str]) -> Mapping[str, Iterable[Any]]:
         raise DataError(
             f"The question is about {needed}, and one list of ids was given.", hint=f"pass a DataFrame with {needed}."
         )
-    return {columns[0]: _listed(asked, columns[0])}
+    return {columns[0]: listed_ids(asked, columns[0])}
 
 
 def check_single(frame: pd.DataFrame, name: str) -> None:
@@ -82,7 +82,14 @@ def check_single(frame: pd.DataFrame, name: str) -> None:
         )
 
 
-def _listed(asked: Any, name: str) -> list[Any]:
+def listed_ids(asked: Any, name: str) -> list[Any]:
+    """Return the ids of a question, not checked yet.
+
+    Raises
+    ------
+    DataError
+        It is no id and no iterable of them.
+    """
     if isinstance(asked, (str, numbers.Number)):
         return [asked]
     if isinstance(asked, Mapping) or not isinstance(asked, Iterable):
@@ -93,7 +100,14 @@ def _listed(asked: Any, name: str) -> list[Any]:
     return list(asked)
 
 
-def _id(value: Any, row: int, name: str) -> str:
+def checked_id(value: Any, row: int, name: str) -> str:
+    """Return an id as text.
+
+    Raises
+    ------
+    DataError
+        It is missing, empty or of another type.
+    """
     if type(value) is not bool and isinstance(value, numbers.Integral):
         return str(int(value))
     # A blank category may be one; a blank shopper is none, and has no pseudonym.

@@ -18,12 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 from feast import FeatureStore
 
-from feature_repo.core.errors import DataError, NotMaterializedError, did_you_mean
+from feature_repo.core.errors import DataError, NotMaterializedError
 from feature_repo.engine.contract import Contract, service_contract
 from feature_repo.engine.feature_store import quiet_feast
 from feature_repo.engine.hash_reader import Field, HashRead
 from feature_repo.engine.positions import Positions
 from feature_repo.engine.window_reader import Answers, ViewRead, WindowReader
+from serving.feature_types import check_number, type_of
 from serving.service_views import (
     Columns,
     Entities,
@@ -172,12 +173,7 @@ class ServicePlan:
         DataError
             The service has no such feature, or it holds text or times.
         """
-        kind = self._type_of(name)
-        if pa.types.is_string(kind) or pa.types.is_timestamp(kind):
-            raise DataError(
-                f"Feature '{name}' is a {kind}, and models read numbers.",
-                hint="leave it out of the model's service, or derive a number from it in an on-demand view.",
-            )
+        check_number(self.service, self.types, name)
 
     def check_text(self, name: str) -> None:
         """Refuse a feature that is no text.
@@ -187,14 +183,9 @@ class ServicePlan:
         DataError
             The service has no such feature, or it holds something else.
         """
-        kind = self._type_of(name)
+        kind = type_of(self.service, self.types, name)
         if not pa.types.is_string(kind):
             raise DataError(f"Feature '{name}' is a {kind}, and the model reads a text.", hint="train the model anew.")
-
-    def _type_of(self, name: str) -> pa.DataType:
-        if name not in self.types:
-            raise DataError(f"Service '{self.service}' has no feature '{name}'.", hint=did_you_mean(name, self.types))
-        return self.types[name]
 
     def _check_written(self, client: Any, part: OrdinaryPart, fields: Sequence[Field]) -> None:
         # Rows may have been pushed one by one, without a position; without either nothing was ever written.
@@ -233,6 +224,11 @@ class Reading:
     length: int
     rows: tuple[EntityRows, ...]
     answers: Answers
+
+    @property
+    def names(self) -> list[str]:
+        """Full names of the features, in the service's order."""
+        return list(self.plan.contract)
 
     @cached_property
     def columns(self) -> Columns:

@@ -2,99 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import pyarrow as pa
 
-from feature_repo.core.clock import Clock, SystemClock, from_us
-from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError, PortraitError
-from feature_repo.core.settings import Settings, load_settings
-from feature_repo.events.stream.collector import Collected, Collector, Said
-from feature_repo.privacy.consent import PURPOSES, Consent, PurposeName, known_purpose, permits
-from feature_repo.privacy.pseudonyms import Pseudonymiser, is_pseudonym, load_pseudonymiser
-from serving.catalogue import Catalogue
+from feature_repo.core.clock import Clock
+from feature_repo.core.errors import DataError, SettingsError
+from feature_repo.core.settings import Settings
+from feature_repo.events.stream.collector import Collected, Said
+from feature_repo.privacy.consent import PURPOSES, Consent, PurposeName, known_purpose
+from serving.consents import CONSENT, consents_of, pairs, permissions
 from serving.entities import USER, entity_columns
-from serving.experiments.desk import ExperimentDesk
 from serving.experiments.enrolment import Assignment
 from serving.experiments.exposures import Exposures
 from serving.experiments.scores import SplitScores
+from serving.features import Features
 from serving.feedback import feedback_event
-from serving.models import Model, Scores, pinned_version, spread
-from serving.online_features import Reading, ServicePlan
-from serving.profile import Profile, freshness, group, log_versions
-from serving.scoring import ModelRegistry
-from serving.served import ServedSample, positions_of
-from serving.session import RedisSession
+from serving.models import Scores, pinned_version
+from serving.profile import Profile
+from serving.transport import PROFILE, Transport
 
-PROFILE = "profile_v1"
-CONSENT = "consent_v1"
-GRANTED = "user_consent__granted"
-
-
-_log = logging.getLogger("portrait")
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Feature values, one row per row of the question.
-
-    Attributes
-    ----------
-    entities
-        Columns the question was about, pseudonyms for shoppers.
-    reading
-        What Redis said.
-    as_of
-        Instant the features were read at.
-    """
-
-    entities: Mapping[str, Sequence[str]]
-    reading: Reading
-    as_of: datetime
-
-    @property
-    def known(self) -> tuple[bool, ...]:
-        """Whether the store holds anything about each row's entities; if not, the values are those of no events."""
-        return tuple(self.reading.known.tolist())
-
-    @property
-    def missing(self) -> tuple[tuple[str, ...], ...]:
-        """Features of each row that are NULL, by full name; a view without a state yet is NULL in all rows."""
-        table = self.reading.table
-        nulls = {name: table[name].is_null(nan_is_null=True).to_pylist() for name in table.column_names}
-        return tuple(tuple(name for name, column in nulls.items() if column[row]) for row in range(self.reading.length))
-
-    def to_arrow(self) -> pa.Table:
-        """Return the entity columns, then one column per feature under its full name.
-
-        int64, double, string, bool and timestamp[us, UTC]; NULL is NULL.
-        """
-        ids = {name: pa.array(values, pa.string()) for name, values in self.entities.items()}
-        table = self.reading.table
-        return pa.table({**ids, **{name: table[name] for name in table.column_names}})
-
-    def to_df(self) -> pd.DataFrame:
-        """Return a DataFrame indexed by the entity columns; an integer column with a NULL becomes float64."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame.set_index(list(self.entities))
-
-    def to_numpy(self, columns: Sequence[str] | None = None) -> npt.NDArray[np.float64]:
-        """Return ``float64[n, d]`` in the order of ``columns`` (full names; the service's without), NaN for NULL.
-
-        Raises
-        ------
-        DataError
-            A column is not in the service, or holds text or times.
-        """
-        return self.reading.matrix(list(self.reading.plan.contract) if columns is None else columns)
+__all__ = ["PROFILE", "Features", "ProfileClient"]
 
 
 class ProfileClient:
@@ -105,35 +37,55 @@ class ProfileClient:
 
     Parameters
     ----------
-    settings
-        Of the home ``PORTRAIT_HOME`` names; read from the environment if None.
-    clock
-        Says when now is; windows end there.
+    url
+        Of a server (`portrait serve`) that answers; without one, the home ``PORTRAIT_HOME`` names does, in process.
+        Over HTTP one question is about 1,000 shoppers at most. Needs ``pip install 'user-portrait[client]'``.
+    api_key
+        For the server, where it has keys.
     timeout_s
-        For Redis and for MLflow to answer.
+        In process: for Redis and for MLflow to answer. Over HTTP: for a question and its answer, with all retries.
+    retries
+        Over HTTP: how often a question is asked again, at once, when the connection fails. Events have ids, so nothing
+        is doubled.
+    settings
+        In process: of the home ``PORTRAIT_HOME`` names; read from the environment if None.
+    clock
+        In process: says when now is; windows end there.
+
+    Raises
+    ------
+    SettingsError
+        What was passed cannot be, or is of the other way to be answered.
 
     Examples
     --------
     ::
 
-        with ProfileClient() as portrait:
+        with ProfileClient() as portrait:  # or ProfileClient(url="http://profiles.shop:8480", api_key=...)
             portrait.profile("2375").dimensions["value"]
             portrait.predict("redemption", ["2375", "1364"]).to_df()
             portrait.track(Event.purchase(user_id="2375", item_id="995242", amount=3.49))
     """
 
-    def __init__(self, *, settings: Settings | None = None, clock: Clock | None = None, timeout_s: float = 5.0) -> None:
-        self._settings = settings or load_settings()
-        self._clock: Clock = clock or SystemClock()
-        self._redis = RedisSession(self._settings, timeout_s=timeout_s)
-        self._catalogue = Catalogue(self._settings)
-        self._models = ModelRegistry(self._settings, self._clock, timeout_s=timeout_s)
-        self._pseudonymiser: Pseudonymiser | None = None
-        self._collector = Collector(self._settings, self._clock)
-        self._desk = ExperimentDesk(self._models, self._collector, self._clock, self.permitted)
-        self._served = ServedSample(
-            self._settings, self._clock, lambda project: self._redis.ask(lambda client: positions_of(project, client))
-        )
+    def __init__(
+        self,
+        *,
+        url: str | None = None,
+        api_key: str | None = None,
+        timeout_s: float = 5.0,
+        retries: int = 1,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        check_ways(url, api_key, settings, clock)
+        self._transport: Transport
+        if url is None:
+            from serving.local import LocalTransport  # noqa: PLC0415 - who asks a server needs no Feast
+
+            self._transport = LocalTransport(settings, clock, timeout_s=timeout_s)
+        else:
+            http = over_http()
+            self._transport = http.HttpTransport(http.Place(url, api_key, timeout_s, retries))
 
     def __enter__(self) -> Self:
         return self
@@ -144,11 +96,8 @@ class ProfileClient:
         self.close()
 
     def close(self) -> None:
-        """Send exposures that wait, and give the connections back; the client can still be used and opens new ones."""
-        self._served.close()
-        self._desk.exposures.close()
-        self._redis.close()
-        self._collector.close()
+        """Give the connections back; the client can still be used and opens new ones."""
+        self._transport.close()
 
     def key(self, raw_id: str | int) -> str:
         """Return the pseudonym of a raw id; a pseudonym stays what it is.
@@ -160,7 +109,12 @@ class ProfileClient:
         SettingsError
             The home's key cannot be read.
         """
-        return entity_columns([raw_id], [USER], self._pseudonym)[USER][0]
+        [found] = self.keys([raw_id])
+        return found
+
+    def keys(self, raw_ids: Any) -> tuple[str, ...]:
+        """Return pseudonyms as :meth:`key`, of a raw id or pseudonym, or an iterable of them."""
+        return self._transport.keys(raw_ids)
 
     def features(self, users: Any, *, service: str = PROFILE) -> Features:
         """Values of a feature service now.
@@ -183,12 +137,7 @@ class ProfileClient:
         DataError
             An id is missing or of another type.
         """
-        plan = self._catalogue.plan(service)
-        entities = entity_columns(users, plan.entity_columns, self._pseudonym)
-        at = self._clock.now_us()
-        reading = self._redis.ask(lambda client: plan.read(client, entities, at))
-        self._served.note(reading, entities, tuple(plan.contract), at)
-        return Features(entities, reading, from_us(at))
+        return self._transport.features(users, service)
 
     def profile(self, user: str | int) -> Profile:
         """One shopper's portrait now.
@@ -214,21 +163,7 @@ class ProfileClient:
         NotMaterializedError, StoreUnavailableError, DataError
             As :meth:`features`.
         """
-        plan = self._catalogue.plan(PROFILE)
-        entities = entity_columns(users, plan.entity_columns, self._pseudonym)
-        at = self._clock.now_us()
-
-        def read(client: Any) -> tuple[Reading, Mapping[str, int | None]]:
-            return plan.read(client, entities, at), log_versions(plan, client, self._catalogue.project)
-
-        reading, versions = self._redis.ask(read)
-        self._served.note(reading, entities, tuple(plan.contract), at)
-        labels, table = self._catalogue.labels(), reading.table
-        rows = [table.slice(row, 1) for row in range(reading.length)]
-        return tuple(
-            Profile(user, known, group(row, labels), freshness(plan, versions, row, at))
-            for user, known, row in zip(entities[USER], reading.known.tolist(), rows, strict=True)
-        )
+        return self._transport.profiles(users)
 
     def consent(self, user: str | int) -> Consent:
         """What one shopper allowed, by the last that was said of each purpose.
@@ -261,15 +196,11 @@ class ProfileClient:
         """
         known_purpose(purpose)
         _, said = self._consents(users, [purpose])
-        return np.array([permits(purpose, each) for [each] in said], np.bool_)
+        return permissions(purpose, said)
 
     def _consents(self, users: Any, purposes: Sequence[PurposeName]) -> tuple[list[str], list[list[bool | None]]]:
         """Pseudonyms of shoppers, and what each said of some purposes."""
-        found = entity_columns(users, [USER], self._pseudonym)[USER]
-        pairs = {USER: np.repeat(np.array(found, object), len(purposes)), "purpose": [*purposes] * len(found)}
-        column = self.features(pd.DataFrame(pairs), service=CONSENT).to_arrow()[GRANTED].to_pylist()
-        width = len(purposes)
-        return found, [column[start : start + width] for start in range(0, len(column), width)]
+        return consents_of(self.features(pairs(users, purposes), service=CONSENT), len(purposes))
 
     @overload
     def predict(
@@ -325,29 +256,10 @@ class ProfileClient:
             There is no such experiment.
         """
         if version is not None:
-            number = pinned_version(version, experiment)
-            return self._ask(self._models.version(task, number), users, context or {})
+            return self._transport.pinned(pinned_version(version, experiment), task, users, context or {})
         if experiment is None:
-            return self._ask(self._models.champion(task), users, context or {})
-        pseudonyms = entity_columns(users, [USER], self._pseudonym)[USER]
-        asked = users if isinstance(users, pd.DataFrame) else pseudonyms
-        return self._desk.scores(experiment, task, pseudonyms, asked, context or {}, self._ask)
-
-    def _ask(self, model: Model, users: Any, context: Mapping[str, Any]) -> Scores:
-        plan = self._plan_of(model)
-        entities = entity_columns(users, plan.entity_columns, self._pseudonym)
-        if USER not in entities:
-            raise DataError(
-                f"Model {model.name} is not about shoppers.", hint="ask a model whose service reads 'user_id'."
-            )
-        model.check_context(context)
-        given = users if isinstance(users, pd.DataFrame) else spread(context, len(entities[USER]))
-        columns = model.context_columns(given, len(entities[USER]))
-        at = self._clock.now_us()
-        reading = self._redis.ask(lambda client: plan.read(client, entities, at))
-        self._served.note(reading, entities, model.features, at, model=model.name)
-        matrix, known = reading.matrix(model.features, model.texts), reading.known.tolist()
-        return model.scores(entities[USER], matrix, columns, known=known, as_of=from_us(at))
+            return self._transport.predict(task, users, context or {})
+        return self._transport.split(experiment, task, users, context or {})
 
     def track(self, events: Said | Iterable[Said]) -> Collected:
         """Send events into the stream; they are in the shoppers' profiles when `portrait jobs consume` has read them.
@@ -370,7 +282,7 @@ class ProfileClient:
         StoreUnavailableError
             The broker does not answer. Send the same events again: they have ids, so nothing is doubled.
         """
-        return self._collector.collect(events)
+        return self._transport.track(events)
 
     def warm_up(self) -> None:
         """Compile, connect and load what the first questions would have to wait for: portraits, and every champion.
@@ -382,40 +294,14 @@ class ProfileClient:
         DeclarationError, StoreUnavailableError, ModelUnavailableError
             Nothing was applied yet; Redis or MLflow does not answer.
         """
-        self._catalogue.plan(PROFILE)
-        self._catalogue.labels()
-        self._redis.ask(lambda client: client.ping())
-        for task in self._models.tasks():
-            try:
-                self._load(self._models.champion(task))
-            except PortraitError as error:
-                _log.warning("Task '%s' cannot answer: %s", task, error)
-        self._desk.warm_up(self._load)
+        self._transport.warm_up()
 
     def health(self) -> dict[str, str]:
         """What reads depend on, and what is wrong with it: an empty text for what is well.
 
         MLflow is not among it: what is loaded goes on answering without.
         """
-        return {
-            "registry": _wrong(lambda: self._catalogue.plan(PROFILE)),
-            "redis": _wrong(lambda: self._redis.ask(lambda client: client.ping())),
-        }
-
-    def _load(self, model: Model) -> None:
-        self._plan_of(model)
-        model.scorer.score(np.zeros((1, len(model.columns))))
-
-    def _plan_of(self, model: Model) -> ServicePlan:
-        try:
-            plan = self._catalogue.plan(model.service)
-        except DeclarationError as error:
-            raise ModelUnavailableError(
-                f"Model {model.name} reads service '{model.service}': {error.what}",
-                hint=f"declare the service again, or run `portrait train {model.task}`.",
-            ) from None
-        model.check(plan.contract)
-        return plan
+        return self._transport.health()
 
     def variant(
         self, user: str | int, experiment: str, *, expose: bool = True, placement: str | None = None
@@ -440,21 +326,25 @@ class ProfileClient:
         DataError
             It is not an id.
         """
-        [pseudonym] = entity_columns([user], [USER], self._pseudonym)[USER]
-        [found] = self._desk.assign(experiment, [pseudonym], expose=expose, placement=placement)
+        [found] = self.variants([user], experiment, expose=expose, placement=placement)
         return found
 
     def variants(
         self, users: Any, experiment: str, *, expose: bool = True, placement: str | None = None
     ) -> tuple[Assignment, ...]:
         """As :meth:`variant`, of many shoppers: a raw id or pseudonym, or an iterable of them."""
-        pseudonyms = entity_columns(users, [USER], self._pseudonym)[USER]
-        return tuple(self._desk.assign(experiment, pseudonyms, expose=expose, placement=placement))
+        return self._transport.variants(users, experiment, expose, placement)
 
     @property
     def exposures(self) -> Exposures:
-        """Exposures on their way to the stream: ``exposures.counts()`` says what was sent and what was lost."""
-        return self._desk.exposures
+        """Exposures on their way to the stream: ``exposures.counts()`` says what was sent and what was lost.
+
+        Raises
+        ------
+        SettingsError
+            A server notes them: its metrics count them.
+        """
+        return self._transport.exposures
 
     def feedback(
         self,
@@ -481,7 +371,7 @@ class ProfileClient:
             As :meth:`track`.
         """
         said = feedback_event(
-            self.key(user),
+            entity_columns([user], [USER], str)[USER][0],
             outcome,
             item=item,
             campaign=campaign,
@@ -490,22 +380,38 @@ class ProfileClient:
             model=model,
             event_id=event_id,
         )
-        taken = self._collector.collect(said)
+        taken = self.track(said)
         for each in taken.rejected:
             raise DataError(each.message, hint="see `ProfileClient.feedback`.")
         return taken
 
-    def _pseudonym(self, raw_or_pseudonym: str) -> str:
-        if is_pseudonym(raw_or_pseudonym):
-            return raw_or_pseudonym  # where only pseudonyms are asked for, no key is needed
-        if self._pseudonymiser is None:
-            self._pseudonymiser = load_pseudonymiser(self._settings.home)
-        return self._pseudonymiser.pseudonym(raw_or_pseudonym)
+
+def check_ways(url: str | None, api_key: str | None, settings: Settings | None, clock: Clock | None) -> None:
+    """Refuse what is of the other way to be answered.
+
+    Raises
+    ------
+    SettingsError
+        A key without a server, or settings or a clock with one.
+    """
+    if url is None and api_key is not None:
+        raise SettingsError("There is an API key and no server.", hint="pass the server's address too: url=...")
+    if url is not None and (settings is not None or clock is not None):
+        raise SettingsError("A server has its own settings and clock.", hint="pass url alone, or no url.")
 
 
-def _wrong(question: Callable[[], object]) -> str:
+def over_http() -> Any:
+    """Return the module that asks servers.
+
+    Raises
+    ------
+    SettingsError
+        Its extra is not installed.
+    """
     try:
-        question()
-    except PortraitError as error:
-        return error.what
-    return ""
+        return import_module("serving.over_http")
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"Servers are asked by a package that is not installed: {error.name}.",
+            hint="pip install 'user-portrait[client]'",
+        ) from None

@@ -15,6 +15,9 @@
     ├── NotMaterializedError      a view has no state in Redis yet
     ├── ViewsRefusedError         (jobs) some views could not be brought to the head; the others were
     ├── ModelUnavailableError     no champion, or one that was trained on other definitions
+    ├── UnknownKeyError           (over HTTP) a request without a key the server knows
+    ├── RoleLackingError          (over HTTP) a key that may not do this
+    ├── TooManyRequestsError      (over HTTP) one caller asks too often
     └── CheckFailedError          exit 1: a check did not hold (parity, gates)
 
 Every message says what was found, where, and what to do, in that order.
@@ -125,6 +128,22 @@ class ViewsRefusedError(PortraitError):
 
 class ModelUnavailableError(PortraitError):
     """No model can answer: no champion, or one whose feature definitions are not the registry's."""
+
+
+class UnknownKeyError(PortraitError):
+    """A request came without a key that is known."""
+
+
+class RoleLackingError(PortraitError):
+    """A request came with a key that may not do this."""
+
+
+class TooManyRequestsError(PortraitError):
+    """One caller asks too often; ``retry_after_s`` says when to ask again."""
+
+    def __init__(self, what: str, *, retry_after_s: float, hint: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class CheckFailedError(PortraitError):

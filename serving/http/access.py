@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from feature_repo.core.clock import SECOND, Clock
-from serving.http.failures import RoleLackingError, TooManyRequestsError, UnknownKeyError
+from feature_repo.core.errors import RoleLackingError, TooManyRequestsError, UnknownKeyError
 from serving.http.keys import ApiKeys
 
 # Callers that are remembered; who was not heard of for longest is forgotten, with a full bucket.

@@ -17,10 +17,12 @@ class FeatureRow(BaseModel):
 
 
 class FeatureRows(BaseModel):
-    """Features, one row per row of the question, read at one instant."""
+    """Features, one row per row of the question, read at one instant; entity columns and Arrow types if asked for."""
 
     features_as_of: datetime
     rows: list[FeatureRow]
+    entities: list[str] | None = None
+    types: dict[str, str] | None = None
 
 
 class FactShown(BaseModel):
@@ -50,9 +52,16 @@ class Portrait(BaseModel):
 
 
 class Portraits(BaseModel):
-    """Portraits in the order of the question."""
+    """Portraits in the order of the question; if asked for, which facts are times."""
 
     profiles: list[Portrait]
+    times: list[str] | None = None
+
+
+class Pseudonyms(BaseModel):
+    """Pseudonyms of shoppers in the order of the question."""
+
+    users: list[str]
 
 
 class ScoreShown(BaseModel):
@@ -71,6 +80,10 @@ class ScoreShown(BaseModel):
 
 
 class ScoreList(BaseModel):
-    """Answers in the order of the question."""
+    """Answers in the order of the question; if asked for, what holds for all of them, and the model's inputs."""
 
     scores: list[ScoreShown]
+    model: str | None = None
+    features_as_of: datetime | None = None
+    features: list[str] | None = None
+    context: list[str] | None = None

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from feature_repo.core.clock import Clock, SystemClock
 from feature_repo.core.errors import PortraitError
@@ -19,7 +20,7 @@ from feature_repo.events.stream.collector import Collector, Standing
 from serving.http.access import Access
 from serving.http.events import events_router
 from serving.http.experiments import experiments_router
-from serving.http.failures import explained
+from serving.http.failures import broken, explained, turned_away
 from serving.http.health import WarmUp, health_router
 from serving.http.keys import ApiKeys
 from serving.http.metrics import Metrics, Timed
@@ -60,6 +61,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
 
     app = FastAPI(title="Portrait", lifespan=lifespan)
     app.add_exception_handler(PortraitError, explained)
+    app.add_exception_handler(HTTPException, turned_away)
+    app.add_exception_handler(Exception, broken)
     access = Access(ApiKeys(settings.home), clock, per_second=settings.rate_limit)
     app.include_router(events_router(collector, access))
     app.include_router(reads_router(client, access, metrics))

@@ -9,9 +9,12 @@ from pydantic_core import from_json
 from starlette.requests import ClientDisconnect
 
 from feature_repo.core.errors import DataError
-from serving.http.failures import TooLargeError
+from serving.http.failures import NotJsonError, TooLargeError
 
 MOST_BYTES = 4 << 20
+# Of a service, a task: what is longer is none, and would be repeated in the answer.
+MOST_NAME = 200
+_JSON = "application/json"
 
 
 async def body_of(request: Request) -> bytes:
@@ -20,8 +23,12 @@ async def body_of(request: Request) -> bytes:
     Raises
     ------
     DataError
-        It is too large.
+        It is too large, or says that it is no JSON. (A page of another site can make a browser send a form or a plain
+        text here, but no JSON, without this server being asked first.)
     """
+    kind = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+    if kind != _JSON:
+        raise NotJsonError("The request says that it is no JSON.", hint=f"send 'Content-Type: {_JSON}'.")
     pieces, size = [], 0
     try:
         async for piece in request.stream():
@@ -87,3 +94,31 @@ def known_names(said: dict[str, Any], names: tuple[str, ...], *, like: str) -> N
     """
     if said.keys() - set(names):
         raise DataError(f"The request says more than {', '.join(repr(name) for name in names)}.", hint=f"send {like}.")
+
+
+def name_of(said: dict[str, Any], name: str, default: str) -> Any:
+    """Return what an object names; whether there is such a thing is told by who looks for it.
+
+    Raises
+    ------
+    DataError
+        It is too long for a name.
+    """
+    found = said.get(name, default)
+    if isinstance(found, str) and len(found) > MOST_NAME:
+        raise DataError(f"'{name}' is longer than {MOST_NAME} characters.", hint="send a name.")
+    return found
+
+
+def flag(said: dict[str, Any], name: str) -> bool:
+    """Return a flag of an object; False if it is not there.
+
+    Raises
+    ------
+    DataError
+        It is neither true nor false.
+    """
+    found = said.get(name, False)
+    if not isinstance(found, bool):
+        raise DataError(f"'{name}' is neither true nor false.", hint=f"leave '{name}' out, or send true.")
+    return found

@@ -58,7 +58,7 @@ def events_router(collector: Collector, access: Access) -> APIRouter:
         "/events",
         status_code=202,
         response_model=EventsTaken,
-        responses={**responses(401, 403, 413, 422, 503), 429: {"model": EventsRefused}},
+        responses={**responses(401, 403, 413, 415, 422, 503), 429: {"model": EventsRefused}},
         openapi_extra={"requestBody": _BODY},
         summary="Take events into the stream",
     )

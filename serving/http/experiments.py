@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from feature_repo.core.errors import DataError
 from serving.http.access import Access
-from serving.http.bodies import body_of, known_names, listed, object_of
+from serving.http.bodies import body_of, known_names, listed, name_of, object_of
 from serving.http.failures import EventsRefused, responses
 from serving.http.keys import READ, WRITE
 from serving.http.metrics import Metrics
@@ -55,7 +55,7 @@ def experiments_router(client: ProfileClient, access: Access, metrics: Metrics) 
     @router.post(
         "/variants",
         response_model=VariantList,
-        responses=responses(401, 403, 404, 413, 422, 429),
+        responses=responses(401, 403, 404, 413, 415, 422, 429),
         openapi_extra={"requestBody": _body(_LIKE_VARIANTS)},
         summary="Ask which variant shoppers get, and note that they meet it",
         dependencies=[Depends(access.needs(READ))],
@@ -69,7 +69,7 @@ def experiments_router(client: ProfileClient, access: Access, metrics: Metrics) 
         "/feedback",
         status_code=202,
         response_model=FeedbackTaken,
-        responses={**responses(401, 403, 413, 422, 503), 429: {"model": EventsRefused}},
+        responses={**responses(401, 403, 413, 415, 422, 503), 429: {"model": EventsRefused}},
         openapi_extra={"requestBody": _body(_LIKE_FEEDBACK)},
         summary="Say what became of something that was shown or said",
         dependencies=[Depends(access.needs(WRITE))],
@@ -87,7 +87,7 @@ def _variants(client: ProfileClient, said: dict[str, Any]) -> dict[str, Any]:
     expose, placement = said.get("expose", True), said.get("placement")
     if not isinstance(expose, bool) or not isinstance(placement, str | None):
         raise DataError("'expose' is no true or false, or 'placement' no text.", hint=f"send {_LIKE_VARIANTS}.")
-    found = client.variants(users, said.get("experiment", ""), expose=expose, placement=placement)
+    found = client.variants(users, name_of(said, "experiment", ""), expose=expose, placement=placement)
     return {"variants": [asdict(each) for each in found]}
 
 

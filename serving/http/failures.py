@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 from feature_repo.core.errors import (
     BufferFullError,
@@ -16,7 +17,10 @@ from feature_repo.core.errors import (
     ModelUnavailableError,
     NotMaterializedError,
     PortraitError,
+    RoleLackingError,
     StoreUnavailableError,
+    TooManyRequestsError,
+    UnknownKeyError,
 )
 from feature_repo.events.stream.collector import Rejected
 
@@ -57,20 +61,8 @@ class TooLargeError(DataError):
     """A request is over a bound."""
 
 
-class UnknownKeyError(PortraitError):
-    """A request came without a key that is known."""
-
-
-class RoleLackingError(PortraitError):
-    """A request came with a key that may not do this."""
-
-
-class TooManyRequestsError(PortraitError):
-    """One caller asks too often."""
-
-    def __init__(self, what: str, *, retry_after_s: float, hint: str) -> None:
-        super().__init__(what, hint=hint)
-        self.retry_after_s = retry_after_s
+class NotJsonError(DataError):
+    """A request says that it is something else."""
 
 
 # The first that fits an error decides; the others are faults of ours.
@@ -83,6 +75,7 @@ _STATUS: dict[type[PortraitError], int] = {
     NotMaterializedError: 503,
     ModelUnavailableError: 503,
     TooLargeError: 413,
+    NotJsonError: 415,
     DeclarationError: 404,
     DataError: 422,
 }
@@ -97,7 +90,7 @@ async def explained(_: Request, error: Exception) -> JSONResponse:
     """Answer an error of the platform; it never repeats what the request said."""
     if not isinstance(error, PortraitError):
         raise error
-    name = DataError.__name__ if isinstance(error, TooLargeError) else type(error).__name__
+    name = DataError.__name__ if isinstance(error, (TooLargeError, NotJsonError)) else type(error).__name__
     said: dict[str, Any] = {"error": {"type": name, "what": error.what, "hint": error.hint}}
     headers: dict[str, str] = {}
     if isinstance(error, BufferFullError):
@@ -109,11 +102,27 @@ async def explained(_: Request, error: Exception) -> JSONResponse:
         }
     elif isinstance(error, TooManyRequestsError):
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+        said["retry_after_s"] = error.retry_after_s
     elif isinstance(error, UnknownKeyError):
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, StoreUnavailableError):
         headers["Retry-After"] = str(math.ceil(_RETRY_AFTER_S))
     return JSONResponse(said, status_code=_status(error), headers=headers)
+
+
+async def turned_away(_: Request, error: Exception) -> JSONResponse:
+    """Answer what no route was found for, in the shape of an error of the platform."""
+    if not isinstance(error, HTTPException):
+        raise error
+    what = f"{error.detail.rstrip('.')}."
+    said = {"type": DataError.__name__, "what": what, "hint": "the routes are described at /docs."}
+    return JSONResponse({"error": said}, status_code=error.status_code, headers=error.headers)
+
+
+async def broken(_: Request, __: Exception) -> JSONResponse:
+    """Answer a fault of ours; what it was is in the server's log."""
+    said = {"type": PortraitError.__name__, "what": "The server failed.", "hint": "its log says why."}
+    return JSONResponse({"error": said}, status_code=500)
 
 
 def shown(rejected: tuple[Rejected, ...]) -> list[dict[str, Any]]:

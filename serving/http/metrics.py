@@ -14,8 +14,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from serving.features import Features
 from serving.models import Scores
-from serving.sdk import Features
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]

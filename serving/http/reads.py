@@ -1,12 +1,14 @@
 """``POST /v1/features``, ``/v1/profiles``, ``/v1/predict``: the questions of the SDK, asked over HTTP.
 
-Shoppers are named in bodies alone: an address is kept in logs of every proxy on the way.
+Shoppers are named in bodies alone: an address is kept in logs of every proxy on the way. Where a request says
+``"typed": true``, the answer also has what JSON cannot say of the SDK's answers, so that a client can make them again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -16,12 +18,13 @@ from pydantic_core import from_json, to_json
 
 from feature_repo.core.errors import DataError
 from serving.http.access import Access
-from serving.http.answers import FeatureRows, Portraits, ScoreList
-from serving.http.bodies import body_of, known_names, listed, object_of
+from serving.http.answers import FeatureRows, Portraits, Pseudonyms, ScoreList
+from serving.http.bodies import body_of, flag, known_names, listed, name_of, object_of
 from serving.http.failures import responses
 from serving.http.keys import READ
 from serving.http.metrics import Metrics
-from serving.models import pinned_version
+from serving.models import Scores, pinned_version
+from serving.profile import Profile
 from serving.sdk import PROFILE, ProfileClient
 
 MOST_ROWS = 1_000
@@ -29,7 +32,16 @@ MOST_ROWS = 1_000
 _LIKE_FEATURES = '{"users": ["2375"], "service": "profile_v1"}'
 _LIKE_PROFILES = '{"users": ["2375"]}'
 _LIKE_PREDICT = '{"task": "redemption", "users": ["2375"], "context": {"campaign_days": 30}}'
-_FAILURES = responses(401, 403, 404, 413, 422, 429, 503)
+_IDS = {"type": "array", "maxItems": MOST_ROWS, "items": {"type": ["string", "integer"]}}
+_SCHEMAS: dict[str, Any] = {
+    "users": _IDS,
+    "service": {"type": "string"},
+    "task": {"type": "string"},
+    "context": {"type": "object", "additionalProperties": {"type": ["number", "null", "array"]}},
+    "typed": {"type": "boolean"},
+}
+_BESIDE = frozenset({"typed"})
+_FAILURES = responses(401, 403, 404, 413, 415, 422, 429, 503)
 
 
 def reads_router(client: ProfileClient, access: Access, metrics: Metrics) -> APIRouter:
@@ -53,6 +65,9 @@ def reads_router(client: ProfileClient, access: Access, metrics: Metrics) -> API
             name=path.removeprefix("/"),
         )
 
+    route(
+        "/pseudonyms", Pseudonyms, lambda said: _pseudonyms(client, said), _LIKE_PROFILES, "Name shoppers by pseudonym"
+    )
     route("/features", FeatureRows, lambda said: _features(client, said, metrics), _LIKE_FEATURES, "Read features now")
     route("/profiles", Portraits, lambda said: _profiles(client, said), _LIKE_PROFILES, "Read portraits now")
     route(
@@ -62,39 +77,68 @@ def reads_router(client: ProfileClient, access: Access, metrics: Metrics) -> API
 
 
 def _features(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
-    known_names(said, ("users", "entities", "service"), like=_LIKE_FEATURES)
-    found = client.features(_asked(said, _LIKE_FEATURES), service=said.get("service", PROFILE))
-    metrics.read(found.reading.plan.service, found)
-    ids, values = pd.DataFrame(found.entities).to_dict("records"), found.reading.table.to_pylist()
+    known_names(said, ("users", "entities", "service", "typed"), like=_LIKE_FEATURES)
+    typed, service = flag(said, "typed"), name_of(said, "service", PROFILE)
+    found = client.features(_asked(said, _LIKE_FEATURES), service=service)
+    metrics.read(service, found)
+    table = found.reading.table
+    ids, values = pd.DataFrame(found.entities).to_dict("records"), table.to_pylist()
     rows = zip(ids, found.known, values, strict=True)
-    return {
+    answer = {
         "features_as_of": found.as_of,
         "rows": [{"entity": entity, "known": known, "values": each} for entity, known, each in rows],
     }
+    if typed:
+        answer |= {"entities": list(found.entities), "types": {each.name: str(each.type) for each in table.schema}}
+    return answer
 
 
 def _profiles(client: ProfileClient, said: dict[str, Any]) -> Any:
+    known_names(said, ("users", "typed"), like=_LIKE_PROFILES)
+    typed = flag(said, "typed")
+    profiles = client.profiles(listed(said, "users", most=MOST_ROWS, like=_LIKE_PROFILES))
+    answer: dict[str, Any] = {"profiles": [asdict(each) for each in profiles]}
+    if typed:
+        answer["times"] = sorted({name for each in profiles for name in _times(each)})
+    return answer
+
+
+def _times(profile: Profile) -> Iterator[str]:
+    for facts in profile.dimensions.values():
+        yield from (fact.name for fact in facts if isinstance(fact.value, datetime))
+
+
+def _pseudonyms(client: ProfileClient, said: dict[str, Any]) -> Any:
     known_names(said, ("users",), like=_LIKE_PROFILES)
-    users = listed(said, "users", most=MOST_ROWS, like=_LIKE_PROFILES)
-    return {"profiles": [asdict(each) for each in client.profiles(users)]}
+    return {"users": client.keys(listed(said, "users", most=MOST_ROWS, like=_LIKE_PROFILES))}
 
 
 def _scores(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
-    known_names(said, ("task", "users", "entities", "context", "experiment", "version"), like=_LIKE_PREDICT)
-    context = said.get("context") or {}
+    names = ("task", "users", "entities", "context", "experiment", "version", "typed")
+    known_names(said, names, like=_LIKE_PREDICT)
+    typed, context = flag(said, "typed"), said.get("context") or {}
     if not isinstance(context, Mapping):
         raise DataError("'context' is no object.", hint=f"send {_LIKE_PREDICT}.")
-    task, asked = said.get("task", ""), _asked(said, _LIKE_PREDICT)
+    task, asked = name_of(said, "task", ""), _asked(said, _LIKE_PREDICT)
     if said.get("experiment") is None:
         scores = client.predict(task, asked, context=context, version=said.get("version"))
         metrics.scored(scores)
-        return {"scores": [vars(each) for each in scores]}
+        return {"scores": [vars(each) for each in scores]} | (_about(scores) if typed else {})
     if said.get("version") is not None:
         pinned_version(said["version"], said["experiment"])
     split = client.predict(task, asked, context=context, experiment=said["experiment"])
     for _, part in split.parts:
         metrics.scored(part)
-    return {"scores": [vars(each) for each in split]}
+    answer: dict[str, Any] = {"scores": [vars(each) for each in split]}
+    if typed:
+        answer["parts"] = [{"rows": rows, **_about(part)} for rows, part in split.parts]
+    return answer
+
+
+def _about(scores: Scores) -> dict[str, Any]:
+    """What holds for all answers of a model."""
+    names = {"features": scores.features, "context": scores.context}
+    return {"model": scores.model, "features_as_of": scores.features_as_of, **names}
 
 
 def _asked(said: dict[str, Any], like: str) -> Any:
@@ -114,8 +158,9 @@ def _asked(said: dict[str, Any], like: str) -> Any:
 
 
 def _body(like: str) -> dict[str, Any]:
-    example = {"schema": {"type": "object"}, "example": from_json(like)}
-    return {"required": True, "content": {"application/json": example}}
+    properties = {name: schema for name, schema in _SCHEMAS.items() if name in from_json(like) or name in _BESIDE}
+    schema = {"type": "object", "properties": properties}
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": from_json(like)}}}
 
 
 def _json(answer: Any) -> bytes:

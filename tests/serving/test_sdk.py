@@ -146,7 +146,7 @@ def test_a_view_that_is_not_built_is_named_in_every_answer(portrait: ProfileClie
 def test_a_prediction_is_the_registered_models_own(portrait: ProfileClient, shop: Settings) -> None:
     users = [RAW, "1364", "never seen"]
     scores = portrait.predict("redemption", users)
-    model = portrait._models.champion("redemption")
+    model = portrait._transport._models.champion("redemption")
     frame = portrait.features(users, service="redemption_v1").to_df().assign(**model.context)
     expected = model.scorer.predict(None, frame)
     assert np.allclose([score.value for score in scores], expected, atol=1e-4)  # days_since grew in between
@@ -219,7 +219,7 @@ def test_without_redis_the_client_says_so(shop: Settings, monkeypatch: pytest.Mo
 def test_definitions_that_changed_since_training_are_refused(
     portrait: ProfileClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = portrait._models.champion("redemption")
+    model = portrait._transport._models.champion("redemption")
     monkeypatch.setitem(model.contract, "user_payments__count_84d", "something else")  # type: ignore[arg-type]
     with pytest.raises(ModelUnavailableError, match="'user_payments__count_84d'"):
         portrait.predict("redemption", [RAW])

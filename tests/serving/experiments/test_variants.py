@@ -207,13 +207,13 @@ def test_where_the_model_is_not_there_the_champion_answers_and_mlflow_is_asked_o
     shop: Settings, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ProfileClient(clock=FixedClock(SystemClock().now_us())) as client:
-        asked, version = [], client._models.version
+        asked, version = [], client._transport._models.version
 
         def counting(task: str, which: str) -> Any:
             asked.append(which)
             return version(task, which)
 
-        monkeypatch.setattr(client._models, "version", counting)
+        monkeypatch.setattr(client._transport._models, "version", counting)
         for _ in range(3):
             found = client.predict("redemption", USERS, experiment="absent")
             outside = [each for each in found if not each.enrolled]

@@ -12,12 +12,11 @@ import pytest
 
 from feature_repo import cli
 from feature_repo.core.clock import SECOND, FixedClock
-from feature_repo.core.errors import DataError, SettingsError
+from feature_repo.core.errors import DataError, SettingsError, TooManyRequestsError
 from feature_repo.core.settings import Settings
 from made_keys import make_one
 from running_app import Running
 from serving.http.access import Buckets
-from serving.http.failures import TooManyRequestsError
 from serving.http.keys import ApiKeys
 from serving.http.server import check_guarded
 

@@ -117,7 +117,7 @@ def test_a_large_request_is_refused_before_it_is_kept(running: Running) -> None:
 
 def test_the_api_describes_itself(running: Running) -> None:
     route = running.http.get("/openapi.json").json()["paths"]["/v1/events"]["post"]
-    assert sorted(route["responses"]) == ["202", "401", "403", "413", "422", "429", "503"]
+    assert sorted(route["responses"]) == ["202", "401", "403", "413", "415", "422", "429", "503"]
     assert route["requestBody"]["content"]["application/json"]["example"]["events"]
 
 

@@ -148,7 +148,10 @@ def test_who_may_read_may_not_send_feedback(running: Running, applied: Settings)
 
 def test_the_api_describes_both(running: Running) -> None:
     paths = running.http.get("/openapi.json").json()["paths"]
-    for route, statuses in (("variants", "200 401 403 404 413 422 429"), ("feedback", "202 401 403 413 422 429 503")):
+    for route, statuses in (
+        ("variants", "200 401 403 404 413 415 422 429"),
+        ("feedback", "202 401 403 413 415 422 429 503"),
+    ):
         described = paths[f"/v1/{route}"]["post"]
         assert sorted(described["responses"]) == statuses.split()
         assert described["requestBody"]["content"]["application/json"]["example"]

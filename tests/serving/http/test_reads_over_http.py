@@ -156,6 +156,6 @@ def test_the_api_describes_its_questions_by_examples_that_work(running: Running)
     paths = running.http.get("/openapi.json").json()["paths"]
     for route in ROUTES:
         described = paths[f"/v1/{route}"]["post"]
-        assert sorted(described["responses"]) == ["200", "401", "403", "404", "413", "422", "429", "503"]
+        assert sorted(described["responses"]) == ["200", "401", "403", "404", "413", "415", "422", "429", "503"]
         example = described["requestBody"]["content"]["application/json"]["example"]
         assert answered(running, route, **example)

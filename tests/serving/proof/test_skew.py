@@ -125,7 +125,7 @@ def test_an_erased_person_leaves_what_was_served_and_is_not_written_again(sample
     gone = SHOPPERS[7]
     with ProfileClient(settings=sampled) as client:
         client.features(SHOPPERS)
-        client._served.flush()
+        client._transport._served.flush()
         client.features(SHOPPERS)
         report = erase(sampled, SystemClock(), gone)
         assert report.elsewhere["served_features"] == 1
@@ -137,7 +137,7 @@ def test_an_erased_person_leaves_what_was_served_and_is_not_written_again(sample
 
 def test_rows_that_come_faster_than_they_are_written_are_counted(sampled: Settings) -> None:
     with ProfileClient(settings=sampled) as client:
-        client._served._most_rows = USERS
+        client._transport._served._most_rows = USERS
         for _ in range(3):
             client.features(SHOPPERS)
     assert sum(each.facts.lost for each in read_served(sampled)) in {USERS, 2 * USERS}

@@ -1,0 +1,193 @@
+"""The SDK in process: Redis, the registry, the models and the stream of one home."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from feature_repo.core.clock import Clock, SystemClock, from_us
+from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError, PortraitError
+from feature_repo.core.settings import Settings, load_settings
+from feature_repo.events.stream.collector import Collected, Collector, Said
+from feature_repo.privacy.consent import PurposeName
+from feature_repo.privacy.pseudonyms import Pseudonymiser, is_pseudonym, load_pseudonymiser
+from serving.catalogue import Catalogue
+from serving.consents import CONSENT, consents_of, pairs, permissions
+from serving.entities import USER, entity_columns
+from serving.experiments.desk import ExperimentDesk
+from serving.experiments.enrolment import Assignment
+from serving.experiments.exposures import Exposures
+from serving.experiments.scores import SplitScores
+from serving.features import Features
+from serving.models import Model, Scores, spread
+from serving.online_features import Reading, ServicePlan
+from serving.profile import Profile, freshness, group, log_versions
+from serving.scoring import ModelRegistry
+from serving.served import ServedSample, positions_of
+from serving.session import RedisSession
+from serving.transport import PROFILE
+
+_log = logging.getLogger("portrait")
+
+
+class LocalTransport:
+    """Answers from the home ``PORTRAIT_HOME`` names; what it compiles and loads is kept. Threads may share one.
+
+    Parameters
+    ----------
+    timeout_s
+        For Redis and for MLflow to answer.
+    """
+
+    def __init__(self, settings: Settings | None, clock: Clock | None, *, timeout_s: float) -> None:
+        self._settings = settings or load_settings()
+        self._clock: Clock = clock or SystemClock()
+        self._redis = RedisSession(self._settings, timeout_s=timeout_s)
+        self._catalogue = Catalogue(self._settings)
+        self._models = ModelRegistry(self._settings, self._clock, timeout_s=timeout_s)
+        self._pseudonymiser: Pseudonymiser | None = None
+        self._collector = Collector(self._settings, self._clock)
+        self._served = ServedSample(
+            self._settings, self._clock, lambda project: self._redis.ask(lambda client: positions_of(project, client))
+        )
+        self._desk = ExperimentDesk(self._models, self._collector, self._clock, self._permitted)
+
+    @property
+    def exposures(self) -> Exposures:
+        """Exposures on their way to the stream."""
+        return self._desk.exposures
+
+    def close(self) -> None:
+        """Send exposures that wait, and give the connections back; later questions open new ones."""
+        self._served.close()
+        self._desk.exposures.close()
+        self._redis.close()
+        self._collector.close()
+
+    def keys(self, raw_ids: Any) -> tuple[str, ...]:
+        """Return pseudonyms."""
+        return tuple(entity_columns(raw_ids, [USER], self._pseudonym)[USER])
+
+    def features(self, users: Any, service: str) -> Features:
+        """Return values of a feature service now."""
+        plan = self._catalogue.plan(service)
+        entities = entity_columns(users, plan.entity_columns, self._pseudonym)
+        at = self._clock.now_us()
+        reading = self._redis.ask(lambda client: plan.read(client, entities, at))
+        self._served.note(reading, entities, tuple(plan.contract), at)
+        return Features(entities, reading, from_us(at))
+
+    def profiles(self, users: Any) -> tuple[Profile, ...]:
+        """Return portraits now."""
+        plan = self._catalogue.plan(PROFILE)
+        entities = entity_columns(users, plan.entity_columns, self._pseudonym)
+        at = self._clock.now_us()
+
+        def read(client: Any) -> tuple[Reading, Mapping[str, int | None]]:
+            return plan.read(client, entities, at), log_versions(plan, client, self._catalogue.project)
+
+        reading, versions = self._redis.ask(read)
+        self._served.note(reading, entities, tuple(plan.contract), at)
+        labels, table = self._catalogue.labels(), reading.table
+        rows = [table.slice(row, 1) for row in range(reading.length)]
+        return tuple(
+            Profile(user, known, group(row, labels), freshness(plan, versions, row, at))
+            for user, known, row in zip(entities[USER], reading.known.tolist(), rows, strict=True)
+        )
+
+    def predict(self, task: str, users: Any, context: Mapping[str, Any]) -> Scores:
+        """Ask the champion of a task."""
+        return self._ask(self._models.champion(task), users, context)
+
+    def pinned(self, version: str, task: str, users: Any, context: Mapping[str, Any]) -> Scores:
+        """Ask a version of a task's model."""
+        return self._ask(self._models.version(task, version), users, context)
+
+    def split(self, experiment: str, task: str, users: Any, context: Mapping[str, Any]) -> SplitScores:
+        """Ask the models of an experiment's variants."""
+        pseudonyms = entity_columns(users, [USER], self._pseudonym)[USER]
+        asked = users if isinstance(users, pd.DataFrame) else pseudonyms
+        return self._desk.scores(experiment, task, pseudonyms, asked, context, self._ask)
+
+    def variants(self, users: Any, experiment: str, expose: bool, placement: str | None) -> tuple[Assignment, ...]:
+        """Return which variants shoppers get."""
+        pseudonyms = entity_columns(users, [USER], self._pseudonym)[USER]
+        return tuple(self._desk.assign(experiment, pseudonyms, expose=expose, placement=placement))
+
+    def _permitted(self, users: Any, purpose: PurposeName) -> npt.NDArray[np.bool_]:
+        found = self.features(pairs(users, [purpose]), CONSENT)
+        return permissions(purpose, consents_of(found, 1)[1])
+
+    def _ask(self, model: Model, users: Any, context: Mapping[str, Any]) -> Scores:
+        plan = self._plan_of(model)
+        entities = entity_columns(users, plan.entity_columns, self._pseudonym)
+        if USER not in entities:
+            raise DataError(
+                f"Model {model.name} is not about shoppers.", hint="ask a model whose service reads 'user_id'."
+            )
+        model.check_context(context)
+        given = users if isinstance(users, pd.DataFrame) else spread(context, len(entities[USER]))
+        columns = model.context_columns(given, len(entities[USER]))
+        at = self._clock.now_us()
+        reading = self._redis.ask(lambda client: plan.read(client, entities, at))
+        self._served.note(reading, entities, model.features, at, model=model.name)
+        matrix, known = reading.matrix(model.features, model.texts), reading.known.tolist()
+        return model.scores(entities[USER], matrix, columns, known=known, as_of=from_us(at))
+
+    def track(self, events: Said | Iterable[Said]) -> Collected:
+        """Send events into the stream."""
+        return self._collector.collect(events)
+
+    def warm_up(self) -> None:
+        """Compile, connect and load what the first questions would have to wait for."""
+        self._catalogue.plan(PROFILE)
+        self._catalogue.labels()
+        self._redis.ask(lambda client: client.ping())
+        for task in self._models.tasks():
+            try:
+                self._load(self._models.champion(task))
+            except PortraitError as error:
+                _log.warning("Task '%s' cannot answer: %s", task, error)
+        self._desk.warm_up(self._load)
+
+    def health(self) -> dict[str, str]:
+        """Return what reads depend on, and what is wrong with it."""
+        return {
+            "registry": _wrong(lambda: self._catalogue.plan(PROFILE)),
+            "redis": _wrong(lambda: self._redis.ask(lambda client: client.ping())),
+        }
+
+    def _load(self, model: Model) -> None:
+        self._plan_of(model)
+        model.scorer.score(np.zeros((1, len(model.columns))))
+
+    def _plan_of(self, model: Model) -> ServicePlan:
+        try:
+            plan = self._catalogue.plan(model.service)
+        except DeclarationError as error:
+            raise ModelUnavailableError(
+                f"Model {model.name} reads service '{model.service}': {error.what}",
+                hint=f"declare the service again, or run `portrait train {model.task}`.",
+            ) from None
+        model.check(plan.contract)
+        return plan
+
+    def _pseudonym(self, raw_or_pseudonym: str) -> str:
+        if is_pseudonym(raw_or_pseudonym):
+            return raw_or_pseudonym  # where only pseudonyms are asked for, no key is needed
+        if self._pseudonymiser is None:
+            self._pseudonymiser = load_pseudonymiser(self._settings.home)
+        return self._pseudonymiser.pseudonym(raw_or_pseudonym)
+
+
+def _wrong(question: Callable[[], object]) -> str:
+    try:
+        question()
+    except PortraitError as error:
+        return error.what
+    return ""

@@ -1,0 +1,278 @@
+"""The SDK in process and over HTTP, sync and async: one face, the same answers, the same errors."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from feature_repo.core.clock import FixedClock, SystemClock
+from feature_repo.core.errors import BufferFullError, PortraitError, StoreUnavailableError
+from feature_repo.core.settings import Settings, load_settings
+from feature_repo.core.stores import connect_redis
+from feature_repo.engine.feature_store import open_store
+from feature_repo.engine.positions import Positions
+from running_app import Running
+from serving import AsyncProfileClient, Event, Features, ProfileClient, Scores
+
+RAW = "2375"
+USERS = [RAW, 1364, np.int64(900), "never seen", RAW]
+PAIRS = pd.DataFrame({"user_id": [RAW, RAW, "never seen"], "category": ["SOFT DRINKS", "no such", "BEEF"], "x": 1.5})
+CAMPAIGNS = pd.DataFrame({"user_id": [RAW] * 3, "campaign_type_a": [1, 0, None], "campaign_days": [47, 32, 47]})
+BUY = {"event_type": "purchase", "event_id": "a", "user_id": "ada", "amount": 3.49}
+
+LEFT_ALONE = "Redis did not answer the last questions, and is left alone for a moment."
+
+Question = Callable[[ProfileClient], Any]
+
+
+class Awaited:
+    """An async client whose methods are waited for."""
+
+    def __init__(self, client: AsyncProfileClient) -> None:
+        self._client = client
+        self._loop = asyncio.new_event_loop()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+        return lambda *args, **options: self._loop.run_until_complete(method(*args, **options))
+
+    def end(self) -> None:
+        self._loop.run_until_complete(self._client.close())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+
+def others(url: str, settings: Settings, clock: FixedClock, **options: Any) -> Iterator[tuple[str, Any]]:
+    with ProfileClient(url=url, **options) as client:
+        yield "http", client
+    for name, asked in {
+        "async": AsyncProfileClient(settings=settings, clock=clock, **options),
+        "async http": AsyncProfileClient(url=url, **options),
+    }.items():
+        awaited = Awaited(asked)
+        yield name, awaited
+        awaited.end()
+
+
+def url_of(running: Running) -> str:
+    return str(running.http.base_url)
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(SystemClock().now_us())
+
+
+@pytest.fixture
+def url(shop: Settings, clock: FixedClock) -> Iterator[str]:
+    running = Running(shop, clock)
+    while "warm_up" in running.http.get("/readyz").json()["wrong"]:
+        assert running.http.get("/healthz").status_code == 200
+    yield str(running.http.base_url)
+    running.close()
+
+
+def told(question: Question, client: Any) -> Any:
+    """An answer as what can be compared: values with their types; an error as its type and texts."""
+    try:
+        found = question(client)
+    except PortraitError as error:
+        return type(error), error.what, error.hint
+    if isinstance(found, Features):
+        table = found.to_arrow()
+        return table.schema, table.to_pylist(), found.known, found.missing, found.as_of, dict(found.entities)
+    if isinstance(found, Scores):
+        values = np.asarray(found.values)
+        parts = values.tobytes(), found.nulls.tolist(), found.defaulted.tolist(), found.features, found.context
+        return values.dtype, *parts, list(found), list(found.users), list(found.known), found.model
+    if isinstance(found, np.ndarray):
+        return found.dtype, found.shape, found.tobytes()
+    return found
+
+
+def split_told(portrait: ProfileClient, users: Any) -> Any:
+    """What an experiment's variants said."""
+    found = portrait.predict("redemption", users, experiment="redemption_model")
+    return list(found), list(found.assignments), [(list(rows), list(part)) for rows, part in found.parts]
+
+
+QUESTIONS: dict[str, Question] = {
+    "a key": lambda portrait: portrait.key(RAW),
+    "keys": lambda portrait: portrait.keys([RAW, 1364]),
+    "features": lambda portrait: portrait.features(USERS),
+    "features of one": lambda portrait: portrait.features(RAW, service="redemption_v1"),
+    "features of pairs": lambda portrait: portrait.features(PAIRS, service="user_category_v1"),
+    "features of nobody": lambda portrait: portrait.features([]),
+    "features as numbers": lambda portrait: portrait.features(USERS, service="redemption_v1").to_numpy(),
+    "some features as numbers": lambda portrait: portrait.features(USERS).to_numpy(["user_payments__count_182d"]),
+    "a portrait": lambda portrait: portrait.profile(RAW),
+    "portraits": lambda portrait: portrait.profiles(USERS),
+    "portraits of nobody": lambda portrait: portrait.profiles([]),
+    "consent": lambda portrait: portrait.consent(RAW),
+    "permission": lambda portrait: portrait.permitted(USERS, "marketing"),
+    "scores": lambda portrait: portrait.predict("redemption", USERS),
+    "scores of nobody": lambda portrait: portrait.predict("redemption", []),
+    "scores in a context": lambda portrait: portrait.predict("redemption", USERS, context={"campaign_days": 30}),
+    "scores in contexts": lambda portrait: portrait.predict("redemption", CAMPAIGNS),
+    "scores in columns": lambda portrait: portrait.predict(
+        "redemption", [RAW, RAW], context={"campaign_days": np.array([30.0, np.nan])}
+    ),
+    "a variant": lambda portrait: portrait.variant(RAW, "redemption_model", expose=False),
+    "variants": lambda portrait: portrait.variants(USERS, "redemption_model", expose=False),
+    "scores of a version": lambda portrait: portrait.predict("redemption", USERS, version=1),
+    "scores of variants": lambda portrait: split_told(portrait, USERS),
+    "scores of variants in contexts": lambda portrait: split_told(portrait, CAMPAIGNS),
+    "health": lambda portrait: portrait.health(),
+    "warmth": lambda portrait: portrait.warm_up(),
+}
+
+WRONG: dict[str, Question] = {
+    "no service": lambda portrait: portrait.features([RAW], service="profil_v1"),
+    "no name of a service": lambda portrait: portrait.features([RAW], service=None),  # type: ignore[arg-type]
+    "no task": lambda portrait: portrait.predict("churn", [RAW]),
+    "no name of a task": lambda portrait: portrait.predict(None, [RAW]),  # type: ignore[arg-type]
+    "no id": lambda portrait: portrait.features([RAW, None]),
+    "NaN": lambda portrait: portrait.features([RAW, float("nan")]),
+    "NA": lambda portrait: portrait.predict("redemption", [RAW, pd.NA]),
+    "a blank": lambda portrait: portrait.profile(" "),
+    "a fraction": lambda portrait: portrait.features([1.5]),
+    "a flag": lambda portrait: portrait.features([True]),
+    "bytes": lambda portrait: portrait.features([b"2375"]),
+    "half a character": lambda portrait: portrait.predict("redemption", [RAW, "\ud800"]),
+    "a list": lambda portrait: portrait.profile([RAW, RAW]),  # type: ignore[arg-type]
+    "a mapping": lambda portrait: portrait.features({RAW: 1}),
+    "no column": lambda portrait: portrait.features(PAIRS[["user_id"]], service="user_category_v1"),
+    "a list for pairs": lambda portrait: portrait.features([RAW], service="user_category_v1"),
+    "twice a column": lambda portrait: portrait.features(pd.DataFrame([[RAW, RAW]], columns=["user_id", "user_id"])),
+    "NULL in a column": lambda portrait: portrait.features(pd.DataFrame({"user_id": [RAW, None]})),
+    "no context": lambda portrait: portrait.predict("redemption", [RAW], context={"campaign_dayz": 1}),
+    "an endless context": lambda portrait: portrait.predict("redemption", [RAW], context={"campaign_days": np.inf}),
+    "a long context": lambda portrait: portrait.predict("redemption", [RAW], context={"campaign_days": [1, 2]}),
+    "a flag for a number": lambda portrait: portrait.predict("redemption", [RAW], context={"campaign_days": True}),
+    "a text as a number": lambda portrait: portrait.features([RAW]).to_numpy(["user_payments__last_event_at"]),
+    "no such feature": lambda portrait: portrait.features([RAW]).to_numpy(["user_payments__cuont_182d"]),
+    "no version": lambda portrait: portrait.predict("redemption", [RAW], version=99),
+    "no number of a version": lambda portrait: portrait.predict("redemption", [RAW], version="champion"),
+    "no experiment": lambda portrait: portrait.variant(RAW, "redemption_models"),
+    "an experiment about another task": lambda portrait: portrait.predict("x", [RAW], experiment="redemption_model"),
+    "a feedback about nothing": lambda portrait: portrait.feedback(RAW, "clicked"),
+    "no purpose": lambda portrait: portrait.permitted([RAW], "gossip"),  # type: ignore[arg-type]
+}
+
+
+def test_every_question_has_the_same_answer(shop: Settings, url: str, clock: FixedClock) -> None:
+    with ProfileClient(clock=clock) as portrait:
+        expected = {name: told(question, portrait) for name, question in (QUESTIONS | WRONG).items()}
+    assert {name for name, answer in expected.items() if is_failure(answer)} == set(WRONG)
+    for way, client in others(url, shop, clock):
+        for name, question in (QUESTIONS | WRONG).items():
+            assert told(question, client) == expected[name], (way, name)
+
+
+def is_failure(answer: Any) -> bool:
+    return isinstance(answer, tuple) and bool(answer) and isinstance(answer[0], type)
+
+
+def test_a_view_that_is_not_built_is_missing_alike(shop: Settings, url: str, clock: FixedClock) -> None:
+    asked: Question = lambda portrait: portrait.features(USERS, service="redemption_v1")  # noqa: E731
+    with connect_redis(shop) as client, ProfileClient(clock=clock) as portrait:
+        key = Positions(client, open_store().project).key
+        served = client.hget(key, "serve:user_payments")
+        client.hdel(key, "serve:user_payments")
+        try:
+            expected, scores = told(asked, portrait), told(QUESTIONS["scores"], portrait)
+            found = [(told(asked, other), told(QUESTIONS["scores"], other)) for _, other in others(url, shop, clock)]
+        finally:
+            client.hset(key, "serve:user_payments", served)
+    assert "user_payments__count_84d" in expected[3][0]
+    assert found == [(expected, scores)] * 3
+
+
+def test_faces_and_questions_are_the_same() -> None:
+    def face(kind: type) -> dict[str, list[str]]:
+        public = {name: method for name, method in vars(kind).items() if name[0] != "_" or name == "__init__"}
+        found = {name: getattr(method, "fget", method) for name, method in public.items()}
+        return {name: list(inspect.signature(method).parameters.values()) for name, method in found.items()}
+
+    assert {n: [str(p) for p in ps] for n, ps in face(ProfileClient).items()} == {
+        n: [str(p) for p in ps] for n, ps in face(AsyncProfileClient).items()
+    }
+
+
+def test_without_redis_every_way_says_so(shop: Settings, clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTRAIT_REDIS_URL", "redis://127.0.0.1:1/0")
+    settings = load_settings()
+    running = Running(settings, clock)
+    asked = [QUESTIONS[name] for name in ("a portrait", "features", "scores", "consent")]
+    asked.append(lambda portrait: portrait.track(BUY))
+    try:
+        with ProfileClient(clock=clock) as portrait:
+            expected = [told(question, portrait) for question in asked]
+        found = [[told(each, client) for each in asked] for _, client in others(url_of(running), settings, clock)]
+    finally:
+        running.close()
+    # Who was asked often leaves Redis alone for a moment and says that: each way has its own moment.
+    texts = {what for _, what, _ in expected} | {LEFT_ALONE}
+    assert all(kind is StoreUnavailableError and what in texts for way in found for kind, what, _ in way), found
+    assert {kind for kind, *_ in expected} == {StoreUnavailableError}
+
+
+def test_what_never_answers_is_waited_for_until_the_deadline(
+    shop: Settings, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("PORTRAIT_REDIS_URL", f"redis://127.0.0.1:{port}/0")
+        for way, client in others(f"http://127.0.0.1:{port}", load_settings(), clock, timeout_s=0.2):
+            with pytest.raises(StoreUnavailableError, match="answer"):
+                client.profile(RAW)
+            assert ("server" in client.health()) == ("http" in way)
+
+
+EVENTS = [BUY, {**BUY, "amount": "x"}, {**BUY, "amount": float("nan")}, {}, {**BUY, "user_id": "\ud800"}, 7, None]
+
+
+def test_events_are_taken_and_refused_alike(settings: Settings) -> None:
+    clock = FixedClock(7)
+    running = Running(settings, clock)
+    mine = [*EVENTS[:2], Event.purchase(user_id="ada", item_id="7", amount=1.0)]
+    many = [{**BUY, "event_id": str(i), "amount": "x" if i in {3, 1500} else 1.0} for i in range(2100)]
+    try:
+        with ProfileClient(clock=clock) as portrait:
+            expected = [portrait.track(each) for each in (mine, many, [], BUY)]
+            refused = [each.index for each in portrait.track(EVENTS).rejected]
+        for way, client in others(url_of(running), settings, clock):
+            assert [client.track(each) for each in (mine, many, [], BUY)] == expected, way
+            assert [each.index for each in client.track(EVENTS).rejected] == refused, way
+    finally:
+        running.close()
+    assert [each.index for each in expected[1].rejected] == [3, 1500]
+
+
+def test_a_full_stream_says_what_was_taken_and_refused_alike(settings: Settings, redis: Any) -> None:
+    clock, small = FixedClock(7), settings.model_copy(update={"stream_limit": 4_800})
+    running = Running(small, clock)
+    many = [{} if i in {3, 1500} else {**BUY, "event_id": str(i)} for i in range(4_000)]
+
+    def refused(client: Any) -> BufferFullError:
+        redis.flushall()
+        with pytest.raises(BufferFullError) as caught:
+            client.track(many)
+        return caught.value
+
+    try:
+        with ProfileClient(clock=clock, settings=small) as portrait:
+            expected = refused(portrait)
+        for way, client in others(url_of(running), small, clock):
+            found = refused(client)
+            assert (found.what, found.hint, found.retry_after_s) == (expected.what, expected.hint, 1.0), way
+            assert (found.accepted, found.rejected) == (expected.accepted, expected.rejected), way
+    finally:
+        running.close()
