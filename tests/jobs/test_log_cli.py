@@ -92,6 +92,7 @@ def test_check_finds_that_the_demo_supports_all_but_views_of_what_shoppers_do_in
         "click": ("user_clicks", "user_clicks_live"),
         "cart": ("item_carts_live", "user_carts", "user_carts_live", "user_category_carts"),
         "consent": ("user_consent",),
+        "feedback": ("user_feedback",),
     }
     assert lacking == {
         "shop_calendar": ["It reads 'user_views_live', which is not supported."],
