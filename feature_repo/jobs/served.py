@@ -115,16 +115,19 @@ def read_served(settings: Settings) -> Iterator[ServedRows]:
         except FileNotFoundError:  # removed meanwhile
             continue
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise LogError(
-                f"The file of served features {path.name} cannot be read: {type(error).__name__}.",
-                hint=f"remove {path}: it is a sample, and nothing else rests on it.",
-            ) from None
+            raise _damaged(path, error) from None
         lists = {name: tuple(said[name]) for name in ("entities", "features", "windowed")}
         yield ServedRows(ServedFacts(**{**said, **lists}), table)
 
 
 def erase_served(settings: Settings, needle: str, *, dry_run: bool) -> int:
-    """Remove rows that contain ``needle``; return how many there were. Files that were left half written go too."""
+    """Remove rows that contain ``needle``; return how many there were. Files that were left half written go too.
+
+    Raises
+    ------
+    LogError
+        A file is damaged: whether it names the person cannot be told.
+    """
     root, found = served_root(settings), 0
     if not root.is_dir():
         return 0
@@ -137,13 +140,23 @@ def erase_served(settings: Settings, needle: str, *, dry_run: bool) -> int:
 
 
 def _scrub(path: Path, needle: str, *, dry_run: bool) -> int:
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from None
     named = naming(table, needle)
     count = int(pc.sum(named).as_py() or 0)
     if count and not dry_run:
         with replacing(path) as partial:
             pq.write_table(table.filter(pc.invert(named)), partial, compression="zstd")
     return count
+
+
+def _damaged(path: Path, error: Exception) -> LogError:
+    return LogError(
+        f"The file of served features {path.name} cannot be read: {type(error).__name__}.",
+        hint=f"remove {path}: it is a sample, and nothing else rests on it.",
+    )
 
 
 def _turn(settings: Settings) -> AbstractContextManager[None]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from feature_repo.core.clock import HOUR, SystemClock
+from feature_repo.core.errors import LogError
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.jobs.erase import erase
 from feature_repo.jobs.served import ServedFacts, ServedRows, erase_served, read_served, served_root, write_served
@@ -164,6 +165,16 @@ def test_a_file_half_written_by_a_process_that_was_killed_goes_with_an_erasure(h
     assert partial.exists()
     assert erase_served(settings, SHOPPERS[0].removeprefix("u_"), dry_run=False) == 1
     assert not partial.exists()
+
+
+def test_a_damaged_file_is_named_to_who_erases_and_who_compares(home: Path) -> None:
+    settings = load_settings()
+    served_root(settings).mkdir(parents=True)
+    (served_root(settings) / "cut.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(LogError, match=r"cut\.parquet cannot be read"):
+        erase_served(settings, "0" * 32, dry_run=False)
+    with pytest.raises(LogError, match=r"cut\.parquet cannot be read"):
+        list(read_served(settings))
 
 
 def test_events_that_had_arrived_and_were_not_applied_are_behind_the_log(sampled: Settings) -> None:
