@@ -30,6 +30,7 @@ from feature_repo.core.stores import mask_password
 from serving.models import Model
 
 REFRESH_US = 10 * SECOND
+MOST_PINNED = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +118,16 @@ class ModelRegistry:
             if known is None:
                 raise ModelUnavailableError(error.what, hint=error.hint) from None
             model = known.model
+        self._loaded.pop((task, which), None)
         self._loaded[task, which] = _Loaded(model, now)
+        self._give_up_pinned()
         return model
+
+    def _give_up_pinned(self) -> None:
+        """Whoever may ask may name any version: those checked the longest ago are loaded again when asked for."""
+        pinned = [key for key in self._loaded if key[1].isdecimal()]
+        for key in pinned[:-MOST_PINNED]:
+            del self._loaded[key]
 
     def _current(self, task: str, which: str) -> Model:
         with self._client() as client:

@@ -326,6 +326,17 @@ def test_a_version_that_is_pinned_answers_whoever_is_champion(registry: ModelReg
         registry.version("pinned", "99")
 
 
+def test_of_many_versions_that_are_pinned_the_last_are_kept_and_the_champion_always(
+    registry: ModelRegistry, registrar: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.scoring.MOST_PINNED", 1)
+    first, second, third = (registrar.register("pinned") for _ in range(3))
+    champion, held = registry.champion("pinned"), registry.version("pinned", first)
+    assert registry.version("pinned", second).version == second
+    assert registry.version("pinned", first) is not held
+    assert registry.version("pinned", third) is champion
+
+
 def test_a_champion_is_swapped_under_load_without_a_failed_question(
     registry: ModelRegistry, registrar: Registrar, clock: FixedClock
 ) -> None:
