@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from training.declaring.objective import BINARY, REGRESSION
-from training.evaluation.comparison import better, paired
-from training.evaluation.evaluate import Rows, evaluate
+from training.evaluation.comparison import better
+from training.evaluation.evaluate import Rows, difference, evaluate
 
 SHOPPERS = np.repeat(np.array([f"s{n}" for n in range(40)], object), 10)
 RANDOM = np.random.default_rng(3)
@@ -32,9 +32,9 @@ def test_each_difference_is_that_of_the_two_evaluations_and_names_the_better(obj
     ours, theirs = (evaluate(scores, rows).metrics for scores in (good, bad))
     assert set(ours) == set(rows.metrics)
     for name in rows.metrics:
-        gap = paired(name, good, bad, rows)
+        gap = difference(name, good, bad, rows)
         assert gap.value == pytest.approx(ours[name].value - theirs[name].value), name
         assert gap.low <= gap.value <= gap.high, name
         if name != "ece":  # how well a score is calibrated does not follow from its error
             assert better(name, gap, {True: "good", False: "bad"}) == "good", name
-        assert better(name, paired(name, good, good, rows), {True: "good", False: "bad"}) == ""
+        assert better(name, difference(name, good, good, rows), {True: "good", False: "bad"}) == ""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from training.declaring.objective import BINARY, BY_OBJECTIVE, RANKED
-from training.evaluation.metrics import BINS, BY_NAME, Labels, Scores, Weights, bins_of, recommended
+from training.evaluation.metrics import BINS, BY_NAME, Labels, Scores, bins_of, recommended
 from training.task import TOLERANCE, Task
 
 RESAMPLES = 300
@@ -20,7 +20,8 @@ SEED = 20170101
 LEVEL = 0.95
 _BLOCK_CELLS = 4_000_000
 
-Measure: TypeAlias = Callable[[Weights], npt.NDArray[np.float64]]
+# How often each shopper is drawn, ``float64[b, shoppers]`` -> ``float64[b]``.
+Measure: TypeAlias = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ def evaluate(scores: Scores, rows: Rows) -> Evaluation:
 
 def difference(metric: str, scores: Scores, other: Scores, rows: Rows) -> Estimate:
     """Return a metric of ``scores`` minus that of ``other``, paired: both on the same resampled shoppers."""
-    ours, theirs = _measure(metric, scores, rows), _measure(metric, other, rows)
-    return estimate(lambda weights: ours(weights) - theirs(weights), rows)
+    ours, theirs = measure_of(metric, scores, rows), measure_of(metric, other, rows)
+    return _estimate(lambda draws: ours(draws) - theirs(draws), rows)
 
 
 def auc_difference(scores: Scores, other: Scores, rows: Rows) -> Estimate:
@@ -140,14 +141,17 @@ def auc_difference(scores: Scores, other: Scores, rows: Rows) -> Estimate:
     return difference("auc", scores, other, rows)
 
 
-def estimate(measure: Measure, rows: Rows) -> Estimate:
-    """Return a measure of the rows and its percentile bootstrap interval over shoppers (Efron 1979)."""
-    value = float(measure(np.ones((1, len(rows.labels))))[0])
-    drawn = np.concatenate([np.empty(0), *(measure(weights) for weights in _resamples(rows.shoppers))])
-    drawn = drawn[~np.isnan(drawn)]
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail]) if drawn.size else (np.nan, np.nan)
-    return Estimate(value, float(low), float(high))
+def value_of(metric: str, scores: Scores, rows: Rows) -> float:
+    """Return a metric without its interval."""
+    return float(measure_of(metric, scores, rows)(_everyone(rows))[0])
+
+
+def measure_of(metric: str, scores: Scores, rows: Rows) -> Measure:
+    """Return a metric of rows as a function of how often each of their shoppers is drawn."""
+    if metric not in RANKED or rows.groups is None:
+        return _measure(metric, scores, rows.labels, _codes(rows))
+    top = recommended(metric, scores, rows.labels, rows.groups)
+    return _measure(metric, scores[top], rows.labels[top], _codes(rows)[top])
 
 
 def check_gates(
@@ -195,24 +199,45 @@ def _estimated(name: str, scores: Scores, rows: Rows) -> Estimate:
     if name in RANKED and rows.groups is not None:
         top = recommended(name, scores, rows.labels, rows.groups)
         scores, rows = scores[top], rows.at(top)
-    return estimate(_measure(name, scores, rows), rows)
+    return _estimate(_measure(name, scores, rows.labels, _codes(rows)), rows)
 
 
-def _measure(name: str, scores: Scores, rows: Rows) -> Measure:
-    return lambda weights: BY_NAME[name](scores, rows.labels, weights)
+def _measure(name: str, scores: Scores, labels: Labels, codes: npt.NDArray[np.int64]) -> Measure:
+    order = np.argsort(scores, kind="stable")  # once: the metrics of order need it, and none minds it
+    scores, labels, codes = scores[order], labels[order], codes[order]
+    return lambda draws: BY_NAME[name](scores, labels, draws[:, codes])
 
 
-def _resamples(shoppers: npt.NDArray[np.object_]) -> Iterator[Weights]:
-    """Blocks of ``float64[b, n]``: how often each row is drawn when whole shoppers are drawn with replacement."""
-    codes, known = pd.factorize(shoppers)
-    if not len(known):
+def _estimate(measure: Measure, rows: Rows) -> Estimate:
+    """Return a measure of the rows and its percentile bootstrap interval over shoppers (Efron 1979)."""
+    value = float(measure(_everyone(rows))[0])
+    drawn = np.concatenate([np.empty(0), *map(measure, _resamples(rows))])
+    drawn = drawn[~np.isnan(drawn)]
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail]) if drawn.size else (np.nan, np.nan)
+    return Estimate(value, float(low), float(high))
+
+
+def _codes(rows: Rows) -> npt.NDArray[np.int64]:
+    """Number of each row's shopper, from 0."""
+    return np.asarray(pd.factorize(rows.shoppers)[0], np.int64)
+
+
+def _everyone(rows: Rows) -> npt.NDArray[np.float64]:
+    return np.ones((1, pd.unique(rows.shoppers).size))
+
+
+def _resamples(rows: Rows) -> Iterator[npt.NDArray[np.float64]]:
+    """Blocks of how often each shopper is drawn, with all their rows, when as many are drawn with replacement."""
+    shoppers, size = pd.unique(rows.shoppers).size, len(rows.labels)
+    if not shoppers:
         return
     random = np.random.default_rng(SEED)
-    count = min(RESAMPLES, max(FEWEST, _CELLS // len(codes)))
-    block = max(1, min(count, _BLOCK_CELLS // len(codes)))
+    count = min(RESAMPLES, max(FEWEST, _CELLS // size))
+    block = max(1, min(count, _BLOCK_CELLS // size))
+    even = np.full(shoppers, 1 / shoppers)
     for start in range(0, count, block):
-        drawn = random.multinomial(len(known), np.full(len(known), 1 / len(known)), min(block, count - start))
-        yield drawn[:, codes].astype(np.float64)
+        yield random.multinomial(shoppers, even, min(block, count - start)).astype(np.float64)
 
 
 def _masks(rows: Rows) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:

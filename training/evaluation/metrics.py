@@ -154,11 +154,12 @@ BY_NAME: dict[str, Metric] = {
 
 def _by_score(scores: Scores, labels: Labels, weights: Weights) -> tuple[Weights, Weights]:
     """Weight of positive and of negative rows at each distinct score, ascending."""
-    order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    ordered, truth = weights[:, order], labels[order]
-    return np.add.reduceat(ordered * truth, starts, axis=1), np.add.reduceat(ordered * (1 - truth), starts, axis=1)
+    if (scores[1:] < scores[:-1]).any():
+        order = np.argsort(scores, kind="stable")
+        scores, labels, weights = scores[order], labels[order], weights[:, order]
+    starts = np.flatnonzero(np.r_[True, scores[1:] != scores[:-1]])
+    positive, whole = (np.add.reduceat(each, starts, axis=1) for each in (weights * labels, weights))
+    return positive, whole - positive
 
 
 def _centred_ranks(values: Scores, weights: Weights) -> npt.NDArray[np.float64]:

@@ -14,7 +14,8 @@ from feature_repo.core.clock import from_us
 from feature_repo.core.settings import Settings
 from training.data.dataset import Dataset
 from training.declaring.objective import SHOWN
-from training.evaluation.comparison import paired, scores_on_test
+from training.evaluation.comparison import scores_on_test
+from training.evaluation.evaluate import difference
 from training.evaluation.trained import rows_to_measure
 from training.runs.aliases import Verdict
 from training.runs.registered import FIRST
@@ -65,7 +66,7 @@ class Challenge:
 
     def _measured(self, champion: Version, data: Dataset, scorer: Any) -> Verdict:
         metric, rows = self.task.kind.leading, rows_to_measure(data)
-        gain = paired(metric, scores_on_test(scorer, data), scores_on_test(champion.scorer, data), rows)
+        gain = difference(metric, scores_on_test(scorer, data), scores_on_test(champion.scorer, data), rows)
         why = (
             f"{SHOWN[metric]} {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] against {champion.name}, same rows"
         )
