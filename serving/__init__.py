@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from serving.features import Features
     from serving.models import Score, Scores
     from serving.profile import Fact, Freshness, Profile
+    from serving.reasons.answers import Evidence, Segment, WhatIf
+    from serving.reasons.explanation import Explanation, Part, Reason, Trace
     from serving.sdk import ProfileClient
     from serving.tracking import Event
 
@@ -25,16 +27,23 @@ __all__ = [
     "AsyncProfileClient",
     "Consent",
     "Event",
+    "Evidence",
     "Experiment",
+    "Explanation",
     "Fact",
     "Features",
     "Freshness",
+    "Part",
     "Profile",
     "ProfileClient",
+    "Reason",
     "Score",
     "Scores",
+    "Segment",
     "SplitScores",
+    "Trace",
     "Variant",
+    "WhatIf",
 ]
 
 _HOMES = {
@@ -42,16 +51,23 @@ _HOMES = {
     "AsyncProfileClient": "async_sdk",
     "Consent": "sdk",
     "Event": "tracking",
+    "Evidence": "reasons.answers",
     "Experiment": "experiments.experiment",
+    "Explanation": "reasons.explanation",
     "Fact": "profile",
     "Features": "features",
     "Freshness": "profile",
+    "Part": "reasons.explanation",
     "Profile": "profile",
     "ProfileClient": "sdk",
+    "Reason": "reasons.explanation",
     "Score": "models",
     "Scores": "models",
+    "Segment": "reasons.answers",
     "SplitScores": "experiments.scores",
+    "Trace": "reasons.explanation",
     "Variant": "experiments.experiment",
+    "WhatIf": "reasons.answers",
 }
 
 

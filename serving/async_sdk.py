@@ -24,6 +24,8 @@ from serving.features import Features
 from serving.feedback import feedback_event
 from serving.models import Scores, pinned_version
 from serving.profile import Profile
+from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_without
+from serving.reasons.explanation import Explanation, Reason
 from serving.sdk import check_ways, over_http
 from serving.transport import PROFILE, AsyncTransport, Transport
 
@@ -200,6 +202,39 @@ class AsyncProfileClient:
         """As :meth:`serving.sdk.ProfileClient.health`."""
         return await self._transport.health()
 
+    async def explain(
+        self, user: Any, task: str, *, context: Mapping[str, Any] | None = None, version: str | int | None = None
+    ) -> Explanation:
+        """As :meth:`serving.sdk.ProfileClient.explain`."""
+        pinned = None if version is None else pinned_version(version)
+        return await self._transport.explain(user, task, context or {}, pinned)
+
+    async def evidence(self, user: str | int, reason: Reason, *, most: int = 20) -> tuple[Evidence, ...]:
+        """As :meth:`serving.sdk.ProfileClient.evidence`."""
+        return await self._transport.evidence(user, reason, most)
+
+    async def what_if(
+        self,
+        user: Any,
+        task: str,
+        *,
+        without: Without = LAST_PURCHASE,
+        context: Mapping[str, Any] | None = None,
+        version: str | int | None = None,
+    ) -> WhatIf:
+        """As :meth:`serving.sdk.ProfileClient.what_if`."""
+        check_without(without)
+        pinned = None if version is None else pinned_version(version)
+        return await self._transport.what_if(user, task, without, context or {}, pinned)
+
+    async def segment(self, user: str | int) -> Segment:
+        """As :meth:`serving.sdk.ProfileClient.segment`."""
+        return await self._transport.segment(user)
+
+    async def tasks(self) -> tuple[str, ...]:
+        """As :meth:`serving.sdk.ProfileClient.tasks`."""
+        return await self._transport.tasks()
+
 
 class ThreadTransport:
     """Asks another transport in threads of the event loop's pool."""
@@ -236,6 +271,28 @@ class ThreadTransport:
     ) -> tuple[Assignment, ...]:
         """Return which variants shoppers get."""
         return await asyncio.to_thread(self._asked.variants, users, experiment, expose, placement)
+
+    async def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+        """Return why a model answers as it does."""
+        return await asyncio.to_thread(self._asked.explain, user, task, context, version)
+
+    async def what_if(
+        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+    ) -> WhatIf:
+        """Return a score without some events."""
+        return await asyncio.to_thread(self._asked.what_if, user, task, without, context, version)
+
+    async def evidence(self, user: Any, reason: Reason, most: int) -> tuple[Evidence, ...]:
+        """Return the events behind a reason."""
+        return await asyncio.to_thread(self._asked.evidence, user, reason, most)
+
+    async def segment(self, user: Any) -> Segment:
+        """Return where a shopper was last placed."""
+        return await asyncio.to_thread(self._asked.segment, user)
+
+    async def tasks(self) -> tuple[str, ...]:
+        """Return the tasks that have a champion."""
+        return await asyncio.to_thread(self._asked.tasks)
 
     @property
     def exposures(self) -> Exposures:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from feature_repo.core.console import Json, command_group, emit, example, table
+from feature_repo.core.console import Json, command_group, emit, example, note, table
 from feature_repo.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -26,17 +27,27 @@ Task = Annotated[str, typer.Argument(help="Name of the task, for example redempt
 Host = Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 is every one of this machine.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 is any free one.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=256, help="Processes that answer.")]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write a page instead: the portrait, and reasons of every score."),
+]
 RawId = Annotated[str, typer.Argument(help="Id as your systems write it.", metavar="RAW_ID")]
 
 
-@commands.command(epilog=example("portrait profile 2375", "portrait profile 2375 --json"))
-def profile(user: User, *, as_json: Json = False) -> object:
+@commands.command(epilog=example("portrait profile 2375", "portrait profile 2375 --html 2375.html"))
+def profile(user: User, *, html: Html = None, as_json: Json = False) -> object:
     """Show everything known about one shopper."""
     from serving.sdk import ProfileClient  # noqa: PLC0415
 
     with ProfileClient() as portrait:
         report = portrait.profile(user)
-    emit(report, as_json, _render_profile)
+        if html is not None:
+            from serving.reasons.page import write_page  # noqa: PLC0415
+
+            write_page(portrait, report, html)
+            note(f"Wrote {html}")
+    if html is None or as_json:
+        emit(report, as_json, _render_profile)
     return report
 
 

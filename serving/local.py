@@ -16,6 +16,7 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.events.stream.collector import Collected, Collector, Said
 from feature_repo.privacy.consent import PurposeName
 from feature_repo.privacy.pseudonyms import Pseudonymiser, is_pseudonym, load_pseudonymiser
+from serving.asked import Asked
 from serving.catalogue import Catalogue
 from serving.consents import CONSENT, consents_of, pairs, permissions
 from serving.entities import USER, entity_columns
@@ -27,6 +28,10 @@ from serving.features import Features
 from serving.models import Model, Scores, spread
 from serving.online_features import Reading, ServicePlan
 from serving.profile import Profile, freshness, group, log_versions
+from serving.reasons.answers import Evidence, Segment, WhatIf, Without
+from serving.reasons.desk import ReasonDesk
+from serving.reasons.explanation import Explanation, Reason
+from serving.reasons.segment import STANDING, segment_of
 from serving.scoring import ModelRegistry
 from serving.served import ServedSample, positions_of
 from serving.session import RedisSession
@@ -55,6 +60,7 @@ class LocalTransport:
         self._served = ServedSample(
             self._settings, self._clock, lambda project: self._redis.ask(lambda client: positions_of(project, client))
         )
+        self._reasons = ReasonDesk(self._settings, self._catalogue, self._models, self._asked)
         self._desk = ExperimentDesk(self._models, self._collector, self._clock, self._permitted)
 
     @property
@@ -119,11 +125,42 @@ class LocalTransport:
         pseudonyms = entity_columns(users, [USER], self._pseudonym)[USER]
         return tuple(self._desk.assign(experiment, pseudonyms, expose=expose, placement=placement))
 
+    def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+        """Return why a model answers as it does."""
+        return self._reasons.explain(user, task, context, version)
+
+    def what_if(
+        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+    ) -> WhatIf:
+        """Return a score without some events."""
+        return self._reasons.what_if(user, task, without, context, version)
+
+    def evidence(self, user: Any, reason: Reason, most: int) -> tuple[Evidence, ...]:
+        """Return the events behind a reason."""
+        [pseudonym] = entity_columns([user], [USER], self._pseudonym)[USER]
+        return self._reasons.evidence(pseudonym, reason, most)
+
+    def segment(self, user: Any) -> Segment:
+        """Return where a shopper was last placed."""
+        plan = self._catalogue.plan(STANDING)
+        entities = entity_columns([user], plan.entity_columns, self._pseudonym)
+        at = self._clock.now_us()
+        reading = self._redis.ask(lambda client: plan.read(client, entities, at))
+        self._served.note(reading, entities, tuple(plan.contract), at)
+        return segment_of(entities[USER][0], reading, at)
+
+    def tasks(self) -> tuple[str, ...]:
+        """Return the tasks that have a champion."""
+        return self._models.tasks()
+
     def _permitted(self, users: Any, purpose: PurposeName) -> npt.NDArray[np.bool_]:
         found = self.features(pairs(users, [purpose]), CONSENT)
         return permissions(purpose, consents_of(found, 1)[1])
 
     def _ask(self, model: Model, users: Any, context: Mapping[str, Any]) -> Scores:
+        return self._asked(model, users, context).scores()
+
+    def _asked(self, model: Model, users: Any, context: Mapping[str, Any]) -> Asked:
         plan = self._plan_of(model)
         entities = entity_columns(users, plan.entity_columns, self._pseudonym)
         if USER not in entities:
@@ -136,8 +173,7 @@ class LocalTransport:
         at = self._clock.now_us()
         reading = self._redis.ask(lambda client: plan.read(client, entities, at))
         self._served.note(reading, entities, model.features, at, model=model.name)
-        matrix, known = reading.matrix(model.features, model.texts), reading.known.tolist()
-        return model.scores(entities[USER], matrix, columns, known=known, as_of=from_us(at))
+        return Asked(model, entities, columns, reading, at)
 
     def track(self, events: Said | Iterable[Said]) -> Collected:
         """Send events into the stream."""
@@ -165,6 +201,7 @@ class LocalTransport:
     def _load(self, model: Model) -> None:
         self._plan_of(model)
         model.scorer.score(np.zeros((1, len(model.columns))))
+        self._reasons.warm_up(model)
 
     def _plan_of(self, model: Model) -> ServicePlan:
         try:

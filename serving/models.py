@@ -202,9 +202,7 @@ class Model:
         given
             ``float64[n, len(self.context)]``, NaN where the default is to be taken.
         """
-        defaulted = np.isnan(given)
-        context = np.where(defaulted, self._defaults, given)
-        values = self.scorer.score(np.hstack([features, context])[:, self._order])
+        values = self.scorer.score(self.inputs(features, given))
         return Scores(
             users=users,
             values=np.asarray(values, np.float64),
@@ -213,9 +211,15 @@ class Model:
             features=self.features,
             context=tuple(self.context),
             nulls=np.isnan(features),
-            defaulted=defaulted,
+            defaulted=np.isnan(given),
             known=known,
         )
+
+    def inputs(self, features: Matrix, given: Matrix) -> Matrix:
+        """Return rows as the scorer reads them, ``float64[n, len(self.columns)]``; parameters as of :meth:`scores`."""
+        context = np.where(np.isnan(given), self._defaults, given)
+        found: Matrix = np.hstack([features, context])[:, self._order]
+        return found
 
     @cached_property
     def _defaults(self) -> npt.NDArray[np.float64]:

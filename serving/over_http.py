@@ -20,6 +20,9 @@ from serving.experiments.scores import SplitScores
 from serving.features import Features
 from serving.models import Scores
 from serving.profile import Profile
+from serving.reasons import wire as reasons
+from serving.reasons.answers import Evidence, Segment, WhatIf, Without
+from serving.reasons.explanation import Explanation, Reason
 from serving.wire import Ask, Conversation
 
 Answer = TypeVar("Answer")
@@ -128,6 +131,28 @@ class HttpTransport:
         """Return which variants shoppers get."""
         return self._held(wire.variants(users, experiment, expose, placement))
 
+    def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+        """Return why a model answers as it does."""
+        return self._held(reasons.explain(user, task, context, version))
+
+    def what_if(
+        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+    ) -> WhatIf:
+        """Return a score without some events."""
+        return self._held(reasons.what_if(user, task, without, context, version))
+
+    def evidence(self, user: Any, reason: Reason, most: int) -> tuple[Evidence, ...]:
+        """Return the events behind a reason."""
+        return self._held(reasons.evidence(user, reason, most))
+
+    def segment(self, user: Any) -> Segment:
+        """Return where a shopper was last placed."""
+        return self._held(reasons.segment(user))
+
+    def tasks(self) -> tuple[str, ...]:
+        """Return the tasks that have a champion."""
+        return self._held(reasons.tasks())
+
     @property
     def exposures(self) -> Exposures:
         """Refuse: the server notes them."""
@@ -232,6 +257,28 @@ class AsyncHttpTransport:
     ) -> tuple[Assignment, ...]:
         """Return which variants shoppers get."""
         return await self._held(wire.variants(users, experiment, expose, placement))
+
+    async def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+        """Return why a model answers as it does."""
+        return await self._held(reasons.explain(user, task, context, version))
+
+    async def what_if(
+        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+    ) -> WhatIf:
+        """Return a score without some events."""
+        return await self._held(reasons.what_if(user, task, without, context, version))
+
+    async def evidence(self, user: Any, reason: Reason, most: int) -> tuple[Evidence, ...]:
+        """Return the events behind a reason."""
+        return await self._held(reasons.evidence(user, reason, most))
+
+    async def segment(self, user: Any) -> Segment:
+        """Return where a shopper was last placed."""
+        return await self._held(reasons.segment(user))
+
+    async def tasks(self) -> tuple[str, ...]:
+        """Return the tasks that have a champion."""
+        return await self._held(reasons.tasks())
 
     @property
     def exposures(self) -> Exposures:

@@ -4,7 +4,8 @@ A version of a registered model carries what serving needs: the tags ``feature_s
 of ``{"name", "description", "default", "allowed"}``; without ``allowed`` any number is taken), the artifact
 ``contract.json`` (definitions of its features), and a Python model with ``columns`` (inputs by name: features, then
 context) and ``score(float64[n, d]) -> float64[n]``; if some inputs are texts, ``categories`` names them with the texts
-it knows, and a text is scored as its place among them. Loading a model runs the code that was logged with it: whoever
+it knows, and a text is scored as its place among them. A model whose answers are to be explained has ``margin`` and
+``shares`` too, see :mod:`serving.reasons.shares`. Loading a model runs the code that was logged with it: whoever
 can write to the registry is trusted.
 """
 
@@ -92,7 +93,7 @@ class ModelRegistry:
             self._refreshing.release()
 
     def tasks(self) -> tuple[str, ...]:
-        """Return the names of the tasks that have a champion, sorted.
+        """Return the names of the tasks that have a champion, sorted: models without a context are of other kinds.
 
         Raises
         ------
@@ -102,7 +103,8 @@ class ModelRegistry:
         # One thread at a time: to import MLflow, and to keep it quiet, is no work for two.
         with self._refreshing, self._client() as client:
             known = client.search_registered_models() if client else []
-            return tuple(sorted(each.name for each in known if CHAMPION in each.aliases))
+            named = sorted(each.name for each in known if CHAMPION in each.aliases)
+            return tuple(name for name in named if _of_a_task(version_of(client, name, CHAMPION)))
 
     def _fresh(self, loaded: _Loaded) -> bool:
         return self._clock.now_us() - loaded.checked_at < REFRESH_US
@@ -192,6 +194,10 @@ def _load(client: Any, version: Any, uri: str) -> Model:
                 f"Model {version.name}@{version.version} lacks what serving needs: {type(error).__name__}: {error}",
                 hint=f"register it with `portrait train {version.name}`.",
             ) from error
+
+
+def _of_a_task(version: Any) -> bool:
+    return version is not None and "context" in version.tags
 
 
 def _allowed(facts: dict[str, Any]) -> Allowed:

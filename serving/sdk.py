@@ -24,6 +24,8 @@ from serving.features import Features
 from serving.feedback import feedback_event
 from serving.models import Scores, pinned_version
 from serving.profile import Profile
+from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_without
+from serving.reasons.explanation import Explanation, Reason
 from serving.transport import PROFILE, Transport
 
 __all__ = ["PROFILE", "Features", "ProfileClient"]
@@ -384,6 +386,86 @@ class ProfileClient:
         for each in taken.rejected:
             raise DataError(each.message, hint="see `ProfileClient.feedback`.")
         return taken
+
+    def explain(
+        self, user: Any, task: str, *, context: Mapping[str, Any] | None = None, version: str | int | None = None
+    ) -> Explanation:
+        """Say why a model answers as it does about one shopper: reasons that add up to its margin, in words.
+
+        Parameters
+        ----------
+        user
+            A raw id or pseudonym; for a model that is about pairs, a DataFrame of one row.
+        context, version
+            As in :meth:`predict`.
+
+        Raises
+        ------
+        ModelUnavailableError, NotMaterializedError, StoreUnavailableError, DataError
+            As :meth:`predict`; also of a model that cannot say why.
+        """
+        pinned = None if version is None else pinned_version(version)
+        return self._transport.explain(user, task, context or {}, pinned)
+
+    def evidence(self, user: str | int, reason: Reason, *, most: int = 20) -> tuple[Evidence, ...]:
+        """Show what the log holds of each windowed value behind a reason: its newest events, and the value again.
+
+        Parameters
+        ----------
+        most
+            Events to show of each, at most 100.
+
+        Raises
+        ------
+        DataError, DeclarationError, LogError
+            It is no reason, its views are not declared any more, or a table is damaged.
+        """
+        return self._transport.evidence(user, reason, most)
+
+    def what_if(
+        self,
+        user: Any,
+        task: str,
+        *,
+        without: Without = LAST_PURCHASE,
+        context: Mapping[str, Any] | None = None,
+        version: str | int | None = None,
+    ) -> WhatIf:
+        """Say what the score of one shopper would be if some events had not happened.
+
+        Parameters
+        ----------
+        without
+            ``last_purchase``: all of the last order. Or ids of events, as :meth:`evidence` shows them.
+
+        Raises
+        ------
+        ModelUnavailableError, NotMaterializedError, StoreUnavailableError, DataError, LogError
+            As :meth:`explain` and :meth:`evidence`.
+        """
+        check_without(without)
+        pinned = None if version is None else pinned_version(version)
+        return self._transport.what_if(user, task, without, context or {}, pinned)
+
+    def segment(self, user: str | int) -> Segment:
+        """Segment and stage of life a shopper was last placed in; ``known`` is False if never.
+
+        Raises
+        ------
+        NotMaterializedError, StoreUnavailableError, DataError
+            As :meth:`features`.
+        """
+        return self._transport.segment(user)
+
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that have a champion.
+
+        Raises
+        ------
+        ModelUnavailableError, StoreUnavailableError
+            MLflow does not answer.
+        """
+        return self._transport.tasks()
 
 
 def check_ways(url: str | None, api_key: str | None, settings: Settings | None, clock: Clock | None) -> None:

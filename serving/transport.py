@@ -12,6 +12,8 @@ from serving.experiments.scores import SplitScores
 from serving.features import Features
 from serving.models import Scores
 from serving.profile import Profile
+from serving.reasons.answers import Evidence, Segment, WhatIf, Without
+from serving.reasons.explanation import Explanation, Reason
 
 PROFILE = "profile_v1"
 
@@ -42,6 +44,23 @@ class Transport(Protocol):
 
     def variants(self, users: Any, experiment: str, expose: bool, placement: str | None) -> tuple[Assignment, ...]:
         """Return which variants shoppers get."""
+
+    def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+        """Return why a model answers as it does."""
+
+    def what_if(
+        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+    ) -> WhatIf:
+        """Return a score without some events."""
+
+    def evidence(self, user: Any, reason: Reason, most: int) -> tuple[Evidence, ...]:
+        """Return the events behind a reason."""
+
+    def segment(self, user: Any) -> Segment:
+        """Return where a shopper was last placed."""
+
+    def tasks(self) -> tuple[str, ...]:
+        """Return the tasks that have a champion."""
 
     @property
     def exposures(self) -> Exposures:
@@ -85,6 +104,23 @@ class AsyncTransport(Protocol):
         self, users: Any, experiment: str, expose: bool, placement: str | None
     ) -> tuple[Assignment, ...]:
         """Return which variants shoppers get."""
+
+    async def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+        """Return why a model answers as it does."""
+
+    async def what_if(
+        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+    ) -> WhatIf:
+        """Return a score without some events."""
+
+    async def evidence(self, user: Any, reason: Reason, most: int) -> tuple[Evidence, ...]:
+        """Return the events behind a reason."""
+
+    async def segment(self, user: Any) -> Segment:
+        """Return where a shopper was last placed."""
+
+    async def tasks(self) -> tuple[str, ...]:
+        """Return the tasks that have a champion."""
 
     @property
     def exposures(self) -> Exposures:

@@ -141,26 +141,34 @@ class Scorer(mlflow.pyfunc.PythonModel):
             total += weights["boosting"] * np.mean([_margin(booster, matrix) for booster in self._boosters], axis=0)
         return total
 
-    def contributions(self, matrix: Matrix) -> Matrix:
-        """Return what each input adds to the calibrated margin: ``float64[n, len(columns) + 1]``.
+    def shares(self, matrix: Matrix) -> Matrix:
+        """Return what each input adds to the margin before calibration: ``float64[n, len(columns) + 1]``.
 
-        The last column is the share of no input; a row sums to the logit of its score, of a regression to the score.
-        The trees' part are SHAP values (XGBoost's ``pred_contribs``), the linear part is each term's distance from the
-        average training row. Both are found before calibration; a row's shares are then stretched by one positive
-        number, the mean slope of the calibration between the row of no input and this row, so that within a row order,
-        signs and proportions are those before calibration.
+        The last column is the share of no input; a row sums to its :meth:`margin`. The trees' part are SHAP values
+        (XGBoost's ``pred_contribs``; Lundberg et al. 2018), the linear part is each term's distance from the average
+        training row. XGBoost adds up in 32 bits: what it is off by (some 1e-6) is in the share of no input.
         """
         weights = self._head["weights"]
         total = np.zeros((len(matrix), len(self.columns) + 1))
         if self._linear is not None:
             shares = terms(self._linear, matrix) * self._linear["coef"]
             total[:, :-1] += weights["linear"] * self._by_column(shares)
-            total[:, -1] += weights["linear"] * self._linear["intercept"]
         if self._boosters and len(matrix):
-            rows = xgboost.DMatrix(matrix, feature_names=list(self.columns), feature_types=self._types)
-            each = [booster.predict(rows, pred_contribs=True) for booster in self._boosters]
-            total += weights["boosting"] * np.mean(each, axis=0)
-        return self._stretched(total)
+            rows = xgboost.DMatrix(matrix, feature_names=list(self.columns), feature_types=self._types, nthread=1)
+            each = [booster.predict(rows, pred_contribs=True)[:, :-1] for booster in self._boosters]
+            total[:, :-1] += weights["boosting"] * np.mean(each, axis=0, dtype=np.float64)
+        total[:, -1] = self.margin(matrix) - total.sum(axis=1)
+        return total
+
+    def contributions(self, matrix: Matrix) -> Matrix:
+        """Return what each input adds to the calibrated margin: ``float64[n, len(columns) + 1]``.
+
+        The last column is the share of no input; a row sums to the logit of its score, of a regression to the score.
+        These are :meth:`shares`, of each row stretched by one positive number, the mean slope of the calibration
+        between the row of no input and this row, so that within a row order, signs and proportions are those before
+        calibration.
+        """
+        return self._stretched(self.shares(matrix))
 
     def use_threads(self, threads: int) -> None:
         """Let the boosters use so many threads; one is fastest for a few rows, and the default."""

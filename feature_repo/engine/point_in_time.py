@@ -25,7 +25,7 @@ from feature_repo.engine.duckdb_sql import ROW, Source, quote
 from feature_repo.engine.past_rows import PastRows
 from feature_repo.engine.past_sql import NOBODY, entities_sql, facts_sql, history_sql, rows_sql
 from feature_repo.engine.past_windows import PastWindows
-from feature_repo.engine.sources import MappedSource, reading_from
+from feature_repo.engine.sources import MappedSource, lacking, reading_from
 from feature_repo.engine.spec import is_windowed, windowed_view_of
 from feature_repo.engine.spine import (
     EVENT_TIMESTAMP,
@@ -85,11 +85,14 @@ class Request:
     ----------
     versions
         View name -> highest ``log_version`` to read; views not named are read to the head.
+    without
+        View name -> ids of events that are read as if they had not happened.
     """
 
     views: tuple[ViewRequest, ...]
     known_by_at: bool = False
     versions: tuple[tuple[str, int], ...] = ()
+    without: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @classmethod
     def of(
@@ -213,7 +216,7 @@ class _Answered:
             for key, column in requested.keys.items()
         }
         source = Source(
-            mapped.relation,
+            lacking(mapped.relation, dict(request.without).get(view.name, ())),
             dict(request.versions).get(view.name),
             request.known_by_at and bool(mapped.created_field),
             versioned=LOG_VERSION in mapped.schema.names,

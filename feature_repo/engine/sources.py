@@ -18,7 +18,7 @@ from feature_repo.core.errors import DataError, did_you_mean
 from feature_repo.core.settings import ensure_home, load_settings
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.engine.spec import WindowedView
-from feature_repo.events.log import Snapshot, read_snapshot, reading
+from feature_repo.events.log import EVENT_ID, Snapshot, read_snapshot, reading
 from feature_repo.events.schema import TABLES, log_table
 
 
@@ -144,6 +144,18 @@ def renamed(relation: str, schema: pa.Schema, names: Mapping[str, str], source: 
         return relation
     renamed = ", ".join(f"{quote(column)} AS {quote(name)}" for column, name in names.items())
     return f"(SELECT * RENAME ({renamed}) FROM {relation})"
+
+
+def lacking(relation: str, event_ids: Sequence[str]) -> str:
+    """Return a DuckDB table expression without some events.
+
+    >>> lacking("t", ["it's"])
+    "(SELECT * FROM t WHERE event_id NOT IN ('it''s'))"
+    """
+    if not event_ids:
+        return relation
+    ids = ", ".join("'" + each.replace("'", "''") + "'" for each in event_ids)
+    return f"(SELECT * FROM {relation} WHERE {EVENT_ID} NOT IN ({ids}))"
 
 
 def refuse_missing(mapped: Iterable[str], there: Sequence[str], source: str) -> None:

@@ -25,6 +25,7 @@ from serving.http.health import WarmUp, health_router
 from serving.http.keys import ApiKeys
 from serving.http.metrics import Metrics, Timed
 from serving.http.reads import reads_router
+from serving.http.reasons import reasons_router
 from serving.sdk import ProfileClient
 
 
@@ -66,6 +67,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
     access = Access(ApiKeys(settings.home), clock, per_second=settings.rate_limit)
     app.include_router(events_router(collector, access))
     app.include_router(reads_router(client, access, metrics))
+    app.include_router(reasons_router(client, access))
     app.include_router(experiments_router(client, access, metrics))
     app.include_router(health_router(client, warm_up, metrics))
     app.add_middleware(Timed, metrics=metrics)

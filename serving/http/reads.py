@@ -79,7 +79,7 @@ def reads_router(client: ProfileClient, access: Access, metrics: Metrics) -> API
 def _features(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
     known_names(said, ("users", "entities", "service", "typed"), like=_LIKE_FEATURES)
     typed, service = flag(said, "typed"), name_of(said, "service", PROFILE)
-    found = client.features(_asked(said, _LIKE_FEATURES), service=service)
+    found = client.features(asked_of(said, _LIKE_FEATURES), service=service)
     metrics.read(service, found)
     table = found.reading.table
     ids, values = pd.DataFrame(found.entities).to_dict("records"), table.to_pylist()
@@ -119,7 +119,7 @@ def _scores(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> An
     typed, context = flag(said, "typed"), said.get("context") or {}
     if not isinstance(context, Mapping):
         raise DataError("'context' is no object.", hint=f"send {_LIKE_PREDICT}.")
-    task, asked = name_of(said, "task", ""), _asked(said, _LIKE_PREDICT)
+    task, asked = name_of(said, "task", ""), asked_of(said, _LIKE_PREDICT)
     if said.get("experiment") is None:
         scores = client.predict(task, asked, context=context, version=said.get("version"))
         metrics.scored(scores)
@@ -141,7 +141,7 @@ def _about(scores: Scores) -> dict[str, Any]:
     return {"model": scores.model, "features_as_of": scores.features_as_of, **names}
 
 
-def _asked(said: dict[str, Any], like: str) -> Any:
+def asked_of(said: dict[str, Any], like: str) -> Any:
     """Return what the SDK is asked about: a list of shoppers, or entity columns of equal length."""
     if "entities" not in said:
         return listed(said, "users", most=MOST_ROWS, like=like)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 
 from training import scorer as scorer_file
 from training.data.dataset import Dataset
@@ -58,6 +59,30 @@ def test_contributions_sum_to_the_logit_of_the_score(fitted: Fitted, rows: Datas
     matrix = rows.matrix()[:200]
     logit = scorer.contributions(matrix).sum(axis=1)
     np.testing.assert_allclose(1 / (1 + np.exp(-logit)), scorer.score(matrix), atol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [("linear", "boosting"), ("linear",), ("boosting",)])
+def test_shares_sum_to_the_margin_and_the_share_of_no_input_is_that_of_no_row(
+    fitted: Fitted, rows: Dataset, parts: tuple[str, ...]
+):
+    weights = {name: float(name in parts) / len(parts) for name in ("linear", "boosting")}
+    head = {**fitted.head, "weights": weights, "linear": fitted.head["linear"] if "linear" in parts else None}
+    scorer = Fitted(head, fitted.boosters if "boosting" in parts else (), 0).scorer()
+    matrix = rows.matrix()[:500]
+    shares = scorer.shares(matrix)
+    np.testing.assert_allclose(shares.sum(axis=1), scorer.margin(matrix), rtol=0, atol=1e-9)
+    assert np.ptp(shares[:, -1]) < 1e-5
+    assert scorer.shares(matrix[:0]).shape == (0, len(scorer.columns) + 1)
+
+
+def test_shares_are_those_of_each_part_of_a_blend(fitted: Fitted, rows: Dataset):
+    matrix = rows.matrix()[:50]
+    scorer = fitted.scorer()
+    read = xgboost.DMatrix(matrix, feature_names=list(scorer.columns))
+    trees = np.mean([each.predict(read, pred_contribs=True) for each in scorer._boosters], axis=0)
+    part = {name: np.asarray(value) for name, value in fitted.head["linear"].items()}
+    line = (np.log1p(np.maximum(np.where(np.isnan(matrix), part["fill"], matrix), 0)) - part["mean"]) / part["scale"]
+    np.testing.assert_allclose(scorer.shares(matrix)[:, :-1], (trees[:, :-1] + line * part["coef"]) / 2, atol=1e-7)
 
 
 def test_a_row_scores_the_same_alone_and_among_others(fitted: Fitted, rows: Dataset):
