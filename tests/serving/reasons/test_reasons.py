@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from feature_repo import cli
 from feature_repo.core.clock import FixedClock, SystemClock
 from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError, StoreUnavailableError
 from feature_repo.core.settings import Settings, load_settings
@@ -30,7 +31,6 @@ from serving.reasons import page as pages
 from serving.reasons.answers import MOST_EVENTS
 from serving.reasons.page import Unexplained, page, write_page
 from serving.reasons.shares import shares_of
-from support_commands import portrait as command
 from training.scorer import calibrated
 
 RAW = "2375"
@@ -195,7 +195,7 @@ def test_without_the_last_purchase_the_features_are_those_of_a_shopper_who_did_n
     }
     assert {(event.table, event.event_id) for event in found.left_out if event.table in rows} == expected
     changed = {each.name: (each.before, each.after) for each in found.changed}
-    before, after = changed["user_payments__count_182d"]
+    before, after = changed["user_payments__count_84d"]
     assert after == before - 1
     before, after = changed["user_payments__amount_sum_84d"]
     assert after == pytest.approx(before - last["amount"])
@@ -323,7 +323,7 @@ def test_the_segment_is_the_one_that_the_view_serves(portrait: ProfileClient, sh
     assert found.segment.chinese
     latest = rows_of(shop, "user_segments", found.user_id).sort_values("event_timestamp").iloc[-1]
     assert found.segment.name == latest["segment"]
-    assert found.placed_at == latest["event_timestamp"].floor("s").to_pydatetime()
+    assert found.placed_at == latest["event_timestamp"].to_pydatetime()
 
 
 def test_who_was_never_placed_is_in_no_segment(portrait: ProfileClient) -> None:
@@ -335,23 +335,41 @@ def test_only_models_of_tasks_are_tasks(portrait: ProfileClient) -> None:
     assert portrait.tasks() == (TASK,)
 
 
-def test_the_command_prints_reasons_and_one_object(shop: Settings) -> None:
-    shown = command(f"explain {RAW} {TASK} --events 1 --what-if", shop.home)
-    assert "Margin before calibration" in shown
-    assert "Without the last purchase" in shown
-    assert "as served" in shown
-    found = json.loads(command(f"explain {RAW} {TASK} --json", shop.home))
+def test_the_command_prints_reasons_and_one_object(shop: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", RAW, TASK, "--events", "1", "--what-if"]) == 0
+    shown = capsys.readouterr().out
+    for said in ("Margin before calibration", "Without the last purchase", "as served", "Engagement 营销互动"):
+        assert said in " ".join(shown.split())
+    assert cli.main(["explain", RAW, TASK, "--json", "--what-if"]) == 0
+    found = json.loads(capsys.readouterr().out)
     total = sum(part["contribution"] for reason in found["reasons"] for part in reason["parts"])
     assert total + found["base"] == pytest.approx(found["margin"], abs=1e-6)
-    assert "Never seen" in command(f"explain nobody {TASK}", shop.home)
-    command(f"explain {TASK} {RAW}", shop.home, expect=2)
-    command(f"explain {RAW} {TASK} --about nothing", shop.home, expect=2)
+    assert found["what_if"]["recomputed"] == pytest.approx(found["value"])
+    assert cli.main(["explain", "nobody", TASK]) == 0
+    assert "Never seen" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([TASK, RAW], "the shopper comes first"),
+        ([RAW, "churn"], "portrait train churn"),
+        ([RAW, TASK, "--about", "nothing"], "--about category=BEEF"),
+    ],
+)
+def test_the_command_says_what_to_do(
+    shop: Settings, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert cli.main(["explain", *words]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert RAW not in err
 
 
 def test_the_page_has_the_portrait_and_every_score_and_needs_nothing_else(shop: Settings, tmp_path: Path) -> None:
     target = tmp_path / "page.html"
     target.write_text("before", "utf-8")
-    command(f"profile {RAW} --html {target}", shop.home)
+    assert cli.main(["profile", RAW, "--html", str(target)]) == 0
     text = target.read_text("utf-8")
     assert "redemption@" in text
     assert "Segment" in text
