@@ -104,9 +104,9 @@ def split_told(portrait: ProfileClient, users: Any) -> Any:
 
 
 def evidence_told(portrait: ProfileClient, most: int) -> Any:
-    """What the log holds behind the first reasons."""
+    """What the log holds behind all reasons: events with instants among them."""
     reasons = portrait.explain(RAW, "redemption").reasons
-    return [portrait.evidence(RAW, reason, most=most) for reason in reasons[:4]]
+    return [portrait.evidence(RAW, reason, most=most) for reason in reasons]
 
 
 QUESTIONS: dict[str, Question] = {
