@@ -203,11 +203,11 @@ class AsyncProfileClient:
         return await self._transport.health()
 
     async def explain(
-        self, user: Any, task: str, *, context: Mapping[str, Any] | None = None, version: str | int | None = None
+        self, task: str, user: Any, *, context: Mapping[str, Any] | None = None, version: str | int | None = None
     ) -> Explanation:
         """As :meth:`serving.sdk.ProfileClient.explain`."""
         pinned = None if version is None else pinned_version(version)
-        return await self._transport.explain(user, task, context or {}, pinned)
+        return await self._transport.explain(task, user, context or {}, pinned)
 
     async def evidence(self, user: str | int, reason: Reason, *, most: int = 20) -> tuple[Evidence, ...]:
         """As :meth:`serving.sdk.ProfileClient.evidence`."""
@@ -215,8 +215,8 @@ class AsyncProfileClient:
 
     async def what_if(
         self,
-        user: Any,
         task: str,
+        user: Any,
         *,
         without: Without = LAST_PURCHASE,
         context: Mapping[str, Any] | None = None,
@@ -225,7 +225,7 @@ class AsyncProfileClient:
         """As :meth:`serving.sdk.ProfileClient.what_if`."""
         check_without(without)
         pinned = None if version is None else pinned_version(version)
-        return await self._transport.what_if(user, task, without, context or {}, pinned)
+        return await self._transport.what_if(task, user, without, context or {}, pinned)
 
     async def segment(self, user: str | int) -> Segment:
         """As :meth:`serving.sdk.ProfileClient.segment`."""
@@ -272,15 +272,15 @@ class ThreadTransport:
         """Return which variants shoppers get."""
         return await asyncio.to_thread(self._asked.variants, users, experiment, expose, placement)
 
-    async def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+    async def explain(self, task: str, user: Any, context: Mapping[str, Any], version: str | None) -> Explanation:
         """Return why a model answers as it does."""
-        return await asyncio.to_thread(self._asked.explain, user, task, context, version)
+        return await asyncio.to_thread(self._asked.explain, task, user, context, version)
 
     async def what_if(
-        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+        self, task: str, user: Any, without: Without, context: Mapping[str, Any], version: str | None
     ) -> WhatIf:
         """Return a score without some events."""
-        return await asyncio.to_thread(self._asked.what_if, user, task, without, context, version)
+        return await asyncio.to_thread(self._asked.what_if, task, user, without, context, version)
 
     async def evidence(self, user: Any, reason: Reason, most: int) -> tuple[Evidence, ...]:
         """Return the events behind a reason."""

@@ -125,15 +125,15 @@ class LocalTransport:
         pseudonyms = entity_columns(users, [USER], self._pseudonym)[USER]
         return tuple(self._desk.assign(experiment, pseudonyms, expose=expose, placement=placement))
 
-    def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+    def explain(self, task: str, user: Any, context: Mapping[str, Any], version: str | None) -> Explanation:
         """Return why a model answers as it does."""
-        return self._reasons.explain(user, task, context, version)
+        return self._reasons.explain(task, user, context, version)
 
     def what_if(
-        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+        self, task: str, user: Any, without: Without, context: Mapping[str, Any], version: str | None
     ) -> WhatIf:
         """Return a score without some events."""
-        return self._reasons.what_if(user, task, without, context, version)
+        return self._reasons.what_if(task, user, without, context, version)
 
     def evidence(self, user: Any, reason: Reason, most: int) -> tuple[Evidence, ...]:
         """Return the events behind a reason."""

@@ -131,15 +131,15 @@ class HttpTransport:
         """Return which variants shoppers get."""
         return self._held(wire.variants(users, experiment, expose, placement))
 
-    def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+    def explain(self, task: str, user: Any, context: Mapping[str, Any], version: str | None) -> Explanation:
         """Return why a model answers as it does."""
-        return self._held(reasons.explain(user, task, context, version))
+        return self._held(reasons.explain(task, user, context, version))
 
     def what_if(
-        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+        self, task: str, user: Any, without: Without, context: Mapping[str, Any], version: str | None
     ) -> WhatIf:
         """Return a score without some events."""
-        return self._held(reasons.what_if(user, task, without, context, version))
+        return self._held(reasons.what_if(task, user, without, context, version))
 
     def evidence(self, user: Any, reason: Reason, most: int) -> tuple[Evidence, ...]:
         """Return the events behind a reason."""
@@ -258,15 +258,15 @@ class AsyncHttpTransport:
         """Return which variants shoppers get."""
         return await self._held(wire.variants(users, experiment, expose, placement))
 
-    async def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+    async def explain(self, task: str, user: Any, context: Mapping[str, Any], version: str | None) -> Explanation:
         """Return why a model answers as it does."""
-        return await self._held(reasons.explain(user, task, context, version))
+        return await self._held(reasons.explain(task, user, context, version))
 
     async def what_if(
-        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+        self, task: str, user: Any, without: Without, context: Mapping[str, Any], version: str | None
     ) -> WhatIf:
         """Return a score without some events."""
-        return await self._held(reasons.what_if(user, task, without, context, version))
+        return await self._held(reasons.what_if(task, user, without, context, version))
 
     async def evidence(self, user: Any, reason: Reason, most: int) -> tuple[Evidence, ...]:
         """Return the events behind a reason."""

@@ -388,7 +388,7 @@ class ProfileClient:
         return taken
 
     def explain(
-        self, user: Any, task: str, *, context: Mapping[str, Any] | None = None, version: str | int | None = None
+        self, task: str, user: Any, *, context: Mapping[str, Any] | None = None, version: str | int | None = None
     ) -> Explanation:
         """Say why a model answers as it does about one shopper: reasons that add up to its margin, in words.
 
@@ -405,7 +405,7 @@ class ProfileClient:
             As :meth:`predict`; also of a model that cannot say why.
         """
         pinned = None if version is None else pinned_version(version)
-        return self._transport.explain(user, task, context or {}, pinned)
+        return self._transport.explain(task, user, context or {}, pinned)
 
     def evidence(self, user: str | int, reason: Reason, *, most: int = 20) -> tuple[Evidence, ...]:
         """Show what the log holds of each windowed value behind a reason: its newest events, and the value again.
@@ -424,8 +424,8 @@ class ProfileClient:
 
     def what_if(
         self,
-        user: Any,
         task: str,
+        user: Any,
         *,
         without: Without = LAST_PURCHASE,
         context: Mapping[str, Any] | None = None,
@@ -445,7 +445,7 @@ class ProfileClient:
         """
         check_without(without)
         pinned = None if version is None else pinned_version(version)
-        return self._transport.what_if(user, task, without, context or {}, pinned)
+        return self._transport.what_if(task, user, without, context or {}, pinned)
 
     def segment(self, user: str | int) -> Segment:
         """Segment and stage of life a shopper was last placed in; ``known`` is False if never.

@@ -45,11 +45,11 @@ class Transport(Protocol):
     def variants(self, users: Any, experiment: str, expose: bool, placement: str | None) -> tuple[Assignment, ...]:
         """Return which variants shoppers get."""
 
-    def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+    def explain(self, task: str, user: Any, context: Mapping[str, Any], version: str | None) -> Explanation:
         """Return why a model answers as it does."""
 
     def what_if(
-        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+        self, task: str, user: Any, without: Without, context: Mapping[str, Any], version: str | None
     ) -> WhatIf:
         """Return a score without some events."""
 
@@ -105,11 +105,11 @@ class AsyncTransport(Protocol):
     ) -> tuple[Assignment, ...]:
         """Return which variants shoppers get."""
 
-    async def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+    async def explain(self, task: str, user: Any, context: Mapping[str, Any], version: str | None) -> Explanation:
         """Return why a model answers as it does."""
 
     async def what_if(
-        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+        self, task: str, user: Any, without: Without, context: Mapping[str, Any], version: str | None
     ) -> WhatIf:
         """Return a score without some events."""
 

@@ -218,7 +218,7 @@ def reasons_router(client: ProfileClient, access: Access) -> APIRouter:
 def _explain(client: ProfileClient, said: dict[str, Any]) -> Any:
     known_names(said, ("task", "user", "users", "entities", "context", "version"), like=_LIKE_EXPLAIN)
     user, context = _user(said, _LIKE_EXPLAIN), _context(said, _LIKE_EXPLAIN)
-    return client.explain(user, name_of(said, "task", ""), context=context, version=said.get("version"))
+    return client.explain(name_of(said, "task", ""), user, context=context, version=said.get("version"))
 
 
 def _what_if(client: ProfileClient, said: dict[str, Any]) -> Any:
@@ -229,7 +229,7 @@ def _what_if(client: ProfileClient, said: dict[str, Any]) -> Any:
         without = listed(said, "without", most=MOST_LEFT_OUT, like=_LIKE_WHAT_IF)
     user, context = _user(said, _LIKE_WHAT_IF), _context(said, _LIKE_WHAT_IF)
     task = name_of(said, "task", "")
-    return client.what_if(user, task, without=without, context=context, version=said.get("version"))
+    return client.what_if(task, user, without=without, context=context, version=said.get("version"))
 
 
 def _evidence(client: ProfileClient, said: dict[str, Any]) -> Any:

@@ -30,11 +30,11 @@ Without = Annotated[bool, typer.Option("--what-if", help="Say what the score wou
 
 
 @commands.command(
-    epilog=example("portrait explain 2375 redemption", "portrait explain 2375 redemption --events 3 --what-if --json")
+    epilog=example("portrait explain redemption 2375", "portrait explain redemption 2375 --events 3 --what-if --json")
 )
 def explain(
-    user: User,
     task: Task,
+    user: User,
     *,
     about: About = None,
     events: Events = 0,
@@ -46,8 +46,8 @@ def explain(
     from serving.sdk import ProfileClient  # noqa: PLC0415
 
     with ProfileClient() as portrait:
-        _check_order(portrait, user, task)
-        report = told(portrait, user, task, about=_pairs(about or []), events=events, what_if=what_if)
+        _check_order(portrait, task, user)
+        report = told(portrait, task, user, about=_pairs(about or []), events=events, what_if=what_if)
     emit(_object(report), as_json, lambda _: render(report))
     return report
 
@@ -62,11 +62,11 @@ def _object(report: Told) -> dict[str, Any]:
     return found
 
 
-def _check_order(portrait: Any, user: str, task: str) -> None:
-    """Tell who named the task first, as `portrait predict` does, what comes first here."""
+def _check_order(portrait: Any, task: str, user: str) -> None:
+    """Tell who named the shopper first what comes first, without repeating a raw id as a model's name."""
     tasks = portrait.tasks()
     if user in tasks and task not in tasks:
-        raise DataError("The task was named first.", hint=f"the shopper comes first: portrait explain USER {user}")
+        raise DataError("The shopper was named first.", hint=f"the task comes first: portrait explain {user} USER")
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

@@ -36,17 +36,17 @@ class ReasonDesk:
         self._ask = ask
         self._known: dict[str, Grounds] = {}
 
-    def explain(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Explanation:
+    def explain(self, task: str, user: Any, context: Mapping[str, Any], version: str | None) -> Explanation:
         """Explain an answer; see :meth:`serving.sdk.ProfileClient.explain`."""
-        grounds, asked = self._asked(user, task, context, version)
+        grounds, asked = self._asked(task, user, context, version)
         return grounds.explain(asked)
 
     def what_if(
-        self, user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+        self, task: str, user: Any, without: Without, context: Mapping[str, Any], version: str | None
     ) -> WhatIf:
         """Score without some events; see :meth:`serving.sdk.ProfileClient.what_if`."""
         check_without(without)
-        grounds, asked = self._asked(user, task, context, version)
+        grounds, asked = self._asked(task, user, context, version)
         return what_if(self._settings, grounds, asked, without)
 
     def evidence(self, pseudonym: str, reason: Reason, most: int) -> tuple[Evidence, ...]:
@@ -57,7 +57,7 @@ class ReasonDesk:
         """Work out what explaining a model needs to know."""
         self._grounds(model)
 
-    def _asked(self, user: Any, task: str, context: Mapping[str, Any], version: str | None) -> tuple[Grounds, Asked]:
+    def _asked(self, task: str, user: Any, context: Mapping[str, Any], version: str | None) -> tuple[Grounds, Asked]:
         model = self._models.version(task, CHAMPION if version is None else version)
         asked = self._ask(model, user, context)
         check_one(asked)

@@ -70,7 +70,7 @@ def _evidence(
             continue
         with reading_from(view.batch_source):
             source = MappedSource.of(view.batch_source)
-            keys = {key: trace.about.get(key, user) for key in spec.join_keys}
+            keys = _keys(spec, trace, user)
             upto = -1 if trace.log_version is None or (erased and USER in keys) else trace.log_version
             history = History(connection, PurePosixPath(spec.source_path).name, source, keys, upto)
             yield _of_window(trace, source.read_by(spec), feature, history, most if USER in keys else 0)
@@ -100,6 +100,14 @@ def _declared(view: Any, trace: Trace) -> tuple[WindowedView, WindowedFeature]:
         if name in {feature.name for feature in spec.features}:
             return spec, spec.feature(name)
     raise DataError(f"View '{view.name}' has no windowed feature of that name.", hint="pass a reason as it was told.")
+
+
+def _keys(spec: WindowedView, trace: Trace, user: str) -> dict[str, str]:
+    """Return whose events are read: the shopper's, whatever a trace that came over HTTP says."""
+    keys = {**trace.about, USER: user}
+    if not set(spec.join_keys) <= set(keys):
+        raise DataError(f"A trace does not say what '{trace.name}' is about.", hint="pass a reason as it was told.")
+    return {key: keys[key] for key in spec.join_keys}
 
 
 def _plain(value: Any) -> Any:

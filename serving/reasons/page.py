@@ -82,7 +82,7 @@ def page(profile: Profile, segment: Segment | None, scores: Iterable[Explanation
 
 def _explained(portrait: ProfileClient, profile: Profile, task: str) -> Explanation | Unexplained:
     try:
-        return portrait.explain(profile.user_id, task)
+        return portrait.explain(task, profile.user_id)
     except DataError:
         return Unexplained(task, f"Its model is about more than the shopper: portrait explain USER {task} --about ...")
     except PortraitError as error:

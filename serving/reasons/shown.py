@@ -40,13 +40,13 @@ class Told:
 
 
 def told(
-    portrait: ProfileClient, user: str, task: str, *, about: Mapping[str, str], events: int, what_if: bool
+    portrait: ProfileClient, task: str, user: str, *, about: Mapping[str, str], events: int, what_if: bool
 ) -> Told:
     """Ask a client for all of it."""
     asked: Any = pd.DataFrame([{USER: user, **about}], dtype=object) if about else user
-    explanation = portrait.explain(asked, task)
+    explanation = portrait.explain(task, asked)
     found = [portrait.evidence(user, reason, most=events) for reason in explanation.reasons] if events else []
-    return Told(explanation, tuple(found), portrait.what_if(asked, task) if what_if else None)
+    return Told(explanation, tuple(found), portrait.what_if(task, asked) if what_if else None)
 
 
 def dimension_words(name: str) -> tuple[str, str]:

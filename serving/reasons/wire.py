@@ -25,18 +25,18 @@ TIME = "time"
 _OF_ANY_TYPE = frozenset({"value", "served", "recomputed", "before", "after", "facts"})
 
 
-def explain(user: Any, task: str, context: Mapping[str, Any], version: str | None) -> Conversation[Explanation]:
+def explain(task: str, user: Any, context: Mapping[str, Any], version: str | None) -> Conversation[Explanation]:
     """Ask why a model answers as it does."""
-    said = yield _ask("explain", {**_question(user, task, context, version)})
+    said = yield _ask("explain", {**_question(task, user, context, version)})
     return explanation_of(said)
 
 
 def what_if(
-    user: Any, task: str, without: Without, context: Mapping[str, Any], version: str | None
+    task: str, user: Any, without: Without, context: Mapping[str, Any], version: str | None
 ) -> Conversation[WhatIf]:
     """Ask for a score without some events."""
     left_out = without if isinstance(without, str) else list(without)
-    said = yield _ask("what-if", {**_question(user, task, context, version), "without": left_out})
+    said = yield _ask("what-if", {**_question(task, user, context, version), "without": left_out})
     return _made(
         WhatIf,
         said,
@@ -161,7 +161,7 @@ def _maybe_instant(text: str | None) -> datetime | None:
     return None if text is None else _instant(text)
 
 
-def _question(user: Any, task: str, context: Mapping[str, Any], version: str | None) -> dict[str, Any]:
+def _question(task: str, user: Any, context: Mapping[str, Any], version: str | None) -> dict[str, Any]:
     said = {**json_question(user), "task": task, "context": json_context(context)}
     return said if version is None else {**said, "version": version}
 

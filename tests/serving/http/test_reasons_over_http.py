@@ -45,7 +45,7 @@ def test_an_explanation_is_the_sdks_and_adds_up(running: Running, clock: FixedCl
     assert answer.status_code == 200
     found = answer.json()
     with ProfileClient(clock=clock) as portrait:
-        expected = portrait.explain(RAW, "redemption")
+        expected = portrait.explain("redemption", RAW)
     assert [each["sentence"] for each in found["reasons"]] == [each.sentence for each in expected.reasons]
     total = sum(part["contribution"] for reason in found["reasons"] for part in reason["parts"])
     assert total + found["base"] == pytest.approx(found["margin"], abs=1e-6)

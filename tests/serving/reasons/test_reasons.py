@@ -45,7 +45,7 @@ def portrait(shop: Settings) -> Iterator[ProfileClient]:
 
 @pytest.fixture
 def explanation(portrait: ProfileClient) -> Explanation:
-    return portrait.explain(RAW, TASK)
+    return portrait.explain(TASK, RAW)
 
 
 def shoppers(settings: Settings, many: int) -> list[str]:
@@ -57,7 +57,7 @@ def shoppers(settings: Settings, many: int) -> list[str]:
 def test_contributions_and_base_add_up_to_the_margin(portrait: ProfileClient, shop: Settings) -> None:
     bases = set()
     for user in [*shoppers(shop, 40), "never seen"]:
-        found = portrait.explain(user, TASK)
+        found = portrait.explain(TASK, user)
         assert abs(sum(found.contributions.values()) + found.base - found.margin) < 1e-6
         assert abs(sum(found.dimensions.values()) + found.base - found.margin) < 1e-6
         assert abs(sum(reason.contribution for reason in found.reasons) + found.base - found.margin) < 1e-6
@@ -93,12 +93,12 @@ def test_every_part_has_the_value_that_was_served(portrait: ProfileClient, expla
 
 def test_reasons_follow_the_context_they_are_asked_with(portrait: ProfileClient) -> None:
     context = {"campaign_type_a": 0, "campaign_days": 32}
-    found = portrait.explain(RAW, TASK, context=context)
+    found = portrait.explain(TASK, RAW, context=context)
     [score] = portrait.predict(TASK, [RAW], context=context)
     assert (found.value, found.defaults) == (score.value, ())
     assert {part.name: part.value for r in found.reasons if r.dimension == "question" for part in r.parts} == context
     frame = pd.DataFrame({"user_id": [RAW], **{name: [value] for name, value in context.items()}})
-    assert portrait.explain(frame, TASK) == found == portrait.explain(RAW, TASK, context=context, version=1)
+    assert portrait.explain(TASK, frame) == found == portrait.explain(TASK, RAW, context=context, version=1)
 
 
 def test_traces_name_the_window_that_is_between_its_length_and_an_hop_more(explanation: Explanation) -> None:
@@ -117,7 +117,7 @@ def test_traces_name_the_window_that_is_between_its_length_and_an_hop_more(expla
 
 def test_evidence_computes_what_was_served_from_the_events(portrait: ProfileClient, shop: Settings) -> None:
     for user in shoppers(shop, 6):
-        for reason in portrait.explain(user, TASK).reasons:
+        for reason in portrait.explain(TASK, user).reasons:
             for found in portrait.evidence(user, reason, most=3):
                 assert found.agrees, found
                 assert len(found.events) == min(3, found.total)
@@ -175,7 +175,7 @@ def test_evidence_of_what_is_no_window_is_refused(portrait: ProfileClient, expla
 
 def test_with_nothing_left_out_the_score_is_that_of_predict(portrait: ProfileClient, shop: Settings) -> None:
     for user in [*shoppers(shop, 6), RAW, "never seen"]:
-        found = portrait.what_if(user, TASK, without=())
+        found = portrait.what_if(TASK, user, without=())
         [score] = portrait.predict(TASK, [user])
         assert found.score == score.value
         np.testing.assert_allclose([found.recomputed, found.without], score.value, rtol=1e-9)
@@ -186,7 +186,7 @@ def test_with_nothing_left_out_the_score_is_that_of_predict(portrait: ProfileCli
 def test_without_the_last_purchase_the_features_are_those_of_a_shopper_who_did_not_make_it(
     portrait: ProfileClient, shop: Settings
 ) -> None:
-    found = portrait.what_if(RAW, TASK)
+    found = portrait.what_if(TASK, RAW)
     user = portrait.key(RAW)
     rows = {table: rows_of(shop, table, user) for table in ("payment", "purchase")}
     last = rows["payment"].sort_values("event_timestamp").iloc[-1]
@@ -209,28 +209,28 @@ def rows_of(settings: Settings, table: str, user: str) -> pd.DataFrame:
 
 
 def test_events_are_left_out_by_their_ids(portrait: ProfileClient) -> None:
-    whole = portrait.what_if(RAW, TASK)
+    whole = portrait.what_if(TASK, RAW)
     ids = [event.event_id for event in whole.left_out]
-    again = portrait.what_if(RAW, TASK, without=ids)
+    again = portrait.what_if(TASK, RAW, without=ids)
     assert (again.without, set(again.changed)) == (whole.without, set(whole.changed))
-    others = portrait.what_if("1364", TASK, without=ids)  # of somebody else: theirs are not left out here
+    others = portrait.what_if(TASK, "1364", without=ids)  # of somebody else: theirs are not left out here
     assert (others.left_out, others.without) == ((), others.recomputed)
 
 
 @pytest.mark.parametrize("without", ["the first", None, [1], [""], 7, [*"ab"] * 501, b"x"])
 def test_what_names_no_events_is_refused(portrait: ProfileClient, without: Any) -> None:
     with pytest.raises(DataError):
-        portrait.what_if(RAW, TASK, without=without)
+        portrait.what_if(TASK, RAW, without=without)
 
 
 def test_an_unknown_shopper_is_explained_by_the_defaults_and_a_flag(portrait: ProfileClient) -> None:
-    found = portrait.explain("never seen", TASK)
+    found = portrait.explain(TASK, "never seen")
     assert not found.known
     assert "Did not come" in " ".join(reason.sentence for reason in found.reasons) or found.reasons
     traces = [trace for reason in found.reasons for trace in reason.traces]
     assert {trace.log_version for trace in traces} == {-1}
     assert all(each.agrees and not each.total for r in found.reasons for each in portrait.evidence("never seen", r))
-    assert portrait.what_if("never seen", TASK).left_out == ()
+    assert portrait.what_if(TASK, "never seen").left_out == ()
 
 
 def test_of_a_person_who_was_erased_the_log_is_not_read(
@@ -243,8 +243,8 @@ def test_of_a_person_who_was_erased_the_log_is_not_read(
     try:
         found = portrait.evidence(RAW, reason)
         assert {(each.total, each.events) for each in found} == {(0, ())}
-        assert portrait.what_if(RAW, TASK).left_out == ()
-        assert portrait.what_if(RAW, TASK, without=()).recomputed == pytest.approx(
+        assert portrait.what_if(TASK, RAW).left_out == ()
+        assert portrait.what_if(TASK, RAW, without=()).recomputed == pytest.approx(
             portrait.predict(TASK, ["never seen"])[0].value
         )
     finally:
@@ -254,14 +254,22 @@ def test_of_a_person_who_was_erased_the_log_is_not_read(
         (shop.home / "keys" / "tombstones.key").unlink(missing_ok=not kept)
 
 
+def test_a_trace_is_read_of_the_shopper_who_is_asked_about_whoever_it_names(
+    portrait: ProfileClient, explanation: Explanation
+) -> None:
+    reason = next(each for each in explanation.reasons if each.traces and each.traces[0].value)
+    traces = tuple(replace(trace, about={**trace.about, "user_id": portrait.key("1364")}) for trace in reason.traces)
+    assert portrait.evidence(RAW, replace(reason, traces=traces)) == portrait.evidence(RAW, reason)
+
+
 def test_a_view_that_is_not_built_is_not_known_and_stays_so(portrait: ProfileClient, shop: Settings) -> None:
     with connect_redis(shop) as client:
         key = Positions(client, open_store().project).key
         served = client.hget(key, "serve:user_redemptions")
         client.hdel(key, "serve:user_redemptions")
         try:
-            found = portrait.explain(RAW, TASK)
-            again = portrait.what_if(RAW, TASK, without=())
+            found = portrait.explain(TASK, RAW)
+            again = portrait.what_if(TASK, RAW, without=())
         finally:
             client.hset(key, "serve:user_redemptions", served)
     assert again.recomputed == pytest.approx(found.value)
@@ -273,14 +281,14 @@ def test_a_view_that_is_not_built_is_not_known_and_stays_so(portrait: ProfileCli
 
 def test_what_cannot_be_explained_says_what_to_do(portrait: ProfileClient) -> None:
     with pytest.raises(ModelUnavailableError, match="no champion") as caught:
-        portrait.explain(RAW, "no_such_task")
+        portrait.explain("no_such_task", RAW)
     assert "portrait train" in caught.value.hint
     with pytest.raises(DataError, match="2 rows"):
-        portrait.explain([RAW, RAW], TASK)
+        portrait.explain(TASK, [RAW, RAW])
     with pytest.raises(DataError, match="0 rows"):
-        portrait.explain([], TASK)
+        portrait.explain(TASK, [])
     with pytest.raises(DataError, match="no number"):
-        portrait.explain(RAW, TASK, version="x")
+        portrait.explain(TASK, RAW, version="x")
 
 
 def test_a_model_of_before_reasons_says_that_it_cannot(portrait: ProfileClient) -> None:
@@ -304,8 +312,8 @@ def test_without_redis_reasons_are_an_error_of_the_store(shop: Settings, monkeyp
         monkeypatch.setenv("PORTRAIT_REDIS_URL", f"redis://127.0.0.1:{closed.getsockname()[1]}/0")
     with ProfileClient(settings=load_settings(), timeout_s=0.5) as client:
         for ask in (
-            lambda: client.explain(RAW, TASK),
-            lambda: client.what_if(RAW, TASK),
+            lambda: client.explain(TASK, RAW),
+            lambda: client.what_if(TASK, RAW),
             lambda: client.segment(RAW),
         ):
             with pytest.raises(StoreUnavailableError):
@@ -336,25 +344,25 @@ def test_only_models_of_tasks_are_tasks(portrait: ProfileClient) -> None:
 
 
 def test_the_command_prints_reasons_and_one_object(shop: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["explain", RAW, TASK, "--events", "1", "--what-if"]) == 0
+    assert cli.main(["explain", TASK, RAW, "--events", "1", "--what-if"]) == 0
     shown = capsys.readouterr().out
     for said in ("Margin before calibration", "Without the last purchase", "as served", "Engagement 营销互动"):
         assert said in " ".join(shown.split())
-    assert cli.main(["explain", RAW, TASK, "--json", "--what-if"]) == 0
+    assert cli.main(["explain", TASK, RAW, "--json", "--what-if"]) == 0
     found = json.loads(capsys.readouterr().out)
     total = sum(part["contribution"] for reason in found["reasons"] for part in reason["parts"])
     assert total + found["base"] == pytest.approx(found["margin"], abs=1e-6)
     assert found["what_if"]["recomputed"] == pytest.approx(found["value"])
-    assert cli.main(["explain", "nobody", TASK]) == 0
+    assert cli.main(["explain", TASK, "nobody"]) == 0
     assert "Never seen" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([TASK, RAW], "the shopper comes first"),
-        ([RAW, "churn"], "portrait train churn"),
-        ([RAW, TASK, "--about", "nothing"], "--about category=BEEF"),
+        ([RAW, TASK], "the task comes first"),
+        (["churn", RAW], "portrait train churn"),
+        ([TASK, RAW, "--about", "nothing"], "--about category=BEEF"),
     ],
 )
 def test_the_command_says_what_to_do(
@@ -419,5 +427,5 @@ def test_a_warm_client_explains_from_what_it_holds(portrait: ProfileClient, monk
     assert isinstance(transport, LocalTransport)
     known = dict(transport._reasons._known)
     assert known
-    portrait.explain(RAW, TASK)
+    portrait.explain(TASK, RAW)
     assert transport._reasons._known == known

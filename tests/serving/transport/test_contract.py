@@ -105,7 +105,7 @@ def split_told(portrait: ProfileClient, users: Any) -> Any:
 
 def evidence_told(portrait: ProfileClient, most: int) -> Any:
     """What the log holds behind all reasons: events with instants among them."""
-    reasons = portrait.explain(RAW, "redemption").reasons
+    reasons = portrait.explain("redemption", RAW).reasons
     return [portrait.evidence(RAW, reason, most=most) for reason in reasons]
 
 
@@ -135,14 +135,14 @@ QUESTIONS: dict[str, Question] = {
     "scores of a version": lambda portrait: portrait.predict("redemption", USERS, version=1),
     "scores of variants": lambda portrait: split_told(portrait, USERS),
     "scores of variants in contexts": lambda portrait: split_told(portrait, CAMPAIGNS),
-    "reasons": lambda portrait: portrait.explain(RAW, "redemption"),
-    "reasons in a context": lambda portrait: portrait.explain(CAMPAIGNS[1:2], "redemption"),
-    "reasons of a version": lambda portrait: portrait.explain(RAW, "redemption", version=1),
-    "reasons of the defaults": lambda portrait: portrait.explain("never seen", "redemption"),
+    "reasons": lambda portrait: portrait.explain("redemption", RAW),
+    "reasons in a context": lambda portrait: portrait.explain("redemption", CAMPAIGNS[1:2]),
+    "reasons of a version": lambda portrait: portrait.explain("redemption", RAW, version=1),
+    "reasons of the defaults": lambda portrait: portrait.explain("redemption", "never seen"),
     "evidence": lambda portrait: evidence_told(portrait, 2),
     "evidence without events": lambda portrait: evidence_told(portrait, 0),
-    "what if": lambda portrait: portrait.what_if(RAW, "redemption"),
-    "what if not": lambda portrait: portrait.what_if(RAW, "redemption", without=["no such event"]),
+    "what if": lambda portrait: portrait.what_if("redemption", RAW),
+    "what if not": lambda portrait: portrait.what_if("redemption", RAW, without=["no such event"]),
     "a segment": lambda portrait: portrait.segment(RAW),
     "no segment": lambda portrait: portrait.segment("never seen"),
     "tasks": lambda portrait: portrait.tasks(),
@@ -179,12 +179,12 @@ WRONG: dict[str, Question] = {
     "no number of a version": lambda portrait: portrait.predict("redemption", [RAW], version="champion"),
     "no experiment": lambda portrait: portrait.variant(RAW, "redemption_models"),
     "an experiment about another task": lambda portrait: portrait.predict("x", [RAW], experiment="redemption_model"),
-    "reasons of two": lambda portrait: portrait.explain([RAW, RAW], "redemption"),
-    "reasons of nobody": lambda portrait: portrait.explain([], "redemption"),
-    "reasons without a task": lambda portrait: portrait.explain(RAW, "churn"),
+    "reasons of two": lambda portrait: portrait.explain("redemption", [RAW, RAW]),
+    "reasons of nobody": lambda portrait: portrait.explain("redemption", []),
+    "reasons without a task": lambda portrait: portrait.explain("churn", RAW),
     "too much evidence": lambda portrait: evidence_told(portrait, 101),
-    "what if what": lambda portrait: portrait.what_if(RAW, "redemption", without="the first purchase"),
-    "what if no events": lambda portrait: portrait.what_if(RAW, "redemption", without=[7]),  # type: ignore[list-item]
+    "what if what": lambda portrait: portrait.what_if("redemption", RAW, without="the first purchase"),
+    "what if no events": lambda portrait: portrait.what_if("redemption", RAW, without=[7]),  # type: ignore[list-item]
     "a segment of a blank": lambda portrait: portrait.segment(" "),
     "a feedback about nothing": lambda portrait: portrait.feedback(RAW, "clicked"),
     "no purpose": lambda portrait: portrait.permitted([RAW], "gossip"),  # type: ignore[arg-type]
