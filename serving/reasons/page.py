@@ -34,6 +34,8 @@ tr + tr td { border-top: 1px solid var(--line); } td.number { text-align: right;
 .half { width: 50%; display: flex; }
 .half:first-child { justify-content: flex-end; border-right: 1px solid var(--line); }
 .half i { display: block; height: 100%; } i.up { background: var(--up); } i.down { background: var(--down); }
+table.reasons, table.facts { table-layout: fixed; } .facts td { width: 40%; } .facts td.number { width: 20%; }
+.reasons > tbody > tr > td:first-child { width: 10rem; } .reasons > tbody > tr > td:nth-child(2) { width: 5rem; }
 details { margin: .2rem 0; } summary { cursor: pointer; }
 """
 
@@ -84,7 +86,7 @@ def _explained(portrait: ProfileClient, profile: Profile, task: str) -> Explanat
     try:
         return portrait.explain(task, profile.user_id)
     except DataError:
-        return Unexplained(task, f"Its model is about more than the shopper: portrait explain USER {task} --about ...")
+        return Unexplained(task, f"Its model is about more than the shopper: portrait explain {task} USER --about ...")
     except PortraitError as error:
         return Unexplained(task, f"{error.what} {error.hint}".strip())
 
@@ -124,7 +126,7 @@ def _score(score: Explanation | Unexplained) -> Iterator[str]:
         english, chinese = dimension_words(dimension)
         yield f'<h3>{_text(english)} <span class="zh">{_text(chinese)}</span> <small>{added:+.4f}</small></h3>'
         rows = [_reason(reason, largest) for reason in score.reasons if reason.dimension == dimension]
-        yield f"<table>{''.join(rows)}</table>"
+        yield f'<table class="reasons">{"".join(rows)}</table>'
     if score.defaults:
         yield f'<p class="note">By default: {_text(", ".join(score.defaults))}.</p>'
     if score.missing:
@@ -169,7 +171,7 @@ def _facts(profile: Profile) -> Iterator[str]:
             f"<td><code>{_text(fact.name)}</code></td></tr>"
             for fact in facts
         ]
-        yield f"<table>{''.join(rows)}</table>"
+        yield f'<table class="facts">{"".join(rows)}</table>'
 
 
 def _text(value: Any) -> str:
