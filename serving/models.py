@@ -129,6 +129,8 @@ class Model:
         Definitions of the features it was trained on, by full name.
     scorer
         The Python model.
+    meanings
+        What each context column says, in English and in Chinese.
     """
 
     task: str
@@ -138,6 +140,7 @@ class Model:
     contract: Contract
     scorer: Any
     allowed: Mapping[str, Allowed] = field(default_factory=dict)
+    meanings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

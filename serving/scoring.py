@@ -1,7 +1,7 @@
 """The models that answer: champions of MLflow's registry, checked against the feature definitions they were trained on.
 
 A version of a registered model carries what serving needs: the tags ``feature_service`` and ``context`` (a JSON list
-of ``{"name", "description", "default", "allowed"}``; without ``allowed`` any number is taken), the artifact
+of ``{"name", "description", "default", "allowed", "zh"}``; without ``allowed`` any number is taken), the artifact
 ``contract.json`` (definitions of its features), and a Python model with ``columns`` (inputs by name: features, then
 context) and ``score(float64[n, d]) -> float64[n]``; if some inputs are texts, ``categories`` names them with the texts
 it knows, and a text is scored as its place among them. A model whose answers are to be explained has ``margin`` and
@@ -188,6 +188,7 @@ def _load(client: Any, version: Any, uri: str) -> Model:
                 contract=json.loads((Path(path) / "artifacts" / "contract.json").read_text("utf-8")),
                 scorer=_scorer(pyfunc.load_model(path, suppress_warnings=True)),
                 allowed={each["name"]: _allowed(each.get("allowed", {})) for each in context},
+                meanings={each["name"]: (each.get("description", ""), each.get("zh", "")) for each in context},
             )
         except (KeyError, TypeError, DeclarationError, ValueError, AttributeError, OSError) as error:
             raise ModelUnavailableError(

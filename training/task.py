@@ -44,12 +44,15 @@ class Context:
         What serving takes when the caller does not say.
     allowed
         What it may be; serving refuses other numbers.
+    zh
+        The description in Chinese.
     """
 
     name: str
     description: str
     default: float
     allowed: Allowed = ANY
+    zh: str = ""
 
     def __post_init__(self) -> None:
         if not self.allowed.permits(self.default):

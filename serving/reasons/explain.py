@@ -44,6 +44,7 @@ class Grounds:
     def of(cls, model: Model, plan: ServicePlan, labels: Mapping[str, Label]) -> Grounds:
         """Sort a model's inputs."""
         lineage = Lineage(plan)
+        labels = {**labels, **{name: Label(*words) for name, words in model.meanings.items() if words[0]}}
         sorted_ = families(lineage, model.columns, model.context, labels)
         return cls(model, plan, labels, sorted_, Teller(lineage, labels))
 

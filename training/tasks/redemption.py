@@ -67,12 +67,17 @@ REDEMPTION = Task(
     context=(
         Context(
             "campaign_type_a",
-            "1 for a campaign of type A, sent to many; 0 for types B and C.",
+            "Campaign of type A, sent to many (1), or of types B and C (0).",
             default=1.0,
             allowed=Allowed(values=(0, 1)),
+            zh="活动类型（A类群发为1，B、C类为0）",
         ),
         Context(
-            "campaign_days", "Length of the campaign in days.", default=47.0, allowed=Allowed(at_least=1, at_most=366)
+            "campaign_days",
+            "Length of the campaign in days.",
+            default=47.0,
+            allowed=Allowed(at_least=1, at_most=366),
+            zh="活动时长（天）",
         ),
     ),
     slices=("campaign_type",),

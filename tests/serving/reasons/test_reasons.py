@@ -97,6 +97,8 @@ def test_reasons_follow_the_context_they_are_asked_with(portrait: ProfileClient)
     [score] = portrait.predict(TASK, [RAW], context=context)
     assert (found.value, found.defaults) == (score.value, ())
     assert {part.name: part.value for r in found.reasons if r.dimension == "question" for part in r.parts} == context
+    said = {(reason.sentence, reason.zh) for reason in found.reasons if reason.dimension == "question"}
+    assert ("Length of the campaign in days: 32", "活动时长（天）：32") in said
     frame = pd.DataFrame({"user_id": [RAW], **{name: [value] for name, value in context.items()}})
     assert portrait.explain(TASK, frame) == found == portrait.explain(TASK, RAW, context=context, version=1)
 
