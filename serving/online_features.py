@@ -52,6 +52,8 @@ class ServicePlan:
         Its name.
     contract
         Definitions of its features by full name, in the service's order: the columns of every answer.
+    definitions
+        The same, and of the features that only its on-demand views read.
     types
         Arrow types by full name, in the same order.
     entities
@@ -64,6 +66,7 @@ class ServicePlan:
 
     service: str
     contract: Contract
+    definitions: Contract
     types: dict[str, pa.DataType]
     entities: tuple[EntityPart, ...]
     windowed: tuple[WindowedPart, ...]
@@ -82,7 +85,7 @@ class ServicePlan:
             function, a type that is not a scalar).
         """
         with quiet_feast():
-            contract = service_contract(store, service)
+            contract, definitions = (service_contract(store, service, inputs=each) for each in (False, True))
             windowed, ordinary, on_demand = service_parts(store, service)
         parts: Sequence[WindowedPart | OrdinaryPart | OnDemandPart] = (*windowed, *ordinary, *on_demand)
         types = {name: kind for part in parts for name, kind in part.types.items()}
@@ -90,6 +93,7 @@ class ServicePlan:
         return cls(
             service=service,
             contract=contract,
+            definitions=definitions,
             types={name: types[name] for name in contract},
             entities=entities,
             windowed=windowed,
@@ -135,12 +139,14 @@ class ServicePlan:
         hashes = [HashRead(of.keys, part.fields) for part, of in zip(self.ordinary, ordinary, strict=True)]
         answers = self.reader.read_with_fields(client, reads, hashes, at)
         found: Columns = {}
+        unwritten = []
         for part, values in zip(self.windowed, answers.windows, strict=True):
             found.update(zip(part.types, values, strict=True))
         for each, of, fields in zip(self.ordinary, ordinary, answers.fields, strict=True):
-            self._check_written(client, each, fields)
+            if not self._written(client, each, fields):
+                unwritten.append(each.name)
             found |= {name: of.spread(column) for name, column in each.columns(fields, at).items()}
-        return Reading(self, found, self._known(rows, answers), length, tuple(rows), answers)
+        return Reading(self, found, self._known(rows, answers), length, tuple(rows), answers, tuple(unwritten))
 
     @cached_property
     def about(self) -> list[int]:
@@ -187,13 +193,13 @@ class ServicePlan:
         if not pa.types.is_string(kind):
             raise DataError(f"Feature '{name}' is a {kind}, and the model reads a text.", hint="train the model anew.")
 
-    def _check_written(self, client: Any, part: OrdinaryPart, fields: Sequence[Field]) -> None:
+    def _written(self, client: Any, part: OrdinaryPart, fields: Sequence[Field]) -> bool:
         # Rows may have been pushed one by one, without a position; without either nothing was ever written.
         if any(fields[0]) or Positions(client, self.reader.project).held(part.declared):
-            return
+            return True
         if self.windowed:  # which have a state, or the read had failed
             _log.warning("View '%s' has no rows in Redis and is NULL until `portrait jobs materialize`.", part.name)
-            return
+            return False
         raise NotMaterializedError(
             f"View '{part.name}' has no rows in Redis.",
             hint="run `portrait jobs materialize` (or `feast materialize`).",
@@ -216,6 +222,8 @@ class Reading:
         Of each of the plan's entities, the keys that were read.
     answers
         What Redis holds of them.
+    unwritten
+        Ordinary views that no row was ever written of.
     """
 
     plan: ServicePlan
@@ -224,6 +232,7 @@ class Reading:
     length: int
     rows: tuple[EntityRows, ...]
     answers: Answers
+    unwritten: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:

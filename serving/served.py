@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Event, Lock, Thread
 from typing import Any
@@ -19,9 +19,11 @@ from feature_repo.core.clock import Clock, from_us
 from feature_repo.core.errors import PortraitError
 from feature_repo.core.settings import Settings
 from feature_repo.engine.feature_vectors import instant_of
-from feature_repo.engine.positions import Position, Positions, Recorded
-from feature_repo.jobs.served import AT, HELD, POSITION, ServedFacts, ServedRows, write_served
-from serving.online_features import Reading
+from feature_repo.engine.positions import Layout, Position, Positions, Recorded
+from feature_repo.engine.sources import head_of
+from feature_repo.engine.state import NO_VERSION
+from feature_repo.jobs.served import AT, HEAD, HELD, POSITION, ServedFacts, ServedRows, write_served
+from serving.online_features import Reading, ServicePlan
 from serving.service_views import INSTANT, Entities, OrdinaryPart, WindowedPart, as_arrow
 
 MOST_ROWS = 20_000
@@ -129,7 +131,7 @@ class ServedSample:
                 lost, self.lost = self.lost, 0
             written = 0
             try:
-                for rows in _together(batch):
+                for rows in _together(batch, self._recorded and self._recorded[1]):
                     write_served(self._settings, ServedRows(replace(rows.facts, lost=lost), rows.table))
                     written += rows.table.num_rows
                     lost = 0
@@ -140,6 +142,14 @@ class ServedSample:
                 self.lost += lost
                 self._waiting -= sum(each.reading.length for each in batch)
 
+    def look(self, project: str) -> None:
+        """Ask Redis how far the views of a project are fed, which tells of what is read later."""
+        try:
+            recorded = self._ask(project)
+            self._recorded = self._clock.now_us(), recorded
+        except PortraitError:
+            self._recorded = None
+
     def _recorded_before(self, at: int) -> Recorded | None:
         """How far the views were fed for certain before an instant (us)."""
         known = self._recorded
@@ -147,11 +157,7 @@ class ServedSample:
 
     def _run(self, ending: Event, project: str) -> None:
         while True:
-            try:
-                recorded = self._ask(project)
-                self._recorded = self._clock.now_us(), recorded
-            except PortraitError:
-                self._recorded = None
+            self.look(project)
             if ending.wait(self._every_s):
                 return
             self.flush()
@@ -162,13 +168,21 @@ def positions_of(project: str, client: Any) -> Recorded:
     return Positions(client, project).recorded()
 
 
-def _together(batch: Sequence[_Served]) -> Iterator[ServedRows]:
-    """Join requests that have everything but their rows in common."""
+def _together(batch: Sequence[_Served], later: Recorded | None) -> Iterator[ServedRows]:
+    """Join requests that have everything but their rows in common.
+
+    Parameters
+    ----------
+    later
+        How far views are fed by now.
+    """
     groups: dict[Any, tuple[ServedFacts, list[pa.Table]]] = {}
+    plans = {id(each.reading.plan): each.reading.plan for each in batch}
+    heads = {key: _heads(plan) for key, plan in plans.items()}
     for each in batch:
-        facts = _facts(each)
-        key = (facts.service, facts.model, facts.features, tuple(facts.unanswered.items()), id(each.reading.plan))
-        groups.setdefault(key, (facts, []))[1].append(_table(each))
+        facts, plan = _facts(each), id(each.reading.plan)
+        key = (facts.service, facts.model, facts.features, tuple(facts.unanswered.items()), plan)
+        groups.setdefault(key, (facts, []))[1].append(_table(each, later, heads[plan]))
     for facts, tables in groups.values():
         yield ServedRows(facts, pa.concat_tables(tables))
 
@@ -180,7 +194,7 @@ def _facts(served: _Served) -> ServedFacts:
         model=served.model,
         entities=plan.entity_columns,
         features=tuple(_columns(served)),
-        contract=plan.contract,
+        contract=plan.definitions,
         windowed=tuple(part.prefix for part in plan.windowed),
         unanswered=dict(_unanswered(reading)),
     )
@@ -199,21 +213,40 @@ def _unanswered(reading: Reading) -> Iterator[tuple[str, bool]]:
         for feature in part.features:
             if states.layout is None or not states.layout.serves(part.view, feature):
                 yield f"{part.prefix}__{feature.name}", states.layout is not None
+    for each, (stamps, *columns) in zip(reading.plan.ordinary, reading.answers.fields, strict=True):
+        for name, column in zip(each.types, columns, strict=True):
+            # A row has every feature its view had when it was written: NULL is empty, and not absent.
+            if each.name in reading.unwritten or any(s and v is None for s, v in zip(stamps, column, strict=True)):
+                yield name, each.name not in reading.unwritten
 
 
-def _table(served: _Served) -> pa.Table:
+def _table(served: _Served, later: Recorded | None, heads: Mapping[str, str | None]) -> pa.Table:
     reading, n = served.reading, served.reading.length
     columns = reading.columns if set(served.features) - set(reading.stored) else reading.stored
     found = {AT: pa.array([from_us(served.at)] * n, INSTANT)}
     found |= {name: pa.array(served.entities[name], pa.string()) for name in reading.plan.entity_columns}
     found |= {name: as_arrow(columns[name], kind) for name, kind in _columns(served).items()}
-    for name, held, position in _held(served):
+    for name, held, position in _held(served, later):
         found[HELD + name] = held
         found[POSITION + name] = pa.array([str(position) if position else None] * n, pa.string())
+        found[HEAD + name] = pa.array([heads[name]] * n, pa.string())
     return pa.table(found)
 
 
-def _held(served: _Served) -> Iterator[tuple[str, pa.Array, Position | None]]:
+def _heads(plan: ServicePlan) -> dict[str, str | None]:
+    """Of each view the table it stands on, and how far that goes by now."""
+    parts: tuple[WindowedPart | OrdinaryPart, ...] = (*plan.windowed, *plan.ordinary)
+    heads = {each.declared.batch_source.path: head_of(each.declared.batch_source) for each in parts}
+    return {_prefix(each): heads[each.declared.batch_source.path] for each in parts}
+
+
+def _prefix(part: WindowedPart | OrdinaryPart) -> str:
+    if isinstance(part, WindowedPart):
+        return part.prefix
+    return next(iter(part.types)).split("__", 1)[0] if part.types else part.name
+
+
+def _held(served: _Served, later: Recorded | None) -> Iterator[tuple[str, pa.Array, Position | None]]:
     """Of each view its name, what was held of each row's entity, and how far the view was fed."""
     reading, recorded = served.reading, served.recorded
     plan = reading.plan
@@ -222,9 +255,17 @@ def _held(served: _Served) -> Iterator[tuple[str, pa.Array, Position | None]]:
     for part, of, states in windowed:
         layout = states.layout
         held = pa.array(states.versions()) if layout else pa.nulls(len(of.keys), pa.int64())
-        yield part.prefix, of.spread(held), recorded.fed(layout, ()) if recorded and layout else None
+        yield part.prefix, of.spread(held), _fed(layout, recorded, later)
     ordinary = zip(plan.ordinary, rows[len(plan.windowed) :], reading.answers.fields, strict=True)
     for each, of, fields in ordinary:
         stamps = pa.array([instant_of(stamp) if stamp else None for stamp in fields[0]], pa.int64())
-        prefix = next(iter(each.types)).split("__", 1)[0] if each.types else each.name
-        yield prefix, of.spread(stamps), recorded.rows(each.declared) if recorded else None
+        yield _prefix(each), of.spread(stamps), recorded.rows(each.declared) if recorded else None
+
+
+def _fed(layout: Layout | None, before: Recorded | None, later: Recorded | None) -> Position | None:
+    """How far a state was fed; of one of which that is not known, at least the table: a state is of one for good."""
+    if layout is None:
+        return None
+    found = before.fed(layout, ()) if before else None
+    since = later.fed(layout, ()) if later and not found else None
+    return Position(since.table_id, NO_VERSION) if since else found

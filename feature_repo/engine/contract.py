@@ -26,7 +26,7 @@ Contract = dict[str, str]
 _PLACE = ("PORTRAIT_COUNTRY", "PORTRAIT_ZONE")
 
 
-def service_contract(store: FeatureStore, service: str) -> Contract:
+def service_contract(store: FeatureStore, service: str, *, inputs: bool = False) -> Contract:
     """Definitions of a service's features, by full name (``view__feature``), in the service's order.
 
     Parameters
@@ -35,6 +35,8 @@ def service_contract(store: FeatureStore, service: str) -> Contract:
         Feast store whose registry is asked.
     service
         Name of a feature service.
+    inputs
+        Add the features that only its on-demand views read.
 
     Returns
     -------
@@ -54,9 +56,11 @@ def service_contract(store: FeatureStore, service: str) -> Contract:
             f"There is no feature service '{service}' in the registry.", hint=did_you_mean(service, known)
         )
     definitions = _Definitions(store.list_all_feature_views())
+    asked = list(known[service].feature_view_projections)
+    read = [each for projection in asked for each in definitions.read_by(projection.name)] if inputs else []
     return {
         f"{projection.name_to_use()}__{feature.name}": definitions.of(projection.name, feature.name)
-        for projection in known[service].feature_view_projections
+        for projection in (*asked, *read)
         for feature in projection.features
     }
 
@@ -100,6 +104,11 @@ class _Definitions:
         [dtype] = [str(field.dtype) for field in found.features if field.name == feature]
         facts = [source.name, source.timestamp_field, sorted(found.join_keys), columns.get(feature, feature), dtype]
         return json.dumps([*facts, delta_us(found.ttl) if found.ttl else 0])
+
+    def read_by(self, view: str) -> list[Any]:
+        """Return what an on-demand view reads, as projections; nothing for other views."""
+        found = self._views[view]
+        return [*found.source_feature_view_projections.values()] if isinstance(found, OnDemandFeatureView) else []
 
     def _inputs(self, view: OnDemandFeatureView) -> Iterator[str]:
         for projection in view.source_feature_view_projections.values():

@@ -16,7 +16,14 @@ Event = dict[str, Any]
 Value = int | float | str | bool | None
 
 
-def oracle_value(view: WindowedView, feature: WindowedFeature, events: Iterable[Event], at: int) -> Value:
+def oracle_value(
+    view: WindowedView,
+    feature: WindowedFeature,
+    events: Iterable[Event],
+    at: int,
+    *,
+    before: float | None = None,
+) -> Value:
     """Value of one feature for one entity at one instant.
 
     Parameters
@@ -28,6 +35,9 @@ def oracle_value(view: WindowedView, feature: WindowedFeature, events: Iterable[
         microseconds (int).
     at
         The instant, in microseconds. Events at ``at`` itself are not known yet.
+    before
+        Count the events before this instant instead, in the windows of ``at``: so does a reader of a state that holds
+        later ones too.
 
     Returns
     -------
@@ -35,7 +45,8 @@ def oracle_value(view: WindowedView, feature: WindowedFeature, events: Iterable[
         Times in microseconds; None is NULL.
     """
     start = floor(at - feature.reach, view.hop)
-    seen = [event for event in events if start <= event[view.timestamp_field] < at]
+    end = at if before is None else before
+    seen = [event for event in events if start <= event[view.timestamp_field] < end]
     if feature.column:
         seen = [event for event in seen if event[feature.column] is not None]
     seen.sort(key=lambda event: (event[view.timestamp_field], event.get("event_id", "")))

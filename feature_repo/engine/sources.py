@@ -20,6 +20,7 @@ from feature_repo.engine.duckdb_sql import quote
 from feature_repo.engine.spec import WindowedView
 from feature_repo.events.log import EVENT_ID, Snapshot, read_snapshot, reading
 from feature_repo.events.schema import TABLES, log_table
+from feature_repo.events.table_head import head_of_table
 
 
 def is_delta(source: DataSource) -> bool:
@@ -52,6 +53,12 @@ def relation_of(source: DataSource) -> str:
 def snapshot_of(source: DataSource) -> Snapshot:
     """Head of a Delta source."""
     return read_snapshot(located(source.path))
+
+
+def head_of(source: DataSource) -> str | None:
+    """Return ``<table id>:<version>`` of a Delta source now; None of another one, or if it cannot be told."""
+    found = head_of_table(located(source.path)) if is_delta(source) else None
+    return f"{found[0]}:{found[1]}" if found else None
 
 
 @contextmanager

@@ -34,6 +34,15 @@ def load_table(path: str | Path, version: int | None = None) -> DeltaTable:
         ) from None
 
 
+def head_of_table(path: str | Path) -> tuple[str, int] | None:
+    """Return a table's id and version; None if it cannot be told."""
+    try:
+        table = load_table(path)
+    except LogError:
+        return None
+    return str(table.metadata().id), int(table.version())
+
+
 def first_line(error: Exception) -> str:
     """What an error says, without what is behind it."""
     # delta-rs puts a Rust backtrace behind it.

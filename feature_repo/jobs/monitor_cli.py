@@ -46,6 +46,8 @@ def skew(*, everything: Everything = False, as_json: Json = False) -> object:
 
 
 def _render(report: SkewReport, *, everything: bool) -> None:
+    from feature_repo.jobs.skew_causes import SkewCause  # noqa: PLC0415
+
     if not report.rows:
         sys.stdout.write("No served features were kept: set PORTRAIT_SERVED_SAMPLE, for example to 0.01, and serve.\n")
         return
@@ -60,6 +62,9 @@ def _render(report: SkewReport, *, everything: bool) -> None:
         f"{report.values:,} values: {report.mismatches:,} differ ({_why(report.by_cause) or 'none'}), "
         f"{report.unexplained:,} unexplained; {report.lost:,} rows were not kept\n"
     )
+    for cause in SkewCause:
+        if cause.words in report.by_cause:
+            sys.stdout.write(f"{cause.words}: {cause.remedy}\n")
     for name, rows in report.uncompared.items():
         sys.stdout.write(f"{name}: {rows:,} rows were not compared, as it is not declared any more\n")
 

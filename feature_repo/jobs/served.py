@@ -5,8 +5,10 @@ take turns at a lock, so that no row of an erased person is written behind the e
 
 Columns: ``__at`` (when the features were read), the service's entity columns, the features by full name, and of each
 view ``__held:<view>`` (of a windowed view the log version in the entity's state, -1 without a state; of another one the
-row's event time in microseconds; NULL if there was nothing) and ``__position:<view>`` (``<table>:<log version>`` up to
-which the view was fed for certain; NULL if that was not known).
+row's event time in microseconds; NULL if there was nothing), ``__position:<view>`` (``<table>:<log version>`` up to
+which the view was fed for certain, the version -1 if nothing was; NULL if nothing was known) and ``__head:<view>``
+(``<table>:<log version>`` of its table when the row was written down, some time after it was read: what has a later
+version arrived later; NULL if it is no table of a log).
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from feature_repo.privacy.tombstones import Tombstones
 AT = "__at"
 HELD = "__held:"
 POSITION = "__position:"
+HEAD = "__head:"
 
 _FACTS = b"portrait"
 
@@ -73,6 +76,25 @@ class ServedRows:
 
     facts: ServedFacts
     table: pa.Table
+
+
+def table_in(said: str | None) -> str | None:
+    """Return the table a position or a head names.
+
+    >>> table_in("3f6a:7"), table_in(None)
+    ('3f6a', None)
+    """
+    return said.rsplit(":", 1)[0] if said else None
+
+
+def version_in(said: str | None) -> int | None:
+    """Return the log version a position or a head names, if it is known.
+
+    >>> version_in("3f6a:7"), version_in("3f6a:-1")
+    (7, None)
+    """
+    version = int(said.rsplit(":", 1)[1]) if said else -1
+    return version if version >= 0 else None
 
 
 def served_root(settings: Settings) -> Path:

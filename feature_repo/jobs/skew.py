@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from feast import FeatureStore
 
+from feature_repo.core.clock import Clock, SystemClock
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
@@ -24,12 +25,16 @@ from feature_repo.engine.retrieval import DuckDBRetrievalJob
 from feature_repo.engine.services import ServiceViews, StoredView, check_home, service_views
 from feature_repo.engine.sources import is_delta, reading_from, snapshot_of
 from feature_repo.engine.spec import is_windowed
-from feature_repo.jobs.served import AT, POSITION, ServedFacts, ServedRows, read_served
-from feature_repo.jobs.skew_causes import SkewCause, skew_cause
-from feature_repo.jobs.skew_view import SkewView, differ, values_of
+from feature_repo.jobs.served import AT, HEAD, HELD, POSITION, ServedFacts, ServedRows, read_served, table_in
+from feature_repo.jobs.skew_causes import Beside, SkewCause, Told, skew_cause
+from feature_repo.jobs.skew_removals import Removals
+from feature_repo.jobs.skew_values import differ, values_of
+from feature_repo.jobs.skew_view import SkewView
 
 # Of one row a cause by feature: rows are numbered within a group.
 _Causes = dict[str, dict[int, SkewCause]]
+# What the state could not say: by no definition of now could it have been right.
+_SILENT = (SkewCause.NOT_MATERIALIZED, SkewCause.UNANSWERED)
 
 
 @dataclass(frozen=True)
@@ -83,11 +88,17 @@ class _Tally:
     uncompared: Counter[str] = field(default_factory=Counter)
 
 
-def skew(settings: Settings, *, progress: Callable[[str, float], None] = lambda _step, _done: None) -> SkewReport:
+def skew(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    progress: Callable[[str, float], None] = lambda _step, _done: None,
+) -> SkewReport:
     """Compute every served row again at its instant, and tell why what differs does.
 
     A value that differs is computed once more over what the state held when it was served (the log version in its
-    header). If that is what was served, the events beside it are the cause; if not, nothing explains it.
+    header), as a reader of it gets it. If that is what was served, the events beside it are the cause, and which of
+    these is found by computing it without the others; if not, nothing explains it.
 
     Raises
     ------
@@ -97,10 +108,11 @@ def skew(settings: Settings, *, progress: Callable[[str, float], None] = lambda 
     check_home(settings)
     files = list(read_served(settings))
     groups, store, tally = _groups(files), open_store(), _Tally()
+    removals = Removals.of(settings, clock or SystemClock())
     with closing(connect_duckdb(settings)) as connection:
         for n, group in enumerate(groups):
             progress(group.facts.service, n / len(groups))
-            _compare(connection, store, group, tally)
+            _compare(connection, store, group, removals, tally)
     instants = [bound for each in files if each.table.num_rows for bound in _span(each.table)]
     return _report(tally, files, min(instants, default=None), max(instants, default=None))
 
@@ -112,14 +124,16 @@ def _groups(files: Iterable[ServedRows]) -> list[ServedRows]:
         facts = each.facts
         common = (facts.service, facts.features, facts.entities, facts.unanswered, sorted(facts.contract.items()))
         found.setdefault(repr(common), (facts, []))[1].append(each.table.replace_schema_metadata())
-    return [ServedRows(facts, pa.concat_tables(tables)) for facts, tables in found.values()]
+    return [ServedRows(facts, pa.concat_tables(tables, promote_options="default")) for facts, tables in found.values()]
 
 
-def _compare(connection: duckdb.DuckDBPyConnection, store: FeatureStore, group: ServedRows, tally: _Tally) -> None:
+def _compare(
+    connection: duckdb.DuckDBPyConnection, store: FeatureStore, group: ServedRows, removals: Removals, tally: _Tally
+) -> None:
     facts, rows = group.facts, group.table
     try:
         with quiet_feast():
-            contract, views = service_contract(store, facts.service), service_views(store, facts.service)
+            contract, views = service_contract(store, facts.service, inputs=True), service_views(store, facts.service)
     except DeclarationError:
         tally.uncompared.update(dict.fromkeys(facts.features, rows.num_rows))
         return
@@ -130,12 +144,14 @@ def _compare(connection: duckdb.DuckDBPyConnection, store: FeatureStore, group: 
     causes: _Causes = {}
     for stored in views.stored:
         names = [f"{stored.prefix}__{name}" for name in stored.features]
-        causes |= _of_view(connection, stored, group, _differing(stored, names, rows, offline))
+        causes |= _of_view(
+            _Served(connection, stored, group, offline, removals), _differing(stored, names, rows, offline)
+        )
     causes |= _of_computed(views, _differences([n for n in known if n not in causes], rows, offline), causes)
     changed = {name for name, text in facts.contract.items() if contract.get(name) != text}
     for name, found in causes.items():
-        told = [SkewCause.CHANGED] * len(found) if name in changed else list(found.values())
-        tally.causes.update((name, cause) for cause in told)
+        for cause in found.values():
+            tally.causes[name, SkewCause.CHANGED if name in changed and cause not in _SILENT else cause] += 1
 
 
 def _offline(
@@ -173,31 +189,67 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN
 
 
-def _of_view(
-    connection: duckdb.DuckDBPyConnection, stored: StoredView, group: ServedRows, differing: Mapping[str, list[int]]
-) -> _Causes:
+@dataclass(frozen=True, eq=False)
+class _Served:
+    """One view of a group, and all that its rows are compared with."""
+
+    connection: duckdb.DuckDBPyConnection
+    stored: StoredView
+    group: ServedRows
+    offline: pa.Table
+    removals: Removals
+
+
+def _of_view(served: _Served, differing: Mapping[str, list[int]]) -> _Causes:
     """Causes of the values of one view."""
-    silent = {name: _silent(held) for name, held in group.facts.unanswered.items()}
+    silent = {name: _silent(held) for name, held in served.group.facts.unanswered.items()}
     causes: _Causes = {name: dict.fromkeys(at, silent[name]) for name, at in differing.items() if name in silent}
     asked = {name: at for name, at in differing.items() if name not in silent}
     chosen = sorted({i for at in asked.values() for i in at})
     if not chosen:
         return causes
-    rows = group.table.take(pa.array(chosen))
-    view = SkewView(connection, stored, rows)
-    with reading_from(stored.view.batch_source):
-        beside, again, ages = view.beside(), view.as_held(), view.ages()
-    gone = _of_other_table(stored, rows)
-    place = {i: n for n, i in enumerate(chosen)}
-    for name, at in asked.items():
-        served = values_of(rows[name], seconds=not is_windowed(stored.view))
-        causes[name] = {
-            i: SkewCause.RECREATED
-            if gone[n := place[i]]
-            else skew_cause(beside[n], as_held=not differ(served[n], again[name][n]), age=ages[n], ttl=view.ttl)
-            for i in at
-        }
-    return causes
+    again, place = _Again.of(served, pa.array(chosen), [*asked]), {i: n for n, i in enumerate(chosen)}
+    return causes | {name: {i: again.cause(name, place[i]) for i in at} for name, at in asked.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Again:
+    """Rows of one view that differ: as served, over the whole log, and over parts of it."""
+
+    served: _Served
+    rows: pa.Table
+    said: dict[str, list[Any]]
+    whole: dict[str, list[Any]]
+    gone: list[bool]
+    beside: list[Beside]
+    held: dict[str, list[Any]]
+    known: dict[str, list[Any]]
+    read: dict[str, list[Any]]
+
+    @classmethod
+    def of(cls, served: _Served, chosen: pa.Array, names: Sequence[str]) -> _Again:
+        rows, seconds = served.group.table.take(chosen), not is_windowed(served.stored.view)
+        said, whole = (
+            {name: values_of(table[name], seconds=seconds) for name in names}
+            for table in (rows, served.offline.select(names).take(chosen))
+        )
+        view = SkewView(served.connection, served.stored, rows)
+        with reading_from(served.stored.view.batch_source):
+            beside, held = view.beside(), view.as_held()
+            known = view.as_known() if any(each.late and each.behind for each in beside) else held
+            read = view.as_read(held, [n for n, each in enumerate(beside) if each.ahead])
+        return cls(served, rows, said, whole, _of_other_table(served.stored, rows), beside, held, known, read)
+
+    def cause(self, name: str, n: int) -> SkewCause:
+        if self.gone[n]:
+            return SkewCause.RECREATED
+        parts = (self.said, self.whole, self.held, self.known, self.read)
+        return skew_cause(self.beside[n], Told(*(each[name][n] for each in parts)), lambda: self._removed(name, n))
+
+    def _removed(self, name: str, n: int) -> bool:
+        stored = self.served.stored
+        [at], held = values_of(self.rows[AT].slice(n, 1)), self.rows[HELD + stored.prefix][n].as_py()
+        return self.served.removals.touch(stored, name.split("__", 1)[1], at=at, held=held)
 
 
 def _silent(had_state: bool) -> SkewCause:
@@ -205,11 +257,13 @@ def _silent(had_state: bool) -> SkewCause:
 
 
 def _of_other_table(stored: StoredView, rows: pa.Table) -> list[bool]:
+    """Whether each row was served from another table than there is: the state's, or the one there was soon after."""
     source = stored.view.batch_source
     if not is_delta(source):
         return [False] * rows.num_rows
-    table_id = snapshot_of(source).table_id
-    return [bool(each) and each.rsplit(":", 1)[0] != table_id for each in rows[POSITION + stored.prefix].to_pylist()]
+    now, columns = {None, snapshot_of(source).table_id}, (POSITION + stored.prefix, HEAD + stored.prefix)
+    said = [rows[each].to_pylist() for each in columns if each in rows.column_names]
+    return [any(table_in(each) not in now for each in row) for row in zip(*said, strict=True)]
 
 
 def _of_computed(views: ServiceViews, differing: Mapping[str, list[int]], causes: _Causes) -> _Causes:

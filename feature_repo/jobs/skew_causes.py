@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-from feature_repo.core.clock import SECOND
+from feature_repo.jobs.skew_values import differ
 
 
 class SkewCause(Enum):
@@ -18,6 +20,7 @@ class SkewCause(Enum):
     UNANSWERED = ("other definition", "run `portrait jobs materialize`: the state could not answer the feature")
     CHANGED = ("definition changed", "nothing: the feature was defined otherwise when it was served")
     RECREATED = ("recreated table", "nothing: the table that was served from is gone")
+    REMOVED = ("removed since", "nothing: an erasure or the retention took events away that it was computed from")
     TTL = ("ttl", "nothing: its row outlived its ttl at that moment")
     UNEXPLAINED = ("unexplained", "run `portrait jobs parity`; if it finds nothing, report it")
 
@@ -46,39 +49,69 @@ class Beside:
         Rows that the state did not hold, though the view was fed further than they are for certain.
     ahead
         Rows that the state held, and that happened at the instant of serving or after it.
+    expired
+        Whether the store had no row, and the log's last one was within a second of its ttl.
     """
 
     late: int = 0
     behind: int = 0
     lost: int = 0
     ahead: int = 0
+    expired: bool = False
 
 
-def skew_cause(beside: Beside, *, as_held: bool, age: int | None = None, ttl: int = 0) -> SkewCause:
-    """Tell why a value differs.
+@dataclass(frozen=True)
+class Told:
+    """One value: as it was served, and computed again over parts of the log, each up to the instant of serving.
+
+    Attributes
+    ----------
+    whole
+        Over all of the log.
+    held
+        Over what the state held.
+    known
+        Over what had arrived by then.
+    read
+        Over what the state held, rows of the instant and after it included, as a reader of the state gets it.
+    """
+
+    served: Any
+    whole: Any
+    held: Any
+    known: Any
+    read: Any
+
+
+def skew_cause(beside: Beside, told: Told, removed: Callable[[], bool] = lambda: False) -> SkewCause:
+    """Tell why a value differs: by what it would be without each cause, not by what lies beside alone.
 
     Parameters
     ----------
-    as_held
-        Whether the value is the offline store's over what the state held: only what is beside that explains it then.
-    age
-        Of the row of an ordinary view when it was served (us).
-    ttl
-        How long such a row is alive (us); 0 for ever.
+    removed
+        Says whether rows it was computed of may be gone: only what the rest of them do not explain is put down to that.
 
-    >>> skew_cause(Beside(late=1), as_held=True).words
+    >>> skew_cause(Beside(late=1), Told(served=1, whole=2, held=1, known=1, read=1)).words
     'late event'
-    >>> skew_cause(Beside(late=1), as_held=False).words
+    >>> skew_cause(Beside(late=1), Told(served=7, whole=2, held=1, known=1, read=1)).words
     'unexplained'
-    >>> skew_cause(Beside(behind=1, lost=1), as_held=True).words
-    'unexplained'
+    >>> skew_cause(Beside(late=1, behind=1), Told(served=1, whole=3, held=1, known=2, read=1)).words
+    'behind the log'
+    >>> skew_cause(Beside(late=1, ahead=1), Told(served=2, whole=1, held=1, known=1, read=2)).words
+    'after the instant'
     """
-    if beside.lost:
-        return SkewCause.UNEXPLAINED
-    if as_held and beside.behind:
-        return SkewCause.BEHIND
-    if as_held and beside.late:
-        return SkewCause.LATE
-    if beside.ahead:
+    if beside.expired and told.served is None:
+        return SkewCause.TTL
+    if beside.lost or differ(told.served, told.read):
+        return SkewCause.REMOVED if not beside.lost and removed() else SkewCause.UNEXPLAINED
+    if beside.ahead and not differ(told.held, told.whole):
         return SkewCause.AHEAD
-    return SkewCause.TTL if ttl and age is not None and abs(age - ttl) <= SECOND else SkewCause.UNEXPLAINED
+    return _of_missing(beside, told)
+
+
+def _of_missing(beside: Beside, told: Told) -> SkewCause:
+    """Tell which of the rows that the state lacked matter; those that had arrived, where both do."""
+    if not beside.late and not beside.behind:
+        return SkewCause.UNEXPLAINED
+    late_alone = differ(told.known, told.whole) and not differ(told.known, told.held)
+    return SkewCause.LATE if not beside.behind or (beside.late and late_alone) else SkewCause.BEHIND

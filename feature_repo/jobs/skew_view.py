@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,38 +18,20 @@ from feast import FileSource
 from feature_repo.core.clock import SECOND, delta_us
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.engine.feature_store import quiet_feast
+from feature_repo.engine.oracle import oracle_value
 from feature_repo.engine.point_in_time import EVENT_TIMESTAMP, PointInTimeQuery, Request, write_spine
 from feature_repo.engine.services import StoredView
 from feature_repo.engine.sources import MappedSource
 from feature_repo.engine.spec import is_windowed, windowed_view_of
 from feature_repo.engine.tiles import floor
-from feature_repo.events.log import LOG_VERSION
-from feature_repo.jobs.both_sides import TOLERANCE, distance, same
-from feature_repo.jobs.served import AT, HELD, POSITION
+from feature_repo.jobs.served import AT, HEAD, HELD, POSITION, version_in
 from feature_repo.jobs.skew_causes import Beside
+from feature_repo.jobs.skew_sql import RowsBeside
+from feature_repo.jobs.skew_values import values_of
 
 _ASKED = "skew_asked"
 
-
-def differ(served: Any, offline: Any) -> bool:
-    """Whether two values differ by more than the noise of floats.
-
-    >>> differ(1.0, 1.0 + 1e-12), differ(1.0, None), differ(3, 4)
-    (False, True, True)
-    """
-    if same(offline, served):
-        return False
-    size = max([1.0, *(abs(each) for each in (served, offline) if isinstance(each, float))])
-    return distance(offline, served) > TOLERANCE * size
-
-
-def values_of(column: pa.ChunkedArray, *, seconds: bool = False) -> list[Any]:
-    """Return plain values; times in microseconds, of ordinary views cut to seconds, as Feast stores them."""
-    if not pa.types.is_timestamp(column.type):
-        return list(column.to_pylist())
-    unit = SECOND if seconds else 1
-    times = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
-    return [None if at is None else at // unit * unit for at in times]
+Columns = dict[str, list[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,64 +42,92 @@ class SkewView:
     stored: StoredView
     rows: pa.Table
 
-    @cached_property
-    def ttl(self) -> int:
-        """How long a row of an ordinary view is alive (us); 0 for ever."""
-        view = self.stored.view
-        return delta_us(view.ttl) if view.ttl and not self._windowed else 0
-
-    def ages(self) -> list[int | None]:
-        """How old each row of an ordinary view was when it was served (us)."""
-        held = self.rows[HELD + self.stored.prefix].to_pylist()
-        at = values_of(self.rows[AT])
-        known = not self._windowed
-        return [
-            instant - stamp if known and stamp is not None else None for instant, stamp in zip(at, held, strict=True)
-        ]
-
     def beside(self) -> list[Beside]:
         """What the log holds of each row beside what its state held."""
         self._register()
-        ts, at = self._ts, "a.at"
-        before = f"{ts} < {at}" if self._windowed else f"{ts} <= {at}"
-        fed = f"{LOG_VERSION} <= a.fed" if self._versioned else "false"
-        out = f"NOT coalesce({self._held}, false) AND {before} AND {ts} >= a.since"
+        log = self._log
         found = self.connection.execute(
-            f"SELECT count(*) FILTER ({out} AND {self._late}), "
-            f"count(*) FILTER ({out} AND NOT {self._late} AND NOT coalesce({fed}, false)), "
-            f"count(*) FILTER ({out} AND NOT {self._late} AND coalesce({fed}, false)), "
-            f"count(*) FILTER (coalesce({self._held}, false) AND NOT ({before})) "
-            f"FROM {_ASKED} a LEFT JOIN {self._mapped.relation} r ON {self._matched} "
-            f"GROUP BY a.n ORDER BY a.n"
+            f"SELECT count(*) FILTER ({log.missing} AND {log.late}), "
+            f"count(*) FILTER ({log.missing} AND NOT {log.late} AND NOT {log.fed}), "
+            f"count(*) FILTER ({log.missing} AND NOT {log.late} AND {log.fed}), "
+            f"count(*) FILTER ({log.ahead}), {self._expired} "
+            f"FROM {_ASKED} a LEFT JOIN {log.joined} GROUP BY a.n, a.at ORDER BY a.n"
         ).fetchall()
         return [Beside(*counts) for counts in found]
 
-    def as_held(self) -> dict[str, list[Any]]:
+    def as_held(self) -> Columns:
         """Features by the offline store over what each row's state held, at the instant of serving."""
+        return self._over(self._log.held)
+
+    def as_known(self) -> Columns:
+        """Features over what had arrived by then, or was held."""
+        return self._over(f"(coalesce({self._log.held}, false) OR NOT {self._log.late})")
+
+    def as_read(self, held: Mapping[str, list[Any]], ahead: Sequence[int]) -> Columns:
+        """Features as a reader of the state gets them, who counts what it holds of later instants too.
+
+        Parameters
+        ----------
+        held
+            What :meth:`as_held` returned.
+        ahead
+            Rows whose states hold such events: the others read what was held.
+        """
+        found = {name: list(values) for name, values in held.items()}
+        for name, values in (self._counted(ahead) if self._windowed else self._latest(ahead)).items():
+            for n, value in zip(ahead, values, strict=True):
+                found[name][n] = value
+        return found
+
+    def _latest(self, ahead: Sequence[int]) -> Columns:
+        later = self._over(self._log.held, at="greatest(a.at, a.held)") if ahead else {}
+        return {name: [values[n] for n in ahead] for name, values in later.items()}
+
+    def _counted(self, ahead: Sequence[int]) -> Columns:
+        """Features of some rows by the slow way, which can be told to count events after the instant."""
+        spec, at = self._log.source.read_by(windowed_view_of(self.stored.view)), values_of(self.rows[AT])
+        events = [(at[n], self._events_held(n)) for n in ahead]
+        return {
+            f"{self.stored.prefix}__{name}": [
+                oracle_value(spec, spec.feature(name), each, instant, before=math.inf) for instant, each in events
+            ]
+            for name in self.stored.features
+        }
+
+    def _events_held(self, n: int) -> list[dict[str, Any]]:
+        """Events that the state of one row held, instants in microseconds."""
+        query = f"SELECT r.* FROM {_ASKED} a JOIN {self._log.joined} WHERE a.n = {n} AND {self._log.held}"
+        table = self.connection.sql(query).to_arrow_table()
+        columns = [values_of(table[name]) for name in table.column_names]
+        return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def _over(self, condition: str, at: str = "a.at") -> Columns:
+        """Features by the offline store over some rows of the log, at an instant of each row."""
         self._register()
         with tempfile.TemporaryDirectory(prefix="portrait-skew-") as folder:
             path = Path(folder) / "held.parquet"
-            first, *others = self._keys
+            first, *others = self._log.keys
             # Each row is an entity of its own, with the history it was served from.
             self.connection.execute(
                 f"COPY (SELECT r.* REPLACE (CAST(a.n AS VARCHAR) AS {quote(first)}) FROM {_ASKED} a "
-                f"JOIN {self._mapped.relation} r ON {self._matched} WHERE {self._held}) TO '{path}' (FORMAT parquet)"
+                f"JOIN {self._log.joined} WHERE {condition}) TO '{path}' (FORMAT parquet)"
             )
+            instants = self.connection.sql(f"SELECT make_timestamptz({at}) AS instant FROM {_ASKED} a ORDER BY n")
             columns = {first: pa.array([str(n) for n in range(self.rows.num_rows)])}
             columns |= {key: self.rows[self._columns[key]] for key in others}
-            return self._answered(path, pa.table({**columns, EVENT_TIMESTAMP: self.rows[AT]}))
+            return self._answered(path, pa.table({**columns, EVENT_TIMESTAMP: instants.to_arrow_table()["instant"]}))
 
-    def _answered(self, path: Path, spine: pa.Table) -> dict[str, list[Any]]:
+    def _answered(self, path: Path, spine: pa.Table) -> Columns:
         with quiet_feast():
             view = copy.copy(self.stored.view)
         view.projection = copy.copy(view.projection)
         view.projection.join_key_map = {}
-        mapped = self._mapped
+        source = self._log.source
         view.batch_source = FileSource(
             name=view.batch_source.name,
             path=str(path),
-            timestamp_field=mapped.timestamp_field,
-            created_timestamp_column=mapped.created_field,
+            timestamp_field=source.timestamp_field,
+            created_timestamp_column=source.created_field,
         )
         refs = [f"{self.stored.prefix}:{name}" for name in self.stored.features]
         query = PointInTimeQuery(Request.of([view], refs, full_feature_names=True))
@@ -126,20 +137,21 @@ class SkewView:
 
     def _register(self) -> None:
         prefix, n = self.stored.prefix, self.rows.num_rows
-        fed = [int(each.rsplit(":", 1)[1]) if each else None for each in self.rows[POSITION + prefix].to_pylist()]
-        self.connection.register(
-            _ASKED,
-            pa.table(
-                {
-                    "n": pa.array(range(n), pa.int64()),
-                    "at": pa.array(values_of(self.rows[AT]), pa.int64()),
-                    "held": self.rows[HELD + prefix].cast(pa.int64()),
-                    "fed": pa.array(fed, pa.int64()),
-                    "since": pa.array(self._since(), pa.int64()),
-                    **{f"k{i}": self.rows[self._columns[key]] for i, key in enumerate(self._keys)},
-                }
-            ),
-        )
+        columns = {
+            "n": pa.array(range(n), pa.int64()),
+            "at": pa.array(values_of(self.rows[AT]), pa.int64()),
+            "held": self.rows[HELD + prefix].cast(pa.int64()),
+            "fed": self._versions(POSITION + prefix),
+            "head": self._versions(HEAD + prefix),
+            "since": pa.array(self._since(), pa.int64()),
+            **{f"k{i}": self.rows[self._columns[key]] for i, key in enumerate(self._log.keys)},
+        }
+        self.connection.register(_ASKED, pa.table(columns))
+
+    def _versions(self, column: str) -> pa.Array:
+        known = column in self.rows.column_names  # files of before have fewer columns
+        said = self.rows[column].to_pylist() if known else [None] * self.rows.num_rows
+        return pa.array([version_in(each) for each in said], pa.int64())
 
     def _since(self) -> list[int]:
         """From when on a row of the log is in a state: what is older than all windows is not folded."""
@@ -150,43 +162,24 @@ class SkewView:
         return [floor(at - spec.lookback, spec.hop) for at in instants]
 
     @property
-    def _held(self) -> str:
-        """Rows of the log that the state held, as a condition over both."""
-        if not self._windowed:
-            # A row of the same instant may be a correction that came later.
-            return f"({self._ts} <= a.held AND NOT {self._late})"
-        return f"({LOG_VERSION} <= a.held)" if self._versioned else "true"
-
-    @property
-    def _late(self) -> str:
-        created = self._mapped.created_field
-        return f"coalesce(epoch_us(r.{quote(created)}) > a.at, false)" if created else "false"
-
-    @property
-    def _ts(self) -> str:
-        return f"epoch_us(r.{quote(self._mapped.timestamp_field)})"
-
-    @property
-    def _matched(self) -> str:
-        return " AND ".join(f"CAST(r.{quote(key)} AS VARCHAR) = a.k{i}" for i, key in enumerate(self._keys))
+    def _expired(self) -> str:
+        """Whether there was no row, where the log's last one was about as old as its ttl, as an aggregate."""
+        view, log = self.stored.view, self._log
+        if self._windowed or not view.ttl:
+            return "false"
+        age = f"a.at - max({log.happened}) FILTER ({log.before} AND NOT {log.late})"
+        return f"coalesce(any_value(a.held) IS NULL AND abs({age} - {delta_us(view.ttl)}) <= {SECOND}, false)"
 
     @property
     def _windowed(self) -> bool:
         return is_windowed(self.stored.view)
 
-    @property
-    def _versioned(self) -> bool:
-        return LOG_VERSION in self._mapped.schema.names
-
     @cached_property
-    def _keys(self) -> Sequence[str]:
-        return sorted(self.stored.view.join_keys)
+    def _log(self) -> RowsBeside:
+        view = self.stored.view
+        return RowsBeside(MappedSource.of(view.batch_source), sorted(view.join_keys), is_windowed(view))
 
     @cached_property
     def _columns(self) -> dict[str, str]:
         renamed = self.stored.view.projection.join_key_map or {}
-        return {key: renamed.get(key, key) for key in self._keys}
-
-    @cached_property
-    def _mapped(self) -> MappedSource:
-        return MappedSource.of(self.stored.view.batch_source)
+        return {key: renamed.get(key, key) for key in self._log.keys}

@@ -59,6 +59,14 @@ class Tombstones:
         """How many people were erased. It only grows."""
         return len(self._held())
 
+    @property
+    def changed_at(self) -> int | None:
+        """When somebody was erased last (us); None if nobody was."""
+        try:
+            return self.path.stat().st_mtime_ns // 1_000
+        except FileNotFoundError:
+            return None
+
     def holds(self, pseudonym: str) -> bool:
         """Whether a person was erased.
 

@@ -20,7 +20,7 @@ from feature_repo.engine.oracle import oracle_value
 from feature_repo.engine.sources import MappedSource, reading_from
 from feature_repo.engine.spec import WindowedFeature, WindowedView, is_windowed, windowed_view_of
 from feature_repo.engine.tiles import floor
-from feature_repo.jobs.skew_view import differ
+from feature_repo.jobs.skew_values import differ
 from feature_repo.privacy.tombstones import Tombstones
 from serving.entities import USER
 from serving.reasons.answers import MOST_EVENTS, Evidence

@@ -18,7 +18,7 @@ from feature_repo.engine.point_in_time import EVENT_TIMESTAMP, PointInTimeQuery,
 from feature_repo.engine.sources import MappedSource, reading_from
 from feature_repo.events.log import EVENT_ID
 from feature_repo.jobs.log_side import NOWHERE
-from feature_repo.jobs.skew_view import differ
+from feature_repo.jobs.skew_values import differ
 from feature_repo.privacy.tombstones import Tombstones
 from serving.asked import Asked
 from serving.entities import USER

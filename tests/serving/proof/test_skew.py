@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ from feature_repo.jobs.skew import skew
 from feature_repo.jobs.skew_causes import SkewCause
 from feature_repo.privacy.tombstones import Tombstones
 from own_shops import Sender, consume_all, import_rows, opened
+from served_shop import rewritten
 from serving.sdk import ProfileClient
 from shop_stream import USERS, Traffic, pseudonym
 
@@ -76,15 +76,6 @@ def fill(settings: Settings, *, late: int) -> None:
         for n, user in enumerate(SHOPPERS)
     ]
     import_rows(settings.log_root, "purchase", rows)
-
-
-def rewritten(settings: Settings, column: str, values: pa.Array) -> None:
-    """Put other values into the one file of what was served."""
-    [rows] = read_served(settings)
-    for path in served_root(settings).glob("*.parquet"):
-        path.unlink()
-    table = rows.table.replace_schema_metadata()
-    write_served(settings, replace(rows, table=table.set_column(table.column_names.index(column), column, values)))
 
 
 def test_what_is_served_beside_flowing_and_late_events_is_explained_to_the_last_value(sampled: Settings) -> None:
