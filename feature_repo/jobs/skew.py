@@ -23,16 +23,14 @@ from feature_repo.engine.feature_store import open_store, quiet_feast
 from feature_repo.engine.point_in_time import EVENT_TIMESTAMP, PointInTimeQuery, Request, write_spine
 from feature_repo.engine.retrieval import DuckDBRetrievalJob
 from feature_repo.engine.services import ServiceViews, StoredView, check_home, service_views
-from feature_repo.engine.sources import is_delta, reading_from, snapshot_of
+from feature_repo.engine.sources import reading_from
 from feature_repo.engine.spec import is_windowed
-from feature_repo.jobs.served import AT, HEAD, HELD, POSITION, ServedFacts, ServedRows, read_served, table_in
-from feature_repo.jobs.skew_causes import Beside, SkewCause, Told, skew_cause
+from feature_repo.jobs.served import AT, ServedFacts, ServedRows, read_served
+from feature_repo.jobs.skew_causes import SkewCause
 from feature_repo.jobs.skew_removals import Removals
+from feature_repo.jobs.skew_told import Causes, ServedView, causes_of
 from feature_repo.jobs.skew_values import differ, values_of
-from feature_repo.jobs.skew_view import SkewView
 
-# Of one row a cause by feature: rows are numbered within a group.
-_Causes = dict[str, dict[int, SkewCause]]
 # What the state could not say: by no definition of now could it have been right.
 _SILENT = (SkewCause.NOT_MATERIALIZED, SkewCause.UNANSWERED)
 
@@ -141,11 +139,11 @@ def _compare(
     known = [name for name in facts.features if name in offline.column_names]
     tally.uncompared.update({name: rows.num_rows for name in facts.features if name not in offline.column_names})
     tally.rows.update(dict.fromkeys(known, rows.num_rows))
-    causes: _Causes = {}
+    causes: Causes = {}
     for stored in views.stored:
         names = [f"{stored.prefix}__{name}" for name in stored.features]
-        causes |= _of_view(
-            _Served(connection, stored, group, offline, removals), _differing(stored, names, rows, offline)
+        causes |= causes_of(
+            ServedView(connection, stored, group, offline, removals), _differing(stored, names, rows, offline)
         )
     causes |= _of_computed(views, _differences([n for n in known if n not in causes], rows, offline), causes)
     changed = {name for name, text in facts.contract.items() if contract.get(name) != text}
@@ -189,86 +187,9 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN
 
 
-@dataclass(frozen=True, eq=False)
-class _Served:
-    """One view of a group, and all that its rows are compared with."""
-
-    connection: duckdb.DuckDBPyConnection
-    stored: StoredView
-    group: ServedRows
-    offline: pa.Table
-    removals: Removals
-
-
-def _of_view(served: _Served, differing: Mapping[str, list[int]]) -> _Causes:
-    """Causes of the values of one view."""
-    silent = {name: _silent(held) for name, held in served.group.facts.unanswered.items()}
-    causes: _Causes = {name: dict.fromkeys(at, silent[name]) for name, at in differing.items() if name in silent}
-    asked = {name: at for name, at in differing.items() if name not in silent}
-    chosen = sorted({i for at in asked.values() for i in at})
-    if not chosen:
-        return causes
-    again, place = _Again.of(served, pa.array(chosen), [*asked]), {i: n for n, i in enumerate(chosen)}
-    return causes | {name: {i: again.cause(name, place[i]) for i in at} for name, at in asked.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class _Again:
-    """Rows of one view that differ: as served, over the whole log, and over parts of it."""
-
-    served: _Served
-    rows: pa.Table
-    said: dict[str, list[Any]]
-    whole: dict[str, list[Any]]
-    gone: list[bool]
-    beside: list[Beside]
-    held: dict[str, list[Any]]
-    known: dict[str, list[Any]]
-    read: dict[str, list[Any]]
-
-    @classmethod
-    def of(cls, served: _Served, chosen: pa.Array, names: Sequence[str]) -> _Again:
-        rows, seconds = served.group.table.take(chosen), not is_windowed(served.stored.view)
-        said, whole = (
-            {name: values_of(table[name], seconds=seconds) for name in names}
-            for table in (rows, served.offline.select(names).take(chosen))
-        )
-        view = SkewView(served.connection, served.stored, rows)
-        with reading_from(served.stored.view.batch_source):
-            beside, held = view.beside(), view.as_held()
-            known = view.as_known() if any(each.late and each.behind for each in beside) else held
-            read = view.as_read(held, [n for n, each in enumerate(beside) if each.ahead])
-        return cls(served, rows, said, whole, _of_other_table(served.stored, rows), beside, held, known, read)
-
-    def cause(self, name: str, n: int) -> SkewCause:
-        if self.gone[n]:
-            return SkewCause.RECREATED
-        parts = (self.said, self.whole, self.held, self.known, self.read)
-        return skew_cause(self.beside[n], Told(*(each[name][n] for each in parts)), lambda: self._removed(name, n))
-
-    def _removed(self, name: str, n: int) -> bool:
-        stored = self.served.stored
-        [at], held = values_of(self.rows[AT].slice(n, 1)), self.rows[HELD + stored.prefix][n].as_py()
-        return self.served.removals.touch(stored, name.split("__", 1)[1], at=at, held=held)
-
-
-def _silent(had_state: bool) -> SkewCause:
-    return SkewCause.UNANSWERED if had_state else SkewCause.NOT_MATERIALIZED
-
-
-def _of_other_table(stored: StoredView, rows: pa.Table) -> list[bool]:
-    """Whether each row was served from another table than there is: the state's, or the one there was soon after."""
-    source = stored.view.batch_source
-    if not is_delta(source):
-        return [False] * rows.num_rows
-    now, columns = {None, snapshot_of(source).table_id}, (POSITION + stored.prefix, HEAD + stored.prefix)
-    said = [rows[each].to_pylist() for each in columns if each in rows.column_names]
-    return [any(table_in(each) not in now for each in row) for row in zip(*said, strict=True)]
-
-
-def _of_computed(views: ServiceViews, differing: Mapping[str, list[int]], causes: _Causes) -> _Causes:
+def _of_computed(views: ServiceViews, differing: Mapping[str, list[int]], causes: Causes) -> Causes:
     """Causes of features that are computed from others: that of the first of their inputs that differs too."""
-    found: _Causes = {}
+    found: Causes = {}
     for view in views.on_demand:
         prefix = view.projection.name_to_use()
         inputs = [

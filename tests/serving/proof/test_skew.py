@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from feature_repo.core.clock import HOUR, SystemClock
+from feature_repo import cli
+from feature_repo.core.clock import DAY, HOUR, SystemClock
 from feature_repo.core.errors import LogError
 from feature_repo.core.settings import Settings, load_settings
+from feature_repo.events.upkeep import compact
 from feature_repo.jobs.erase import erase
 from feature_repo.jobs.served import ServedFacts, ServedRows, erase_served, read_served, served_root, write_served
 from feature_repo.jobs.skew import skew
@@ -173,3 +176,37 @@ def test_events_that_had_arrived_and_were_not_applied_are_behind_the_log(sampled
     with ProfileClient(settings=sampled) as client:
         client.features(SHOPPERS)
     assert set(skew(sampled).by_cause) == {SkewCause.BEHIND.words}
+
+
+def test_events_of_an_erased_person_were_counted_in_items_and_are_removed_since(sampled: Settings) -> None:
+    fill(sampled, late=HOUR)
+    consume_all(sampled)
+    with ProfileClient(settings=sampled) as client:
+        served = client.features(pd.DataFrame({"item_id": ["i1"]}), service="item_v1").to_df()
+    assert served["item_purchases__count_28d"].tolist() == [USERS]
+    assert skew(sampled).mismatches == 0
+    erase(sampled, SystemClock(), SHOPPERS[7])
+    report = skew(sampled)
+    assert set(report.by_cause) == {SkewCause.REMOVED.words}
+    assert "item_purchases__count_28d" in {name for name, each in report.features.items() if each.mismatches}
+
+
+def test_events_past_their_retention_are_removed_since_where_a_window_reached_them(
+    sampled: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(sampled, late=25 * DAY)
+    fill(sampled, late=HOUR)
+    consume_all(sampled)
+    with ProfileClient(settings=sampled) as client:
+        client.features(SHOPPERS)
+    kept = sampled.model_copy(update={"retention": "purchase=20d"})
+    compact(kept, SystemClock())
+    report = skew(kept)
+    assert set(report.by_cause) == {SkewCause.REMOVED.words}
+    assert report.features["user_purchases__count_28d"].by_cause == {"removed since": USERS}
+    forever = skew(sampled)
+    assert forever.unexplained == report.mismatches > 0
+    assert cli.main(["monitor", "skew"]) == 1
+    told = capsys.readouterr()
+    assert f"unexplained: {SkewCause.UNEXPLAINED.remedy}" in told.out
+    assert "nothing explains them" in told.err
