@@ -55,6 +55,15 @@ def test_an_event_that_arrives_afterwards_is_late(shop: ServedShop) -> None:
     assert shop.causes() == by(SkewCause.LATE, {*VISITS, "facts__size"})
 
 
+def test_an_event_that_arrives_before_the_answer_is_written_down_is_late_by_its_own_time(shop: ServedShop) -> None:
+    with shop.client() as client:
+        client.features([ADA], service=SERVICE)
+        shop.clock.at_us += SECOND
+        shop.visit("v1", ago=MINUTE, arrived=0)
+        shop.tell("f2", 9, ago=MINUTE, arrived=0)
+    assert shop.causes() == by(SkewCause.LATE, {*VISITS, "facts__size"})
+
+
 def test_an_old_event_imported_afterwards_is_late_though_it_names_its_own_time_as_its_arrival(shop: ServedShop) -> None:
     shop.serve()
     shop.visit("v1", ago=3 * HOUR)
@@ -76,6 +85,7 @@ def test_an_event_that_was_not_applied_though_the_view_was_fed_further_is_unexpl
     shop.materialize()
     shop.restore(old)  # as a server does that came back with older data
     shop.serve(fed=True)
+    shop.visit("v2", ago=3 * HOUR, arrived=0)  # which would do as a reason, if nothing was lost
     assert shop.causes() == by(SkewCause.UNEXPLAINED, VISITS)
 
 
