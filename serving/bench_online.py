@@ -22,10 +22,10 @@ from feature_repo.core.clock import FixedClock, from_us
 from feature_repo.core.errors import CheckFailedError
 from feature_repo.definitions.entities import user
 from feature_repo.events.schema import table_path
-from serving.sdk import ProfileClient
+from serving.sdk import PROFILE, ProfileClient
 
 VIEW = "shopper_purchases"
-SERVICE = "bench_v1"
+SERVICE = PROFILE  # a server reads this one to tell whether it can answer
 HISTORY_DAYS = 91
 BLOCK = 10
 HEADLINE = 100

@@ -8,7 +8,10 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
 
+import yaml
 from feast import FeatureStore, RepoConfig
 
 from feature_repo.core.errors import PortraitError, StoreUnavailableError
@@ -49,20 +52,39 @@ def stock_store(settings: Settings) -> FeatureStore:
     StoreUnavailableError
         The bench's Redis is not running.
     """
+    return FeatureStore(config=RepoConfig(**_config(settings)))
+
+
+def write_stock_repo(settings: Settings) -> Path:
+    """Write what :func:`stock_store` opens as a repo that Feast's own commands read; return its directory.
+
+    Raises
+    ------
+    StoreUnavailableError
+        The bench's Redis is not running.
+    """
+    folder = settings.home / "stock"
+    folder.mkdir(mode=0o700)  # the file holds the password of the bench's server
+    (folder / "feature_store.yaml").write_text(yaml.safe_dump(_config(settings)), "utf-8")
+    return folder
+
+
+def _config(settings: Settings) -> dict[str, Any]:
     server = read_embedded(settings)
     if server is None:
         raise StoreUnavailableError("The bench's Redis is not running.")
-    return FeatureStore(
-        config=RepoConfig(
-            project=PROJECT,
-            provider="local",
-            registry=str(settings.home / "stock.db"),
-            offline_store={"type": "duckdb"},
-            online_store={"type": "redis", "connection_string": f"{LOOPBACK}:{server.port},password={server.password}"},
-            batch_engine={"type": "local"},
-            entity_key_serialization_version=3,
-        )
-    )
+    return {
+        "project": PROJECT,
+        "provider": "local",
+        "registry": str(settings.home / "stock.db"),
+        "offline_store": {"type": "duckdb"},
+        "online_store": {
+            "type": "redis",
+            "connection_string": f"{LOOPBACK}:{server.port},password={server.password}",
+        },
+        "batch_engine": {"type": "local"},
+        "entity_key_serialization_version": 3,
+    }
 
 
 @contextmanager

@@ -1,0 +1,79 @@
+"""A champion for the benches of serving: trees of a usual size over the twenty features of a synthetic shopper."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import xgboost
+
+from feature_repo.bench.synthetic import SEED
+from feature_repo.core.errors import CheckFailedError
+from feature_repo.core.mlflow_client import CHAMPION, open_mlflow
+from feature_repo.core.mlflow_home import settle
+from feature_repo.core.settings import Settings
+from feature_repo.engine.contract import service_contract
+from feature_repo.engine.feature_store import open_store
+from serving.sdk import ProfileClient
+
+TASK = "bench"
+TREES = 200
+DEPTH = 6
+TAUGHT = 1_000
+
+
+def taught(client: ProfileClient, service: str, users: list[str]) -> xgboost.Booster:
+    """Boosted trees on what the shoppers' features are; what they are taught is of no consequence to their speed."""
+    matrix = client.features(users[:TAUGHT], service=service).to_numpy()
+    label = np.random.default_rng(SEED).random(len(matrix)) < 0.3  # noqa: PLR2004
+    parameters = {"objective": "binary:logistic", "max_depth": DEPTH, "nthread": 1, "seed": SEED}
+    return xgboost.train(parameters, xgboost.DMatrix(matrix, label), num_boost_round=TREES)
+
+
+def make_champion(settings: Settings, client: ProfileClient, service: str, booster: xgboost.Booster) -> None:
+    """Make the model the champion of ``bench`` as training registers one, with the same code to score by."""
+    settle(settings)
+    names = client.features([], service=service).reading.table.column_names
+    contract = {name: service_contract(open_store(), service)[name] for name in names}
+    code = find_spec("training.scorer")
+    if code is None or code.origin is None:
+        raise CheckFailedError("Package 'training' is not installed.", hint="install Portrait whole.")
+    head = {
+        "columns": names,
+        "weights": {"linear": 0.0, "boosting": 1.0},
+        "linear": None,
+        "calibration": {"slope": 1.0, "offset": 0.0},
+        "link": "logit",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        artifacts = {name: str(Path(folder) / f"{name}.json") for name in ("head", "contract")}
+        Path(artifacts["head"]).write_text(json.dumps(head), "utf-8")
+        Path(artifacts["contract"]).write_text(json.dumps(contract), "utf-8")
+        artifacts["booster_0"] = str(Path(folder) / "booster_0.ubj")
+        booster.save_model(artifacts["booster_0"])
+        _register(settings, service, code.origin, artifacts)
+
+
+def _register(settings: Settings, service: str, code: str, artifacts: dict[str, str]) -> None:
+    """Log a model where MLflow's global address points, and put that back."""
+    import mlflow  # noqa: PLC0415
+
+    registry = open_mlflow(settings.tracking_uri)
+    # MLflow's own experiment keeps its files in the directory the command is run from.
+    experiment = registry.create_experiment(TASK, artifact_location=(settings.home / "artifacts").as_uri())
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    try:
+        with mlflow.start_run(experiment_id=experiment) as run:
+            made = mlflow.pyfunc.log_model(
+                name=TASK, python_model=code, artifacts=artifacts, pip_requirements=["mlflow"]
+            )
+        registry.create_registered_model(TASK)
+        tags = {"feature_service": service, "context": "[]"}
+        version = registry.create_model_version(TASK, made.model_uri, run_id=run.info.run_id, tags=tags)
+        registry.set_registered_model_alias(TASK, CHAMPION, version.version)
+    finally:
+        mlflow.set_tracking_uri(before)
