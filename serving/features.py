@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,9 @@ class FeatureTable(Protocol):
     @property
     def table(self) -> pa.Table:
         """One column per feature."""
+
+    def lists(self) -> dict[str, list[Any]]:
+        """Return columns as Python's values; NULL and NaN are None."""
 
     def matrix(self, columns: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return columns of numbers, NaN for NULL."""
@@ -65,6 +69,20 @@ class Features:
         table = self.reading.table
         nulls = {name: table[name].is_null(nan_is_null=True).to_pylist() for name in table.column_names}
         return tuple(tuple(name for name, column in nulls.items() if column[row]) for row in range(self.reading.length))
+
+    @property
+    def nulls(self) -> int:
+        """How many values are NULL: as many as :attr:`missing` names."""
+        return sum(column.count(None) for column in self._lists.values())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Values of each row by full name, as Python's; NULL and NaN are None."""
+        names = tuple(self._lists)
+        return [dict(zip(names, row, strict=True)) for row in zip(*self._lists.values(), strict=True)]
+
+    @cached_property
+    def _lists(self) -> dict[str, list[Any]]:
+        return self.reading.lists()
 
     def to_arrow(self) -> pa.Table:
         """Return the entity columns, then one column per feature under its full name.

@@ -88,12 +88,26 @@ class Scores:
     @cached_property
     def scores(self) -> tuple[Score, ...]:
         """All of them."""
+        return tuple(Score(**row) for row in self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Fields of each :class:`Score` by name, for whoever writes them down at once."""
+        model, at = self.model, self.features_as_of
         missing, defaults = _marked(self.features, self.nulls), _marked(self.context, self.defaulted)
-        rows = zip(self.users, self.values.tolist(), missing, defaults, self.known, strict=True)
-        return tuple(
-            Score(user, value, self.model, self.features_as_of, nulls, own, seen)
-            for user, value, nulls, own, seen in rows
-        )
+        return [
+            {
+                "user_id": user,
+                "value": value,
+                "model": model,
+                "features_as_of": at,
+                "missing": nulls,
+                "defaults": own,
+                "known": seen,
+            }
+            for user, value, nulls, own, seen in zip(
+                self.users, self.values.tolist(), missing, defaults, self.known, strict=True
+            )
+        ]
 
     def __iter__(self) -> Iterator[Score]:
         return iter(self.scores)
@@ -336,7 +350,8 @@ def _permitted(numbers: npt.NDArray[np.float64], allowed: Allowed) -> list[float
 
 
 def _marked(names: Sequence[str], marks: npt.NDArray[np.bool_]) -> list[tuple[str, ...]]:
-    """Names of the marked columns of each row."""
-    if not marks.any():
-        return [()] * len(marks)
-    return [tuple(names[i] for i in np.flatnonzero(row).tolist()) for row in marks]
+    """Names of the marked columns of each row; in most rows there are none."""
+    found: list[tuple[str, ...]] = [()] * len(marks)
+    for row in np.flatnonzero(marks.any(axis=1)).tolist():
+        found[row] = tuple(names[i] for i in np.flatnonzero(marks[row]).tolist())
+    return found

@@ -35,6 +35,7 @@ from serving.service_views import (
     WindowedPart,
     as_arrow,
     as_floats,
+    as_list,
     as_places,
     service_parts,
 )
@@ -256,6 +257,11 @@ class Reading:
         """
         columns, types = self.columns, self.plan.types
         return pa.table({name: as_arrow(columns[name], types[name]) for name in self.plan.contract}, pa.schema(types))
+
+    def lists(self) -> dict[str, list[Any]]:
+        """Columns of :attr:`table` as Python's values; NULL and NaN are None."""
+        columns, types = self.columns, self.plan.types
+        return {name: as_list(columns[name], types[name]) for name in self.plan.contract}
 
     def matrix(
         self, columns: Sequence[str], texts: Mapping[str, Sequence[str]] | None = None

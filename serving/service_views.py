@@ -63,6 +63,20 @@ def as_floats(column: Column) -> npt.NDArray[np.float64]:
     return floats
 
 
+def as_list(column: Column, kind: pa.DataType) -> list[Any]:
+    """Return a column of a type as Python's values; NULL and NaN are None."""
+    if not isinstance(column, Values) or pa.types.is_timestamp(kind):
+        return [None if value != value else value for value in as_arrow(column, kind).to_pylist()]  # noqa: PLR0124
+    data = column.data.astype(kind.to_pandas_dtype(), copy=False)
+    found: list[Any] = data.tolist()  # Arrow would make an object of its own of each value on the way
+    absent = None if column.valid is None else ~column.valid
+    if pa.types.is_floating(kind):
+        absent = np.isnan(data) if absent is None else absent | np.isnan(data)
+    for row in () if absent is None else np.flatnonzero(absent).tolist():
+        found[row] = None
+    return found
+
+
 def as_places(column: Column, known: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return the place of each text of a column in a list as float64, NaN for NULL and for a text not in it."""
     found = as_arrow(column, pa.string())

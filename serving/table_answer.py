@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from serving.feature_types import check_number
-from serving.service_views import as_floats
+from serving.service_views import as_floats, as_list
 
 INSTANT = pa.timestamp("us", tz="UTC")
 KINDS = {str(kind): kind for kind in (pa.int64(), pa.float64(), pa.string(), pa.bool_(), INSTANT)}
@@ -44,6 +44,10 @@ class TableAnswer:
     def names(self) -> list[str]:
         """Full names of the features, in the service's order."""
         return list(self.table.column_names)
+
+    def lists(self) -> dict[str, list[Any]]:
+        """Return columns as Python's values; NULL and NaN are None."""
+        return {field.name: as_list(self.table[field.name].combine_chunks(), field.type) for field in self.table.schema}
 
     def matrix(self, columns: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return columns of numbers, NaN for NULL.

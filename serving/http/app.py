@@ -18,18 +18,19 @@ from feature_repo.core.errors import PortraitError
 from feature_repo.core.settings import Settings
 from feature_repo.events.stream.collector import Collector, Standing
 from serving.http.access import Access
+from serving.http.direct import Direct
 from serving.http.events import events_router
 from serving.http.experiments import experiments_router
 from serving.http.failures import broken, explained, turned_away
 from serving.http.health import WarmUp, health_router
-from serving.http.keys import ApiKeys
-from serving.http.metrics import Metrics, Timed
+from serving.http.keys import READ, ApiKeys
+from serving.http.metrics import Asgi, Metrics, Timed
 from serving.http.reads import reads_router
 from serving.http.reasons import reasons_router
 from serving.sdk import ProfileClient
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None, standing: Standing | None = None) -> FastAPI:
+def create_app(settings: Settings, *, clock: Clock | None = None, standing: Standing | None = None) -> Asgi:
     """Build the application; nothing is connected to before the first request.
 
     Parameters
@@ -66,9 +67,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
     app.add_exception_handler(Exception, broken)
     access = Access(ApiKeys(settings.home), clock, per_second=settings.rate_limit)
     app.include_router(events_router(collector, access))
-    app.include_router(reads_router(client, access, metrics))
+    reads = reads_router(client, access, metrics)
+    app.include_router(reads)
     app.include_router(reasons_router(client, access))
     app.include_router(experiments_router(client, access, metrics))
     app.include_router(health_router(client, warm_up, metrics))
-    app.add_middleware(Timed, metrics=metrics)
-    return app
+    return Timed(Direct(app, reads, access.needs(READ)), metrics)

@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -20,12 +22,29 @@ from serving.models import Scores
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 TOGETHER = "PORTRAIT_METRICS_TOGETHER"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _TENTHS = tuple(n / 10 for n in range(1, 11))
+
+
+class _Distribution(Histogram):
+    """A histogram that takes many values at once: one by one they took longer than the answer's JSON."""
+
+    _upper_bounds: list[float]
+    _buckets: list[Any]
+    _sum: Any
+
+    def observe_all(self, values: npt.NDArray[np.float64]) -> None:
+        """Count values, each in the first bucket whose bound it does not exceed."""
+        bucket = np.searchsorted(self._upper_bounds, values, side="left")
+        for i, count in enumerate(np.bincount(bucket, minlength=len(self._buckets)).tolist()):
+            if count:
+                self._buckets[i].inc(count)
+        self._sum.inc(float(values.sum()))
 
 
 class Metrics:
@@ -51,7 +70,7 @@ class Metrics:
         self.asked = Counter("portrait_rows", "Rows asked about.", ("of",), registry=self.registry)
         self.unknown = Counter("portrait_rows_unknown", "Rows about nobody known.", ("of",), registry=self.registry)
         self.missing = Counter("portrait_missing", "Features that were NULL.", ("of",), registry=self.registry)
-        self.scores = Histogram(
+        self.scores = _Distribution(
             "portrait_scores", "What the models said.", ("task",), buckets=_TENTHS, registry=self.registry
         )
         self.models = Gauge(
@@ -66,16 +85,14 @@ class Metrics:
         """Count answers of a model."""
         if not len(scores):
             return
-        task, version = scores[0].model.rsplit("@", 1)
+        task, version = scores.model.rsplit("@", 1)
         self.models.labels(task, version).set(1)
-        observe = self.scores.labels(task).observe
-        for score in scores:
-            observe(score.value)
-        self._count(task, len(scores), sum(not score.known for score in scores), sum(len(s.missing) for s in scores))
+        self.scores.labels(task).observe_all(scores.values)
+        self._count(task, len(scores), list(scores.known).count(False), int(scores.nulls.sum()))
 
     def read(self, service: str, found: Features) -> None:
         """Count rows of features."""
-        self._count(service, found.reading.length, found.known.count(False), sum(map(len, found.missing)))
+        self._count(service, found.reading.length, found.known.count(False), found.nulls)
 
     def text(self) -> bytes:
         """Return all of it in Prometheus' text format."""
@@ -94,7 +111,7 @@ class Metrics:
 class Timed:
     """An application whose requests are timed, by the routes they went to."""
 
-    def __init__(self, app: Any, metrics: Metrics) -> None:
+    def __init__(self, app: Asgi, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

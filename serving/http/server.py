@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 
 import uvicorn
-from fastapi import FastAPI
 
 from feature_repo.core.errors import SettingsError
 from feature_repo.core.settings import Settings, load_settings
 from serving.http.app import create_app
 from serving.http.keys import ApiKeys
+from serving.http.metrics import Asgi
 
 
 class Server(uvicorn.Server):
@@ -76,7 +76,7 @@ def serve_home(listener: socket.socket) -> None:
     serve(create_app(load_settings()), listener)
 
 
-def serve(app: FastAPI, listener: socket.socket) -> None:
+def serve(app: Asgi, listener: socket.socket) -> None:
     """Answer requests until told to end; requests that have begun are answered first."""
     # Paths may name a shopper: no access log.
     Server(uvicorn.Config(app, access_log=False, log_level="warning")).run(sockets=[listener])
