@@ -61,7 +61,15 @@ class Connection:
         OSError
             The server hung up, or did not answer within a minute.
         """
-        self._socket.sendall(request)
+        self.send(request)
+        return self.answer()
+
+    def send(self, part: bytes) -> None:
+        """Send a part of a request."""
+        self._socket.sendall(part)
+
+    def answer(self) -> tuple[int, bytes]:
+        """Wait for an answer, as :meth:`ask`."""
         line = self._answers.readline()
         if not line:
             raise ConnectionResetError("the server hung up before it answered")

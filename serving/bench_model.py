@@ -6,14 +6,15 @@ import json
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xgboost
 
 from feature_repo.bench.synthetic import SEED
 from feature_repo.core.errors import CheckFailedError
-from feature_repo.core.mlflow_client import CHAMPION, open_mlflow
-from feature_repo.core.mlflow_home import settle
+from feature_repo.core.mlflow_client import CHAMPION, open_mlflow, quiet_mlflow
+from feature_repo.core.mlflow_home import artifact_root, settle
 from feature_repo.core.settings import Settings
 from feature_repo.engine.contract import service_contract
 from feature_repo.engine.feature_store import open_store
@@ -34,7 +35,17 @@ def taught(client: ProfileClient, service: str, users: list[str]) -> xgboost.Boo
 
 
 def make_champion(settings: Settings, client: ProfileClient, service: str, booster: xgboost.Booster) -> None:
-    """Make the model the champion of ``bench`` as training registers one, with the same code to score by."""
+    """Make the model the champion of ``bench``."""
+    promote(settings, register(settings, client, service, booster))
+
+
+def promote(settings: Settings, version: str) -> None:
+    """Let a version of ``bench`` be its champion."""
+    open_mlflow(settings.tracking_uri).set_registered_model_alias(TASK, CHAMPION, version)
+
+
+def register(settings: Settings, client: ProfileClient, service: str, booster: xgboost.Booster) -> str:
+    """Register a version of ``bench`` as training registers one, with the same code to score by; return its number."""
     settle(settings)
     names = client.features([], service=service).reading.table.column_names
     contract = {name: service_contract(open_store(), service)[name] for name in names}
@@ -54,26 +65,33 @@ def make_champion(settings: Settings, client: ProfileClient, service: str, boost
         Path(artifacts["contract"]).write_text(json.dumps(contract), "utf-8")
         artifacts["booster_0"] = str(Path(folder) / "booster_0.ubj")
         booster.save_model(artifacts["booster_0"])
-        _register(settings, service, code.origin, artifacts)
+        return _logged(settings, service, code.origin, artifacts)
 
 
-def _register(settings: Settings, service: str, code: str, artifacts: dict[str, str]) -> None:
+def _logged(settings: Settings, service: str, code: str, artifacts: dict[str, str]) -> str:
     """Log a model where MLflow's global address points, and put that back."""
     import mlflow  # noqa: PLC0415
 
-    registry = open_mlflow(settings.tracking_uri)
-    # MLflow's own experiment keeps its files in the directory the command is run from.
-    experiment = registry.create_experiment(TASK, artifact_location=(settings.home / "artifacts").as_uri())
-    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    registry, before = open_mlflow(settings.tracking_uri), None
+    if mlflow.is_tracking_uri_set():
+        before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(settings.tracking_uri)
     try:
-        with mlflow.start_run(experiment_id=experiment) as run:
+        with quiet_mlflow(), mlflow.start_run(experiment_id=_experiment(registry, settings)) as run:
             made = mlflow.pyfunc.log_model(
                 name=TASK, python_model=code, artifacts=artifacts, pip_requirements=["mlflow"]
             )
-        registry.create_registered_model(TASK)
+        if not registry.search_registered_models(f"name = '{TASK}'"):
+            registry.create_registered_model(TASK)
         tags = {"feature_service": service, "context": "[]"}
-        version = registry.create_model_version(TASK, made.model_uri, run_id=run.info.run_id, tags=tags)
-        registry.set_registered_model_alias(TASK, CHAMPION, version.version)
+        return str(registry.create_model_version(TASK, made.model_uri, run_id=run.info.run_id, tags=tags).version)
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def _experiment(registry: Any, settings: Settings) -> str:
+    found = registry.get_experiment_by_name(TASK)
+    if found is not None:
+        return str(found.experiment_id)
+    # MLflow's own experiment keeps its files in the directory the command is run from.
+    return str(registry.create_experiment(TASK, artifact_location=(artifact_root(settings) / TASK).as_uri()))

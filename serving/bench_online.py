@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from feast import FeatureService, FeatureStore
+from feast import FeatureService, FeatureStore, StreamFeatureView
 
 from feature_repo.bench.bench import Bench, Findings, Size
 from feature_repo.bench.ground import Ground
@@ -82,27 +82,44 @@ def measure(ground: Ground, scale: Scale) -> Findings:
     )
 
 
-def prepare(ground: Ground, scale: Scale) -> tuple[list[str], Stores]:
-    """Write shoppers' events, and hold the same values on both sides; return the shoppers and the stores."""
+@dataclass(frozen=True)
+class Fed:
+    """Shoppers whose windows are in Redis, and a client that reads them at the instant they were built at."""
+
+    users: list[str]
+    store: FeatureStore
+    view: StreamFeatureView
+    clock: FixedClock
+    client: ProfileClient
+
+
+def feed(ground: Ground, scale: Scale) -> Fed:
+    """Write shoppers' events, and bring their windows to Redis."""
     settings, now = ground.settings, ground.clock.now_us()
     ground.step("writing events", 0.0)
     table = table_path(settings.log_root, EVENT)
     write_purchases(settings, table, users=scale.users, events=scale.events, span=Span(now, HISTORY_DAYS))
-    view = shopper_view(VIEW, table)
-    names = [field.name for field in value_fields(view)]
     users = queried(settings, f"SELECT {pseudonym_sql('i')} AS u FROM range({scale.users}) t(i)")["u"].to_pylist()
-    ours, stock = our_store(), stock_store(settings)
-    clock = FixedClock(now)
+    view, store, clock = shopper_view(VIEW, table), our_store(), FixedClock(now)
     with quiet():
-        ours.apply([user, view, FeatureService(name=SERVICE, features=[view])])
-        ours._get_provider().online_store.clock = clock  # noqa: SLF001 - both sides read at one instant
+        store.apply([user, view, FeatureService(name=SERVICE, features=[view])])
+        store._get_provider().online_store.clock = clock  # noqa: SLF001 - both sides read at one instant
         ground.step("materializing", 0.1)
-        ours.materialize(from_us(now) - timedelta(days=HISTORY_DAYS), from_us(now), feature_views=[VIEW])
-        ground.step("copying the values to stock Feast", 0.2)
-        twin = twin_of(ours, view, users, settings.home / f"{VIEW}.parquet", now=now, doubles=True)
+        store.materialize(from_us(now) - timedelta(days=HISTORY_DAYS), from_us(now), feature_views=[VIEW])
+    return Fed(users, store, view, clock, ProfileClient(settings=settings, clock=clock))
+
+
+def prepare(ground: Ground, scale: Scale) -> tuple[list[str], Stores]:
+    """Write shoppers' events, and hold the same values on both sides; return the shoppers and the stores."""
+    fed, stock = feed(ground, scale), stock_store(ground.settings)
+    now = fed.clock.now_us()
+    ground.step("copying the values to stock Feast", 0.2)
+    with quiet():
+        path = ground.settings.home / f"{VIEW}.parquet"
+        twin = twin_of(fed.store, fed.view, fed.users, path, now=now, doubles=True)
         stock.apply([user, twin])
         stock.materialize(from_us(now) - timedelta(days=1), from_us(now))
-    return users, Stores(ProfileClient(settings=settings, clock=clock), ours, stock, names)
+    return fed.users, Stores(fed.client, fed.store, stock, [field.name for field in value_fields(fed.view)])
 
 
 def _rows(users: Sequence[str]) -> list[dict[str, str]]:

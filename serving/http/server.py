@@ -16,6 +16,9 @@ from serving.http.app import create_app
 from serving.http.keys import ApiKeys
 from serving.http.metrics import Asgi
 
+# A client that never ends its request must not keep the server from ending; questions have their own deadline, of 5 s.
+GRACE_S = 10
+
 
 class Server(uvicorn.Server):
     """Ends when it is told to (SIGINT, SIGTERM), and that is no failure."""
@@ -77,6 +80,7 @@ def serve_home(listener: socket.socket) -> None:
 
 
 def serve(app: Asgi, listener: socket.socket) -> None:
-    """Answer requests until told to end; requests that have begun are answered first."""
+    """Answer requests until told to end; those that have begun are answered first, for ten seconds at most."""
     # Paths may name a shopper: no access log.
-    Server(uvicorn.Config(app, access_log=False, log_level="warning")).run(sockets=[listener])
+    config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=GRACE_S)
+    Server(config).run(sockets=[listener])
