@@ -73,7 +73,7 @@ class Bundle:
 
     @property
     def entity_rows(self) -> Path:
-        """The rows it was made of, see :mod:`training.data.entity_rows`."""
+        """The rows it was made of, see :mod:`training.data.entity_rows`; a model that lists none has no such file."""
         return self.folder / ENTITY_ROWS
 
     @property

@@ -67,7 +67,8 @@ def keep(bundle: Bundle, settings: Settings) -> Path:
     tombstones = Tombstones(settings.home)
     with tombstones.unchanged():
         shutil.copytree(bundle.folder, partial)
-        drop_erased(partial / ENTITY_ROWS, tombstones)
+        if (partial / ENTITY_ROWS).exists():
+            drop_erased(partial / ENTITY_ROWS, tombstones)
         partial.rename(target)
     return target
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from feature_repo.core.errors import CheckFailedError, DataError, ModelUnavailableError
 from feature_repo.core.mlflow_client import CHAMPION
@@ -14,6 +15,9 @@ from training.runs.tracking import tracking
 from training.runs.version import Version, current_contract, find_version
 
 DESPITE_GATES = "despite_gates"
+
+Check: TypeAlias = Callable[[Version], None]
+"""Refuses a version that could not answer."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,36 @@ class Promotion:
     moved: Move | None
 
 
-def promote(settings: Settings, task: str, asked: str, *, despite_gates: str = "") -> Promotion:
+def check_servable(version: Version) -> None:
+    """Refuse a version that serving would refuse.
+
+    Raises
+    ------
+    ModelUnavailableError
+        The message names features that mean something else, or that it names no feature service.
+    """
+    service = version.tags.get("feature_service", "")
+    changed = version.changed(current_contract(service) or {})
+    if changed or not service:
+        what = f"reads features that mean something else in the registry: {named(changed)}" if service else "reads none"
+        raise ModelUnavailableError(
+            f"{version.name} {what}.",
+            hint=f"apply the definitions it was trained on (`portrait features apply`), or run `portrait train "
+            f"{version.task}`.",
+        )
+
+
+def promote(
+    settings: Settings, task: str, asked: str, *, despite_gates: str = "", check: Check = check_servable
+) -> Promotion:
     """Make a version, by its number or an alias, the champion of its task. Serving notices within ten seconds.
 
     Parameters
     ----------
     despite_gates
         Why it may answer although a gate does not hold; kept as a tag of the version.
+    check
+        Asked whether the version could answer: of a task unless given, see :mod:`training.models.kinds`.
 
     Raises
     ------
@@ -53,14 +80,16 @@ def promote(settings: Settings, task: str, asked: str, *, despite_gates: str = "
                 f"{version.name} does not pass its gates, see `portrait models show {task} {version.number}`.",
                 hint="to let it answer all the same, say why: --despite-gates REASON.",
             )
-        check_servable(version)
+        check(version)
         if failed:
             client.set_model_version_tag(task, version.number, DESPITE_GATES, despite_gates)
         return _champion(client, version, "promote", despite_gates if failed else "")
 
 
-def rollback(settings: Settings, task: str) -> Promotion:
+def rollback(settings: Settings, task: str, *, check: Check = check_servable) -> Promotion:
     """Make the champion before this one the champion again. Serving notices within ten seconds.
+
+    ``check`` as of :func:`promote`.
 
     Raises
     ------
@@ -81,27 +110,8 @@ def rollback(settings: Settings, task: str) -> Promotion:
                 hint=f"choose one of `portrait models list {task}` for `portrait models promote {task} VERSION`.",
             )
         version = find_version(client, settings, task, before)
-        check_servable(version)
+        check(version)
         return _champion(client, version, ROLLBACK, f"back from version {current.number}")
-
-
-def check_servable(version: Version) -> None:
-    """Refuse a version that serving would refuse.
-
-    Raises
-    ------
-    ModelUnavailableError
-        The message names features that mean something else, or that it names no feature service.
-    """
-    service = version.tags.get("feature_service", "")
-    changed = version.changed(current_contract(service) or {})
-    if changed or not service:
-        what = f"reads features that mean something else in the registry: {named(changed)}" if service else "reads none"
-        raise ModelUnavailableError(
-            f"{version.name} {what}.",
-            hint=f"apply the definitions it was trained on (`portrait features apply`), or run `portrait train "
-            f"{version.task}`.",
-        )
 
 
 def _champion(client: Any, version: Version, action: str, reason: str) -> Promotion:

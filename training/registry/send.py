@@ -61,7 +61,8 @@ def send(bundle: Bundle, settings: Settings, judge: Judge, *, action: str) -> Re
     with tracking(settings) as client:
         run_id = _run(client, settings, bundle)
         _log(client, run_id, bundle)
-        _log_entity_rows(client, run_id, bundle.entity_rows, settings)
+        if bundle.entity_rows.exists():
+            _log_entity_rows(client, run_id, bundle.entity_rows, settings)
         uri = bundle.sent().get("model_uri") or _log_model(run_id, bundle)
         version = _version(client, run_id, uri, bundle)
         verdict = place(client, settings, bundle.name, version, _judged(bundle, judge), action=action)

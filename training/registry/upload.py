@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from feature_repo.core.errors import DeclarationError, PortraitError
 from feature_repo.core.settings import Settings, ensure_home
@@ -19,6 +20,9 @@ from training.runs.registered import Registered
 from training.runs.version import CONTRACT
 from training.task import all_tasks
 
+JudgeOf: TypeAlias = Callable[[Bundle, Settings], Judge]
+"""Returns what judges a kept run."""
+
 
 @dataclass(frozen=True)
 class Uploaded:
@@ -29,30 +33,9 @@ class Uploaded:
     registered: Registered
 
 
-def upload(settings: Settings) -> list[Uploaded]:
-    """Log and register every kept run, the oldest first; none is fitted anew. What is uploaded is no longer kept.
+def judge_task(bundle: Bundle, settings: Settings) -> Judge:
+    """Return what judges a kept run of a task: against the champion, on its test rows, built again from the log."""
 
-    A version whose gates hold is judged against the champion on its test rows, built again from the log.
-
-    Raises
-    ------
-    DataError
-        A kept run cannot be read.
-    RunKeptError
-        MLflow does not answer: runs not uploaded yet stay.
-    """
-    ensure_home(settings)
-    with locked_pending(settings):
-        return [
-            _upload(bundle, settings) for bundle in sorted(read_pending(settings), key=lambda each: each.trained_at)
-        ]
-
-
-def _upload(bundle: Bundle, settings: Settings) -> Uploaded:
-    return Uploaded(bundle.name, bundle.folder.name, upload_kept(bundle, settings, _judge(bundle, settings)))
-
-
-def _judge(bundle: Bundle, settings: Settings) -> Judge:
     def judged(client: Any) -> Verdict:
         task = all_tasks().get(bundle.name)
         if task is None or bundle.tags.get(QUESTION) != question_of(task):
@@ -70,6 +53,33 @@ def _judge(bundle: Bundle, settings: Settings) -> Judge:
         return data
 
     return judged
+
+
+def upload(settings: Settings, judge_of: JudgeOf = judge_task) -> list[Uploaded]:
+    """Log and register every kept run, the oldest first; none is fitted anew. What is uploaded is no longer kept.
+
+    Parameters
+    ----------
+    judge_of
+        What judges a version whose gates hold: of tasks alone unless given, see :mod:`training.models.kinds`.
+
+    Raises
+    ------
+    DataError
+        A kept run cannot be read.
+    RunKeptError
+        MLflow does not answer: runs not uploaded yet stay.
+    """
+    ensure_home(settings)
+    with locked_pending(settings):
+        return [
+            _upload(bundle, settings, judge_of)
+            for bundle in sorted(read_pending(settings), key=lambda each: each.trained_at)
+        ]
+
+
+def _upload(bundle: Bundle, settings: Settings, judge_of: JudgeOf) -> Uploaded:
+    return Uploaded(bundle.name, bundle.folder.name, upload_kept(bundle, settings, judge_of(bundle, settings)))
 
 
 def _scorer(bundle: Bundle) -> Any:

@@ -41,13 +41,20 @@ def run_fit(
     ------
     CheckFailedError
         A gate does not hold.
+    RunKeptError
+        MLflow did not take the run; what was found is told all the same.
     """
     from feature_repo.core.errors import CheckFailedError  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from training.registry.pending import RunKeptError  # noqa: PLC0415
     from training.written.job import fit  # noqa: PLC0415
 
-    with progress(f"Fitting {model.name}") as step:
-        report = fit(model, load_settings(), at=instant(at), promote=not keep, if_changed=if_changed, progress=step)
+    try:
+        with progress(f"Fitting {model.name}") as step:
+            report = fit(model, load_settings(), at=instant(at), promote=not keep, if_changed=if_changed, progress=step)
+    except RunKeptError as error:
+        emit(error.report, as_json, lambda found: _render_fit(model.name, found, render))
+        raise
     emit(report, as_json, lambda found: _render_fit(model.name, found, render))
     if report.failed:
         raise CheckFailedError(
@@ -92,6 +99,9 @@ def _render_fit(name: str, report: Any, render: Render) -> None:
         sys.stdout.write(f"Nothing has changed since {version} was fitted; it stays champion.\n")
         return
     render(report)
+    if report.kept:
+        sys.stdout.write(f"\n{name} is fitted and NOT registered: its run is kept in {report.kept}\n")
+        return
     states = {"is champion": report.promoted, "is challenger": report.challenger}
     state = next((said for said, so in states.items() if so), "is registered and NOT promoted")
     sys.stdout.write(f"\n{version} {state} ({report.seconds:.0f} s)\n")

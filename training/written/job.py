@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from feature_repo.core.clock import Clock, from_us
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.locks import locked
 from feature_repo.core.settings import Settings, ensure_home
+from training.registry.pending import RunKeptError
 from training.runs.registered import Registered
 from training.written.basis import Basis
 from training.written.instants import log_end, weeks_before
 from training.written.model import ShopperModel, Step
+from training.written.register import log_version
 from training.written.report import AssignReport, FitReport, ShowReport
 from training.written.rows import write_rows
-from training.written.version import current_champion, load_champion, log_version
+from training.written.version import current_champion, load_champion
 
 
 def silent(_what: str, _done: float) -> None:
@@ -53,8 +56,12 @@ def fit(
         The model's options contradict themselves.
     TaskUnavailableError
         The log has no visits, or too few shoppers.
-    LogError, StoreUnavailableError
-        A table, or MLflow, cannot be used.
+    LogError
+        A table cannot be used.
+    RunKeptError
+        MLflow did not take the run, which is kept below the home; the error holds the report.
+    StoreUnavailableError
+        MLflow does not answer, and was asked whether anything has changed.
     """
     started = time.monotonic()
     with locked(ensure_home(settings) / "run" / f"fit-{model.name}.lock"):
@@ -62,13 +69,17 @@ def fit(
         rows = model.rows(settings, log_end(settings) if at is None else at)
         basis = model.basis(rows)
         if if_changed and (known := _unchanged(model, settings, basis)):
-            return FitReport(**known, unchanged=True, seconds=time.monotonic() - started)
+            return FitReport(**known, gates={}, unchanged=True, seconds=time.monotonic() - started)
         made = model.fitted(settings, rows, progress)
         progress("registering", 0.85)
-        registered = log_version(made.version, basis, settings, promote=promote)
+        report = model.report(**_common(basis), gates=made.gates, **made.figures, seconds=time.monotonic() - started)
+        try:
+            registered = log_version(made.version, basis, settings, promote=promote)
+        except RunKeptError as error:
+            error.report = replace(report, kept=str(error.folder))
+            raise
     progress("done", 1.0)
-    common = _common(basis, made.gates, registered)
-    return model.report(**common, **made.figures, seconds=time.monotonic() - started)
+    return replace(report, **registered.facts, seconds=time.monotonic() - started)
 
 
 def assign(
@@ -137,8 +148,8 @@ def _unchanged(model: ShopperModel, settings: Settings, basis: Basis) -> dict[st
     champion = current_champion(settings, model.name)
     if champion is None or not basis.identity.items() <= champion.tags.items():
         return None
-    return _common(basis, {}, Registered(str(champion.version), str(champion.run_id), True))
+    return {**_common(basis), **Registered(str(champion.version), str(champion.run_id), True).facts}
 
 
-def _common(basis: Basis, gates: dict[str, bool], registered: Registered) -> dict[str, Any]:
-    return {"at": from_us(basis.at), "shoppers": basis.shoppers, "gates": gates, **registered.facts}
+def _common(basis: Basis) -> dict[str, Any]:
+    return {"at": from_us(basis.at), "shoppers": basis.shoppers}

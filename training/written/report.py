@@ -22,6 +22,8 @@ class FitReport:
         Whether the version is champion; whether its gates hold and it was not to be.
     reason
         Why it is champion, challenger or neither.
+    kept
+        Folder of the run if MLflow did not take it; then there is no version yet.
     unchanged
         Nothing was fitted: the champion rests on these very rows. Then the figures are in its run.
     """
@@ -29,11 +31,12 @@ class FitReport:
     at: datetime
     shoppers: int
     gates: dict[str, bool]
-    model_version: str
-    run_id: str
-    promoted: bool
+    model_version: str = ""
+    run_id: str = ""
+    promoted: bool = False
     challenger: bool = False
     reason: str = ""
+    kept: str = ""
     unchanged: bool = False
     seconds: float
 

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from training.registry.promotion import Promotion
     from training.registry.upload import Uploaded
 
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Name of a task.", show_default=False)]
-SomeTask = Annotated[str | None, typer.Argument(metavar="[TASK]", help="Name of a task.", show_default=False)]
+TaskName = Annotated[
+    str, typer.Argument(metavar="TASK", help="Name of a task, segments or unusual.", show_default=False)
+]
+SomeTask = Annotated[
+    str | None, typer.Argument(metavar="[TASK]", help="Name of a task, segments or unusual.", show_default=False)
+]
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="A number, or an alias.", show_default=False)]
 SomeVersion = Annotated[str, typer.Argument(metavar="[VERSION]", help="A number, or an alias.")]
 Named = Annotated[str, typer.Argument(help="TASK@VERSION, a number or an alias.", show_default=False)]
@@ -69,11 +73,12 @@ def models_compare(a: Named, b: Named, *, as_json: Json = False) -> object:
     ),
 )
 def models_promote(task: TaskName, version: Version, *, despite_gates: Despite = "", as_json: Json = False) -> object:
-    """Let a version answer; serving takes it within ten seconds, without a restart."""
+    """Let a version answer: serving takes it within ten seconds, segments and unusual speak by it from now on."""
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from training.models.kinds import check_version  # noqa: PLC0415
     from training.registry.promotion import promote  # noqa: PLC0415
 
-    report = promote(load_settings(), task, version, despite_gates=despite_gates)
+    report = promote(load_settings(), task, version, despite_gates=despite_gates, check=check_version)
     emit(report, as_json, _render_promotion)
     return report
 
@@ -82,9 +87,10 @@ def models_promote(task: TaskName, version: Version, *, despite_gates: Despite =
 def models_rollback(task: TaskName, *, as_json: Json = False) -> object:
     """Let the champion before this one answer again; twice goes two back."""
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from training.models.kinds import check_version  # noqa: PLC0415
     from training.registry.promotion import rollback  # noqa: PLC0415
 
-    report = rollback(load_settings(), task)
+    report = rollback(load_settings(), task, check=check_version)
     emit(report, as_json, _render_promotion)
     return report
 
@@ -93,9 +99,10 @@ def models_rollback(task: TaskName, *, as_json: Json = False) -> object:
 def models_upload(*, as_json: Json = False) -> object:
     """Log and register the runs that were kept while MLflow did not answer; nothing is fitted anew."""
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from training.models.kinds import judge_bundle  # noqa: PLC0415
     from training.registry.upload import upload  # noqa: PLC0415
 
-    report = {"uploaded": upload(load_settings())}
+    report = {"uploaded": upload(load_settings(), judge_bundle)}
     emit(report, as_json, _render_uploaded)
     return report
 
