@@ -130,6 +130,11 @@ def evaluate(scores: Scores, rows: Rows) -> Evaluation:
     )
 
 
+def rankings(scores: Scores, rows: Rows) -> dict[str, Estimate]:
+    """Return the metrics of rankings alone, of rows that have groups."""
+    return {name: _estimated(name, scores, rows) for name in RANKED}
+
+
 def difference(metric: str, scores: Scores, other: Scores, rows: Rows) -> Estimate:
     """Return a metric of ``scores`` minus that of ``other``, paired: both on the same resampled shoppers."""
     ours, theirs = measure_of(metric, scores, rows), measure_of(metric, other, rows)

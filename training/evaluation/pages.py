@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from training.declaring.objective import SHOWN
 from training.evaluation.evaluate import Estimate
 from training.evaluation.fairness import Fairness, Gap
+from training.evaluation.rolling import Origin
 from training.evaluation.slices import LEAST_ROWS, Part
 from training.evaluation.study import Study
 from training.evaluation.titles import title
@@ -145,11 +146,17 @@ def _rolling(study: Study, leading: str) -> Iterable[str]:
                 f"{each.until:{_INSTANT}}",
                 f"{each.train:,}",
                 f"{each.test:,}",
-                *(_interval(each.metrics[name]) if each.metrics else "too few rows" for name in names),
+                *(_at_origin(each, name) for name in names),
             ]
             for each in study.origins
         ),
     )
+
+
+def _at_origin(origin: Origin, name: str) -> str:
+    if name in origin.metrics:
+        return _interval(origin.metrics[name])
+    return "no whole groups" if origin.metrics else "too few rows"
 
 
 def _permutation(study: Study, leading: str) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,11 @@ from training.data.dataset import Dataset
 from training.data.labels import AT
 from training.data.split import Split, split_by_time
 from training.declaring.recipe import Recipe
-from training.evaluation.evaluate import Estimate, Rows, evaluate
+from training.evaluation.evaluate import Estimate, Rows, evaluate, rankings
 from training.fitting.fit import fit
 from training.task import KNOWN_AT
+
+Groups: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,19 @@ class Origin:
         End of the rows measured on, not included.
     train, test
         Numbers of rows.
+    groups
+        Of the rows measured on, those whose rows are ranked against each other: the whole ones. A task may fit on some
+        rows of a group alone, among which no order says how good the best of all would be.
     metrics
-        Of the task's objective; empty where a part of the rows has not both answers.
+        Of the task's objective; empty where a part of the rows has not both answers. Those of rankings where there are
+        whole groups.
     """
 
     at: datetime
     until: datetime
     train: int
     test: int
+    groups: int
     metrics: dict[str, Estimate]
 
 
@@ -61,7 +69,8 @@ def roll(data: Dataset, recipe: Recipe, *, origins: int, threads: int) -> tuple[
     measured on the stretch that follows. The last rows of each window, the share of them the task has, are its
     validation slice. Nothing is chosen by the outcome: the test rows of the task are among them.
     """
-    return tuple(_measured(data, split, until, recipe, threads) for split, until in _splits(data, origins))
+    whole = _whole_groups(data)
+    return tuple(_measured(data, split, until, recipe, threads, whole) for split, until in _splits(data, origins))
 
 
 def spread(origins: tuple[Origin, ...]) -> dict[str, Spread]:
@@ -92,8 +101,8 @@ def _splits(data: Dataset, origins: int) -> Iterator[tuple[Split, int]]:
         yield replace(split, test=split.test & (at < end)), int(end)
 
 
-def _measured(data: Dataset, split: Split, until: int, recipe: Recipe, threads: int) -> Origin:
-    counted = Origin(from_us(split.cut), from_us(until), int(split.train.sum()), int(split.test.sum()), {})
+def _measured(data: Dataset, split: Split, until: int, recipe: Recipe, threads: int, whole: Groups | None) -> Origin:
+    counted = Origin(from_us(split.cut), from_us(until), int(split.train.sum()), int(split.test.sum()), 0, {})
     if any(len(np.unique(data.labels[part])) < 2 for part in (split.fit, split.valid, split.test)):  # noqa: PLR2004
         return counted
     then = replace(data, split=split)
@@ -101,7 +110,21 @@ def _measured(data: Dataset, split: Split, until: int, recipe: Recipe, threads: 
     scores = scorer.score(then.matrix(scorer.columns)[split.test])
     shoppers = data.frame[data.key].to_numpy()[split.test]
     rows = Rows(data.labels[split.test], shoppers, pd.DataFrame(index=range(len(scores))), data.task.objective)
-    return replace(counted, metrics=evaluate(scores, rows).metrics)
+    metrics = evaluate(scores, rows).metrics
+    groups = np.empty(0, np.int64) if whole is None else whole[split.test]
+    ranked = groups >= 0
+    if ranked.any():
+        metrics |= rankings(scores[ranked], replace(rows.where(ranked), groups=groups[ranked]))
+    return replace(counted, groups=len(np.unique(groups[ranked])), metrics=metrics)
+
+
+def _whole_groups(data: Dataset) -> Groups | None:
+    """Return the group of each row, -1 where it has fewer rows than every group of the task's test rows."""
+    if not data.task.groups:
+        return None
+    group = np.asarray(data.frame.groupby(list(data.task.groups), sort=False).ngroup(), np.int64)
+    size = np.bincount(group)[group]
+    return np.where(size >= size[data.test].min(initial=size.max(initial=0)), group, -1)
 
 
 def _instants(data: Dataset, column: str) -> npt.NDArray[np.int64]:

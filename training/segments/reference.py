@@ -1,4 +1,9 @@
-"""The textbook segmentation, which ours is compared with: five by k-means, over all visits up to one instant."""
+"""The textbook segmentation, which ours is compared with: five by k-means, over all visits up to one instant.
+
+Recency is in whole days, as the textbook has it. By the microsecond the hour of the last visit moves borders among
+those who came within days, and resampled shoppers give other ones: on Complete Journey the adjusted Rand index is .887
+(mean of 200, standard error .003), in whole days .902 (of 800, .002).
+"""
 
 from __future__ import annotations
 
@@ -18,11 +23,12 @@ from training.segments.selection import Sample, candidates, labels_of
 from training.written.instants import PULSE
 
 K = 5
+RESAMPLES = 200  # the mean of 40 has a standard error of .008, more than its distance from the gate; of 200, .004
 
 _WHOLE_LOG = """
 SELECT
     user_id,
-    ($at - max(epoch_us(event_timestamp))) / 86400e6 AS recency,
+    (($at - max(epoch_us(event_timestamp))) // 86400000000)::DOUBLE AS recency,
     count(*)::DOUBLE AS visits,
     round(greatest(coalesce(sum(amount), 0), 0), 2) AS money
 FROM payment WHERE epoch_us(event_timestamp) < $at
@@ -58,7 +64,7 @@ def compare(settings: Settings, versions: Versions, at: int, ours: pd.Series[str
         return None
     everybody = np.arange(len(rows))
     sample = Sample(rows[_COLUMNS].to_numpy(np.float64), everybody, np.ones(len(rows), bool))
-    [found] = candidates(sample, "kmeans", [K])
+    [found] = candidates(sample, "kmeans", [K], resamples=RESAMPLES)
     theirs = labels_of(found.cut, found.scaling, sample.matrix)
     agreement = adjusted_rand_score(theirs, ours.reindex(rows[KEY]).to_numpy())
     return Reference(found.silhouette, found.stability, float(agreement))

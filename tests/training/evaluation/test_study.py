@@ -12,12 +12,14 @@ import pytest
 
 from feature_repo.core.settings import Settings
 from training.data.dataset import Dataset
+from training.declaring.objective import PRECISION
 from training.declaring.recipe import Linear, Recipe
 from training.evaluation import study as study_module
 from training.evaluation.attributes import Latest, Stated, Tenure, attributes_of
 from training.evaluation.extras import Extras
 from training.evaluation.fairness import MISSING
 from training.evaluation.files import write_study
+from training.evaluation.pages import sections
 from training.evaluation.permutation import permutation
 from training.evaluation.rolling import _splits, roll, spread
 from training.evaluation.slices import SLICES, Bands, Names
@@ -100,6 +102,49 @@ def test_origins_have_intervals_and_a_spread_and_one_without_both_answers_is_lis
     assert (found.low, found.high) == (min(values), max(values))
     assert found.deviation == pytest.approx(np.std(values, ddof=1))
     assert all(origin.metrics["auc"].low < origin.metrics["auc"].high for origin in origins if origin.metrics)
+
+
+BLOCK, THINNED = 20, 12
+
+
+def whole_from(rows: Dataset) -> pd.Timestamp:
+    return rows.frame.event_timestamp[rows.train].max()
+
+
+def in_blocks(rows: Dataset) -> Dataset:
+    """Rows that are ranked in blocks of twenty; of early instants three fifths of each block are there."""
+    number = rows.frame.groupby("event_timestamp").cumcount()
+    size = rows.frame.groupby("event_timestamp")["user_id"].transform("size")
+    early = rows.frame.event_timestamp < whole_from(rows)
+    kept = ((number < size // BLOCK * BLOCK) & (~early | (number % BLOCK < THINNED))).to_numpy()
+    split = replace(rows.split, **{part: getattr(rows.split, part)[kept] for part in ("fit", "valid", "train", "test")})
+    frame = rows.frame.assign(block=number // BLOCK)[kept].reset_index(drop=True)
+    return replace(rows, task=replace(rows.task, groups=("event_timestamp", "block")), frame=frame, split=split)
+
+
+def test_rankings_are_measured_at_origins_on_whole_groups_alone(rows: Dataset) -> None:
+    data = in_blocks(rows)
+    origins = roll(data, PLAIN, origins=8, threads=1)
+    at = data.frame.event_timestamp
+    whole = at >= whole_from(rows)
+    for origin, (split, _) in zip(origins, _splits(data, 8), strict=True):
+        ranked = split.test & whole.to_numpy() & bool(origin.metrics)
+        assert origin.groups == ranked.sum() / BLOCK
+        assert (PRECISION in origin.metrics) == bool(ranked.any())
+        if ranked.any():
+            scores = fit(PLAIN, replace(data, split=split)).scorer().score(data.matrix(PLAIN.inputs)[ranked])
+            frame = data.frame[ranked].assign(score=scores).sort_values("score", ascending=False, kind="stable")
+            best = frame.groupby(["event_timestamp", "block"]).head(5)
+            assert origin.metrics[PRECISION].value == pytest.approx(best["label"].mean())
+    assert {PRECISION in origin.metrics for origin in origins if origin.metrics} == {True, False}
+    assert spread(origins)[PRECISION].low > 0
+
+
+def test_the_page_says_where_there_were_no_whole_groups(rows: Dataset, fitted: Fitted, demo: Settings) -> None:
+    *_, one, other = roll(rows, PLAIN, origins=4, threads=1)
+    ranked = replace(other, metrics={**other.metrics, PRECISION: other.metrics["auc"]}, groups=3)
+    found = replace(study(rows, fitted, demo), origins=(one, ranked), spread=spread((one, ranked)))
+    assert "no whole groups" in "".join(sections(found, leading="auc", binary=True))
 
 
 @dataclass
