@@ -75,7 +75,13 @@ def test_a_run_with_options_comes_out_the_same_without_them_being_said(
     found = json.loads(capsys.readouterr().out)
     assert found["outcome"] == "same"
     assert found["metrics"]["auc"]["rebuilt"] == pytest.approx(made[1].metrics["auc"], abs=1e-9)
-    assert "baseline/as_declared/auc" in found["metrics"]
+    assert {"baseline/as_declared/auc", "reduce/components"} <= set(found["metrics"])
+    assert found["not_compared"] == [
+        "select/dropped",
+        "select/inputs",
+        "select/validation_auc",
+        "select/validation_auc_all",
+    ]
     assert cli.main([*WORDS, "--reproduce", made[1].run_id]) == 2
     assert "options of its training" in capsys.readouterr().err
 

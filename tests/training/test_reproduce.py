@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,12 +23,13 @@ from feature_repo.events.upkeep import compact
 from training import task as task_module
 from training.data.dataset import Dataset
 from training.declaring.recipe import Linear, Recipe
+from training.evaluation.extras import Extras
 from training.evaluation.study import study
 from training.evaluation.trained import fit_and_measure
 from training.jobs.reproduce import Rows, check_declared, check_log, outcome_of, reproduce
 from training.registry.erasure import erase_entity_rows
 from training.registry.recorded import read_run
-from training.registry.register import Registered, register
+from training.registry.register import STUDY, Registered, register
 from training.runs.tracking import tracking
 from training.task import Task
 
@@ -50,7 +52,7 @@ def made(
         patch.setenv("PORTRAIT_HOME", str(home))
         settings = load_settings()
         trained = fit_and_measure(replace(rows, task=small_of(redemption)), threads=1, step=silent)
-        trained = replace(trained, study=study(trained.data, trained.fitted, settings))
+        trained = replace(trained, study=study(trained.data, trained.fitted, settings, extras=Extras(2, permute=True)))
         yield home, register(trained, settings)
 
 
@@ -72,6 +74,15 @@ def run(made: tuple[Path, Registered]) -> str:
     return made[1].run_id
 
 
+STUDIED = {
+    "threshold",
+    "fairness/age/gap_selection_rate",
+    "slice/tenure_over 182 days/auc",
+    "rolling/2/auc",
+    "permutation/user_redemptions",
+}
+
+
 def silent(what: str, done: float) -> None:
     del what, done
 
@@ -84,6 +95,9 @@ def test_a_run_comes_out_the_same_after_new_events_and_compaction(
     new = [{"event_timestamp": last - timedelta(days=n), "user_id": someone, "amount": 9.0} for n in range(5, 60)]
     write_to(settings, "purchase", new)
     write_to(settings, "payment", new)
+    write_to(settings, "view", [{"event_timestamp": row["event_timestamp"], "user_id": someone} for row in new])
+    stated = {"event_timestamp": last - timedelta(days=300), "age": "25-34", "income": "50-74K"}
+    write_to(settings, "users", [{**stated, "user_id": who} for who in rows.frame.user_id.unique()])
     compact(settings, FixedClock(to_us(last + timedelta(days=40))))
     assert cli.main(["train", "redemption", "--reproduce", run, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -92,11 +106,36 @@ def test_a_run_comes_out_the_same_after_new_events_and_compaction(
     assert found["rows"]["recorded"] == found["rows"]["rebuilt"]
     assert [found["rows"][name] for name in ("erased", "removed", "changed", "added")] == [0, 0, 0, 0]
     assert found["largest_difference"] <= found["tolerance"]
-    assert {"auc", "auc_low", "ece", "slice/campaign_type_A/auc_low"} <= set(found["metrics"])
+    assert {"auc", "auc_low", "ece", "slice/campaign_type_A/auc_low", *STUDIED} <= set(found["metrics"])
+    assert found["not_compared"] == []
     with tracking(settings) as client:
         assert len(client.search_model_versions("name = 'redemption'")) == 1
         assert len(client.search_runs([client.get_experiment_by_name("redemption").experiment_id])) == 1
     assert reproduce(small, "redemption@champion", settings, progress=silent).run_id == run
+
+
+def test_a_run_that_does_not_say_what_its_study_read_is_told_what_was_not_compared(
+    settings: Settings, small: Task, run: str, capsys
+):
+    with tracking(settings) as client:
+        client.delete_tag(run, STUDY)
+        client.delete_model_version_tag("redemption", "1", STUDY)
+    found = reproduce(small, run, settings, progress=silent)
+    assert found.outcome == "same"
+    assert STUDIED - {"slice/tenure_over 182 days/auc"} <= set(found.not_compared)
+    assert not set(found.not_compared) & set(found.metrics)
+    assert cli.main(["train", "redemption", "--reproduce", run]) == 0
+    assert re.search(
+        r"Not compared, as they are not made again: .*\d+ figures of .*, \d+ of rolling", capsys.readouterr().out
+    )
+
+
+def test_a_figure_of_the_study_that_differs_is_found_out(
+    settings: Settings, small: Task, run: str, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("training.evaluation.permutation.TIMES", 4)
+    assert cli.main(["train", "redemption", "--reproduce", run]) == 1
+    assert "permutation/" in capsys.readouterr().err
 
 
 def test_rows_erased_since_are_counted_and_the_others_are_the_same(

@@ -89,10 +89,26 @@ class Stated:
 Attribute: TypeAlias = Latest | Tenure | Stated
 
 
-def attributes_of(data: Dataset, asked: tuple[Attribute, ...], settings: Settings) -> dict[str, pd.Series]:
+def versions_for(data: Dataset, asked: tuple[Attribute, ...], settings: Settings) -> Versions:
+    """Return table -> version that attributes are looked up at: the dataset's, the head's of tables it did not read.
+
+    Tables the log lacks are left out.
+    """
+    wanted = {table for each in asked for table in each.tables}
+    present = {table for table in wanted if (table_path(settings.log_root, table) / "_delta_log").is_dir()}
+    known = {table: version for table, version in data.log_versions.items() if table in present}
+    return {**head_versions(settings, present), **known}
+
+
+def attributes_of(
+    data: Dataset, asked: tuple[Attribute, ...], settings: Settings, versions: Versions | None = None
+) -> dict[str, pd.Series]:
     """Look attributes up in the log for every row of a dataset.
 
-    Tables the dataset was read from are read at the same versions.
+    Parameters
+    ----------
+    versions
+        Table -> version to read, other tables being empty; those of :func:`versions_for` unless given.
 
     Returns
     -------
@@ -108,7 +124,8 @@ def attributes_of(data: Dataset, asked: tuple[Attribute, ...], settings: Setting
     if data.key != SHOPPER:
         return {}
     instant = data.frame.groupby([SHOPPER, AT], sort=False).ngroup()  # rows of one shopper at one instant are alike
-    with _log(data, asked, settings) as connection:
+    pinned = versions_for(data, asked, settings) if versions is None else versions
+    with _log(asked, settings, pinned) as connection:
         connection.register("asked", _asked(data.frame, instant))
         filled = {table for each in asked for table in each.tables if _has_rows(connection, table)}
         usable = {each: [table for table in each.tables if table in filled] for each in asked}
@@ -121,15 +138,13 @@ def attributes_of(data: Dataset, asked: tuple[Attribute, ...], settings: Setting
 
 
 @contextmanager
-def _log(data: Dataset, asked: tuple[Attribute, ...], settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the tables asked for, those the log lacks as empty ones."""
+def _log(asked: tuple[Attribute, ...], settings: Settings, versions: Versions) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the tables asked for, those that have no version as empty ones."""
     wanted = {table for each in asked for table in each.tables}
-    present = {table for table in wanted if (table_path(settings.log_root, table) / "_delta_log").is_dir()}
-    versions: Versions = head_versions(settings, present)
-    versions |= {table: version for table, version in data.log_versions.items() if table in present}
+    known = {table: version for table, version in versions.items() if table in wanted}
     with closing(connect_duckdb(settings)) as connection:
-        snapshots = open_tables(connection, settings, versions)
-        for table in wanted - present:
+        snapshots = open_tables(connection, settings, known)
+        for table in wanted - known.keys():
             connection.register(table, arrow_schema(table).empty_table())
         with reading(*snapshots):
             yield connection

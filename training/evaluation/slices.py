@@ -17,6 +17,7 @@ import pandas as pd
 
 from feature_repo.core.settings import Settings
 from training.data.dataset import Dataset
+from training.data.log_views import Versions
 from training.data.split import Mask
 from training.evaluation.attributes import Attribute, Latest, Tenure, attributes_of
 from training.evaluation.evaluate import Estimate
@@ -90,6 +91,10 @@ SLICES: tuple[Derived, ...] = (
 )
 
 
+SOURCES: tuple[Attribute, ...] = tuple(each.source for each in SLICES if not isinstance(each.source, str))
+"""What the slices look up in the log."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Some of the test rows.
@@ -109,12 +114,15 @@ class Part:
     metrics: dict[str, Estimate]
 
 
-def cut_rows(data: Dataset, settings: Settings) -> dict[str, pd.Series[str]]:
-    """Return slice -> the value of each row of a dataset: the task's own first, then those of ``SLICES`` it allows."""
+def cut_rows(data: Dataset, settings: Settings, versions: Versions | None = None) -> dict[str, pd.Series[str]]:
+    """Return slice -> the value of each row of a dataset: the task's own first, then those of ``SLICES`` it allows.
+
+    ``versions`` as of :func:`training.evaluation.attributes.attributes_of`.
+    """
     own = {name: data.frame[name].astype(str) for name in data.task.slices}
     wanted = [each for each in SLICES if each.name not in own]
     sources = tuple(each.source for each in wanted if not isinstance(each.source, str))
-    found: Mapping[str, Any] = attributes_of(data, sources, settings)
+    found: Mapping[str, Any] = attributes_of(data, sources, settings, versions)
     for each in wanted:
         values = data.frame.get(each.source) if isinstance(each.source, str) else found.get(each.name)
         if values is not None:

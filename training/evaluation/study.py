@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from feature_repo.core.settings import Settings
 from training.data.dataset import Dataset
+from training.data.log_views import Versions
 from training.declaring.objective import BINARY
 from training.declaring.recipe import Recipe
-from training.evaluation.attributes import attributes_of
+from training.evaluation.attributes import attributes_of, versions_for
 from training.evaluation.decisions import Decisions, best_f1, decide
 from training.evaluation.evaluate import Estimate
 from training.evaluation.extras import NOTHING_MORE, Extras
@@ -22,7 +23,7 @@ from training.evaluation.fairness import MISSING, PROTECTED, Fairness, available
 from training.evaluation.lift import Decile, deciles, precision_at
 from training.evaluation.permutation import Drop, permutation
 from training.evaluation.rolling import Origin, Spread, roll, spread
-from training.evaluation.slices import Part, cut_rows, measure_slices
+from training.evaluation.slices import SOURCES, Part, cut_rows, measure_slices
 from training.evaluation.tallies import Floats, Tallies
 from training.evaluation.tenths import Tenth, tenths
 from training.fitting.fit import Fitted
@@ -48,6 +49,10 @@ class Study:
         Rolling-origin cross-validation, if it was asked for.
     permutation
         View -> drop, if it was asked for.
+    extras
+        What was asked for.
+    log_versions
+        Table -> version the slices and the protected attributes were read at.
     seconds
         Part -> processor seconds it took.
     """
@@ -62,6 +67,8 @@ class Study:
     origins: tuple[Origin, ...]
     spread: dict[str, Spread]
     permutation: dict[str, Drop]
+    extras: Extras
+    log_versions: Versions
     seconds: dict[str, float] = field(compare=False)
 
     def metrics(self) -> Iterator[tuple[str, float]]:
@@ -117,6 +124,7 @@ def study(
     extras: Extras = NOTHING_MORE,
     recipe: Recipe | None = None,
     threads: int = 1,
+    versions: Versions | None = None,
 ) -> Study:
     """Measure a fitted model on the test rows of its dataset.
 
@@ -124,6 +132,8 @@ def study(
     ----------
     recipe
         What is fitted at earlier origins, if it is not what the task declares.
+    versions
+        Those of an earlier study, to read what it read; the dataset's, and of other tables the head's, unless given.
 
     Raises
     ------
@@ -131,6 +141,7 @@ def study(
         A table the slices or the protected attributes are read from is damaged.
     """
     watch = _Watch()
+    pinned = versions_for(data, (*SOURCES, *PROTECTED), settings) if versions is None else versions
     scores, valid = _scores(fitted, data, data.test), (fitted.rehearsal or fitted)
     labels, shoppers = data.labels[data.test], data.frame[data.key].to_numpy()[data.test]
     binary, tallies = data.task.objective == BINARY, Tallies.of(shoppers)
@@ -142,10 +153,10 @@ def study(
     precisions = precision_at(scores, labels, tallies) if binary else {}
     table = () if binary else tenths(scores, labels, tallies)
     watch.lap("decisions and lift")
-    cut = {name: values[data.test] for name, values in cut_rows(data, settings).items()}
+    cut = {name: values[data.test] for name, values in cut_rows(data, settings, pinned).items()}
     parts = measure_slices(scores, labels, shoppers, cut)
     watch.lap("slices")
-    fairness = _fair(data, scores, labels, shoppers, settings, decisions) if available() or not binary else {}
+    fairness = _fair(data, scores, labels, shoppers, settings, pinned, decisions) if available() or not binary else {}
     watch.lap("fairness")
     origins = roll(data, recipe or data.task.model, origins=extras.rolling, threads=threads) if extras.rolling else ()
     watch.lap("rolling")
@@ -162,6 +173,8 @@ def study(
         origins=origins,
         spread=spread(origins),
         permutation=drops,
+        extras=extras,
+        log_versions=pinned,
         seconds=watch.laps,
     )
 
@@ -189,9 +202,10 @@ def _fair(
     labels: npt.NDArray[Any],
     shoppers: npt.NDArray[np.object_],
     settings: Settings,
+    versions: Versions,
     decisions: Decisions | None,
 ) -> dict[str, Fairness]:
-    found = attributes_of(data, PROTECTED, settings)
+    found = attributes_of(data, PROTECTED, settings, versions)
     columns = {each.name: each.column for each in PROTECTED}
     return {
         name: measure_fairness(

@@ -18,7 +18,9 @@ from training.data.dataset import SPLIT, Dataset, dataset, split_rows
 from training.data.entity_rows import CONTENT, entity_rows, rows_by_role
 from training.data.labels import AT
 from training.data.log_views import Versions, head_versions
-from training.evaluation.trained import Step, fit_and_measure
+from training.evaluation.ceiling import ceiling_of
+from training.evaluation.study import study
+from training.evaluation.trained import Step, Trained, fit_and_measure
 from training.preparing.prepare import restored
 from training.registry.challenge import named
 from training.registry.recorded import Run, read_run
@@ -82,9 +84,13 @@ class Reproduction:
     fingerprints
         Of the rows, recorded and rebuilt.
     metrics
-        Those of the model, of its baselines and of its slices that the run logged.
+        Those that the run logged and that came out of the fit again: of the model, of its baselines, and of its study,
+        with the origins and permutations it was asked for.
+    not_compared
+        Those that the run logged and that were not made again: the figures that inputs and parameters were chosen by,
+        as what was chosen is fitted again and not chosen again; the study of a run of before it said what it read.
     largest_difference
-        Among them.
+        Among the metrics.
     """
 
     task: str
@@ -93,6 +99,7 @@ class Reproduction:
     rows: Rows
     fingerprints: tuple[str, str]
     metrics: dict[str, Metric]
+    not_compared: tuple[str, ...]
     largest_difference: float
     tolerance: float
     log_versions: Versions
@@ -123,24 +130,13 @@ def reproduce(task: Task | str, run: str, settings: Settings | None = None, *, p
     progress("asking MLflow", 0.0)
     found = read_run(settings, task.name, run)
     check_declared(task, found)
-    check_log(found.log_versions, head_versions(settings, found.log_versions))
+    read = {**(found.studied.log_versions if found.studied else {}), **found.log_versions}
+    check_log(read, head_versions(settings, read))
     progress("reading the log", 0.1)
     data = _as_split(dataset(task, settings, versions=found.log_versions), found)
     rows = compare_rows(found, data)
-    threads = int(found.params.get("threads", settings.threads))
-    trained = fit_and_measure(
-        data,
-        threads=threads,
-        step=lambda what, done: progress(what, 0.2 + 0.8 * done),
-        prepared=restored(found.prepared, data, settings.model_copy(update={"threads": threads}))
-        if found.prepared
-        else None,
-    )
-    metrics = {
-        name: Metric(found.metrics[name], value)
-        for name, value in run_metrics(trained).items()
-        if name in found.metrics
-    }
+    rebuilt = run_metrics(_trained(found, data, settings, progress))
+    metrics = {name: Metric(found.metrics[name], value) for name, value in rebuilt.items() if name in found.metrics}
     largest = max((abs(each.rebuilt - each.recorded) for each in metrics.values()), default=0.0)
     fingerprints = (found.tags.get("data_fingerprint", ""), data.fingerprint)
     return Reproduction(
@@ -150,11 +146,38 @@ def reproduce(task: Task | str, run: str, settings: Settings | None = None, *, p
         rows=rows,
         fingerprints=fingerprints,
         metrics=metrics,
+        not_compared=tuple(sorted(found.metrics.keys() - rebuilt.keys())),
         largest_difference=largest,
         tolerance=TOLERANCE,
         log_versions=found.log_versions,
         seconds=time.monotonic() - started,
     )
+
+
+def _trained(run: Run, data: Dataset, settings: Settings, progress: Step) -> Trained:
+    """Fit and measure as the run did, with its threads and its study; nothing is chosen again."""
+    threads = int(run.params.get("threads", settings.threads))
+    then = settings.model_copy(update={"threads": threads})
+    trained = fit_and_measure(
+        data,
+        threads=threads,
+        step=lambda what, done: progress(what, 0.2 + 0.5 * done),
+        ceiling=ceiling_of(data, settings),
+        prepared=restored(run.prepared, data, then) if run.prepared else None,
+    )
+    if run.studied is None:
+        return trained
+    progress("studying the model", 0.7)
+    found = study(
+        data,
+        trained.fitted,
+        then,
+        extras=run.studied.extras,
+        recipe=trained.recipe,
+        threads=threads,
+        versions=run.studied.log_versions,
+    )
+    return replace(trained, study=found)
 
 
 def outcome_of(rows: Rows, fingerprints: tuple[str, str], largest: float) -> str:

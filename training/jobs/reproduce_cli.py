@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from feature_repo.core.console import emit, progress, table
@@ -45,7 +46,11 @@ def _why(report: Reproduction) -> str:
             f"{rows.changed:,} rows hold other values and {rows.added:,} are new: see whether retention or an erasure "
             "removed events they were computed from."
         )
-    return "the rows are the same: compare the versions of xgboost and scikit-learn, and the number of threads."
+    far = sorted(report.metrics, key=lambda name: -abs(report.metrics[name].rebuilt - report.metrics[name].recorded))
+    return (
+        f"the rows are the same, and {', '.join(far[:3])} differ most: compare the versions of xgboost and "
+        "scikit-learn, and the number of threads."
+    )
 
 
 def _render(report: Reproduction) -> None:
@@ -62,12 +67,28 @@ def _render(report: Reproduction) -> None:
         [[name, f"{each.recorded:.6f}", f"{each.rebuilt:.6f}"] for name, each in own[:_SHOWN]],
     )
     sys.stdout.write(f"\n{_sentence(report)} ({report.seconds:.0f} s)\n")
+    if report.not_compared:
+        sys.stdout.write(f"{_left_out(report.not_compared)}\n")
+
+
+def _left_out(names: tuple[str, ...]) -> str:
+    """Say what was not compared, by the part of the run.
+
+    >>> _left_out(("search/pruned", "search/validation_auc", "threshold"))
+    'Not compared, as they are not made again: 2 figures of search, 1 of the model.'
+    """
+    counts = Counter(name.partition("/")[0] if "/" in name else "the model" for name in names)
+    told = [f"{count} {'figures ' if n == 0 else ''}of {part}" for n, (part, count) in enumerate(counts.items())]
+    return f"Not compared, as they are not made again: {', '.join(told)}."
 
 
 def _sentence(report: Reproduction) -> str:
     rows, run = report.rows, f"{report.task} run {report.run_id}"
     if report.outcome == "same":
-        return f"{run} came out the same: the same rows, metrics within {report.largest_difference:.1e}"
+        return (
+            f"{run} came out the same: the same rows, {len(report.metrics):,} metrics within "
+            f"{report.largest_difference:.1e}"
+        )
     gone = f"{rows.erased:,} rows were erased since and {rows.removed:,} left the log otherwise"
     if report.outcome == "rows_gone":
         return f"{run}: {gone}; the other {sum(rows.rebuilt.values()):,} are the same"

@@ -54,7 +54,9 @@ def compared(prepared: Prepared, data: Dataset) -> Prepared:
 
 
 def restored(kept: Mapping[str, Any], data: Dataset, settings: Settings) -> Prepared:
-    """Return what a run had prepared, from its artifact ``prepared.json``, without searching again.
+    """Return what a run had prepared, from its artifact ``prepared.json``, without choosing or searching again.
+
+    Its metrics are those that follow from what was chosen; not those the choice was made by.
 
     Raises
     ------
@@ -64,6 +66,8 @@ def restored(kept: Mapping[str, Any], data: Dataset, settings: Settings) -> Prep
     prepared = Prepared(Recipe.from_json(kept["recipe"]), Options(**kept["options"]))
     if kept["origin"]:
         prepared = continued(prepared, data, settings, origin=kept["origin"])
+    if prepared.options.reduce:
+        prepared = replace(prepared, metrics={**prepared.metrics, **_reduction(prepared.recipe, data)})
     return compared(prepared, data)
 
 
@@ -101,16 +105,17 @@ def _reduced(prepared: Prepared, data: Dataset) -> Prepared:
             hint="leave --reduce out; trees choose their inputs themselves.",
         )
     recipe = replace(prepared.recipe, linear=replace(linear, variance=VARIANCE))
-    count, whole = _components(recipe, data)
-    return replace(
-        prepared,
-        recipe=recipe,
-        metrics={**prepared.metrics, "reduce/components": count, "reduce/terms": whole},
-        notes=(
-            *prepared.notes,
-            f"The linear part reads {count} principal components, {VARIANCE:.0%} of the variance of its {whole} terms.",
-        ),
+    found = _reduction(recipe, data)
+    said = (
+        f"The linear part reads {found['reduce/components']} principal components, {VARIANCE:.0%} of the variance of "
+        f"its {found['reduce/terms']} terms."
     )
+    return replace(prepared, recipe=recipe, metrics={**prepared.metrics, **found}, notes=(*prepared.notes, said))
+
+
+def _reduction(recipe: Recipe, data: Dataset) -> dict[str, int]:
+    count, whole = _components(recipe, data)
+    return {"reduce/components": count, "reduce/terms": whole}
 
 
 def _searched(prepared: Prepared, data: Dataset, trials: int, threads: int, step: Step) -> Prepared:

@@ -17,11 +17,20 @@ from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings
 from feature_repo.engine.contract import Contract
 from training.data.log_views import Versions
+from training.evaluation.extras import Extras
 from training.fitting.preparation import PREPARED
 from training.registry.erasure import ENTITY_ROWS
-from training.registry.register import TASK
+from training.registry.register import STUDY, TASK
 from training.runs.tracking import tracking
 from training.runs.version import CONTRACT, find_version
+
+
+@dataclass(frozen=True)
+class Studied:
+    """What the study of a run was asked for, and the versions of the tables it read."""
+
+    extras: Extras
+    log_versions: Versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +67,15 @@ class Run:
         """Table -> version the run read."""
         found: Versions = json.loads(self.tags["log_versions"])
         return found
+
+    @property
+    def studied(self) -> Studied | None:
+        """What was measured besides; None of a run that does not say."""
+        told = self.tags.get(STUDY)
+        if told is None:
+            return None
+        found = json.loads(told)
+        return Studied(Extras(found["rolling"], found["permute"]), found["log_versions"])
 
 
 def read_run(settings: Settings, task: str, asked: str) -> Run:

@@ -27,6 +27,7 @@ from training.data.entity_rows import entity_rows, rows_by_role
 from training.evaluation.charts import draw_calibration, draw_contributions, draw_importance
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.files import write_study
+from training.evaluation.study import Study
 from training.evaluation.trained import Trained
 from training.monitor.references import reference_text
 from training.monitor.summary import QUANTILES
@@ -42,6 +43,9 @@ from training.task import KNOWN_AT, Task, as_task
 __all__ = ["Registered", "read_report", "register", "up_to_date"]
 
 TASK, OPTIONS = "task.json", "options"
+STUDY = "study"
+"""Tag: what was measured besides, and the versions of the log's tables it was read at, as JSON."""
+
 _RUNTIME = ("mlflow", "numpy", "pandas", "xgboost")
 
 
@@ -175,7 +179,14 @@ def _tags(trained: Trained) -> dict[str, str]:
         QUESTION: question_of(data.task),
         "gates": "passed" if trained.holds else "failed",
         OPTIONS: trained.prepared.options.said,
+        **_study_tag(trained.study),
     }
+
+
+def _study_tag(study: Study | None) -> dict[str, str]:
+    if study is None:
+        return {}
+    return {STUDY: json.dumps({**asdict(study.extras), "log_versions": study.log_versions})}
 
 
 def _params(trained: Trained) -> dict[str, Any]:
@@ -202,7 +213,7 @@ def run_metrics(trained: Trained) -> dict[str, float]:
 
 
 def _metrics(trained: Trained) -> Iterator[tuple[str, float]]:
-    if trained.study:  # first: where both measure a slice, a reproduction, which studies nothing, finds the other's
+    if trained.study:  # first: where both measure a slice, a reproduction without a study finds the other's
         yield from trained.study.metrics()
     yield from _named("", trained.evaluation)
     yield from trained.prepared.metrics.items()
