@@ -189,7 +189,9 @@ BENCH = Bench(
     name="drift",
     sizes={
         Size.SMALL: Scale(changes=len(CHANGES), weeks=LATER_WEEKS, tasks=("redemption",), refreshed=False),
-        Size.FULL: Scale(changes=len(CHANGES), weeks=LATER_WEEKS, tasks=("redemption", "churn"), refreshed=True),
+        Size.FULL: Scale(
+            changes=len(CHANGES), weeks=LATER_WEEKS, tasks=("redemption", "churn", "spend"), refreshed=True
+        ),
     },
     measure=measure,
 )

@@ -1,4 +1,4 @@
-"""A model about pairs of shopper and category answers online what it would answer offline at that instant."""
+"""A model about pairs of shopper and category answers online as offline at that instant, and its drift is seen."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ import redis as redis_py
 from feature_repo.core.clock import FixedClock, from_us, to_us
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.feature_store import open_store
+from feature_repo.events.schema import log_table
 from feature_repo.jobs.materialize import materialize
 from serving import ProfileClient
 from training.data.dataset import dataset
 from training.declaring.recipe import Boosting, Linear, Recipe
 from training.evaluation.trained import Trained, fit_and_measure
+from training.monitor.changes import CHANGES, Change, changed, events_between
+from training.monitor.drift import Verdict, drift_of, load_champion
+from training.monitor.panels import WEEK_US
 from training.registry.register import register
 from training.task import Task, find_task
 from training.tasks.category import TEST_GROUPS, TRAIN_ROWS
@@ -84,3 +88,33 @@ def test_pairs_are_scored_online_as_offline(served: Settings, made: tuple[Path, 
     assert np.unique(expected).size > PAIRS / 2
     assert (offline["user_category_purchases__count_84d"] > 0).any()
     assert not offline["user_category_purchases__count_84d"].iloc[-1]
+
+
+ALARMS = {
+    "prices are three times as high": {"purchase.amount", "payment.amount"},
+    "the largest category is gone": {"purchase.category"},
+}
+
+NEXT = (
+    "SELECT * REPLACE (event_timestamp + INTERVAL 7 DAY AS event_timestamp, event_id || '-next' AS event_id) FROM rows"
+)
+
+
+@pytest.mark.parametrize("change", [None, *CHANGES[:2]], ids=lambda change: change.name if change else "quiet")
+def test_drift_of_pairs_is_told_from_a_week_like_the_last(
+    made: tuple[Path, Trained], home: Path, change: Change | None
+):
+    shutil.copytree(made[0], home)
+    settings, task = load_settings(), made[1].data.task
+    champion = load_champion(task, settings)
+    end = champion.reference.instant
+    for table in ("purchase", "payment"):
+        rows = events_between(settings, table, end - WEEK_US, end)
+        after = changed(settings, Change("a week later", {"*": NEXT}), table, rows)
+        after = after if change is None else changed(settings, change, table, after)
+        log_table(settings.log_root, table).commit(after.cast(rows.schema))
+    report = drift_of(task, settings, champion, at=end + WEEK_US)
+    assert set(report.alarms) >= (ALARMS[change.name] if change else set())
+    assert bool(report.alarms) == bool(change)
+    kinds = {each.kind for each in report.findings if each.verdict is not Verdict.UNKNOWN}
+    assert kinds == {"event", "shopper", "feature", "score"}
