@@ -117,4 +117,4 @@ def test_drift_of_pairs_is_told_from_a_week_like_the_last(
     assert set(report.alarms) >= (ALARMS[change.name] if change else set())
     assert bool(report.alarms) == bool(change)
     kinds = {each.kind for each in report.findings if each.verdict is not Verdict.UNKNOWN}
-    assert kinds == {"event", "shopper", "feature", "score"}
+    assert kinds == {"event", "shopper", "feature", "score", "answer"}

@@ -133,7 +133,7 @@ def test_they_agree_with_the_textbook_as_far_as_windows_allow(report: SegmentsFi
     reference = report.reference
     assert reference is not None
     assert reference.silhouette == pytest.approx(0.329, abs=0.01)
-    assert reference.stability == pytest.approx(0.907, abs=0.006)  # 0.891 with the hour of the last visit
+    assert reference.stability == pytest.approx(0.902, abs=0.006)  # 0.891 with the hour of the last visit
     assert 0.4 < reference.agreement < 0.8
 
 
