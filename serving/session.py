@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any, TypeVar
 
 import redis
 
+from feature_repo.core.deadlines import Deadline
 from feature_repo.core.errors import StoreUnavailableError
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import check_redis, connect_redis
@@ -22,7 +24,7 @@ class RedisSession:
     Parameters
     ----------
     timeout_s
-        To connect, and for each reply.
+        For a question, with everything it takes: to connect, all replies, and to find out why there is none.
     breaker
         Refuses questions at once while Redis does not answer.
     """
@@ -31,8 +33,18 @@ class RedisSession:
         self._breaker = breaker or Breaker()
         self._settings = settings
         self._timeout_s = timeout_s
+        self._deadline = Deadline()
         self._connecting = Lock()
         self._client: Any = None
+
+    def together(self) -> AbstractContextManager[None]:
+        """All this thread asks until the end of the block, and waits for beside, has the time of one question."""
+        return self._deadline.within(self._timeout_s)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds this thread's question may still take."""
+        return self._deadline.left_s
 
     def ask(self, question: Callable[[Any], Answer]) -> Answer:
         """Return what ``question`` returns for the client.
@@ -48,6 +60,10 @@ class RedisSession:
                 "Redis did not answer the last questions, and is left alone for a moment.",
                 hint="ask again in a second; `portrait status` says whether it runs.",
             )
+        with self.together():
+            return self._asked(question)
+
+    def _asked(self, question: Callable[[Any], Answer]) -> Answer:
         client = self._reached()
         try:
             answer = question(client)
@@ -78,10 +94,17 @@ class RedisSession:
     def _connected(self) -> Any:
         if (client := self._client) is not None:
             return client
-        with self._connecting:
+        if not self._connecting.acquire(timeout=max(0.0, self.left_s)):
+            raise self._late()
+        try:
             if self._client is None:
-                self._client = connect_redis(self._settings, timeout_s=self._timeout_s, retries=1)
+                self._client = self._connect()
             return self._client
+        finally:
+            self._connecting.release()
+
+    def _connect(self) -> Any:
+        return connect_redis(self._settings, timeout_s=self._timeout_s, retries=1, deadline=self._deadline)
 
     def _forget(self, client: Any) -> None:
         # Other threads may be in the middle of an answer: connections in use are left to them.
@@ -91,14 +114,17 @@ class RedisSession:
 
     def _explained(self, error: redis.RedisError) -> StoreUnavailableError:
         if isinstance(error, redis.TimeoutError):  # to ask why would be to wait as long again
-            return StoreUnavailableError(
-                f"Redis did not answer within {self._timeout_s:g} s.", hint="see `portrait status`; ask again."
-            )
+            return self._late()
         try:
-            with connect_redis(self._settings, timeout_s=self._timeout_s) as client:
+            with self._connect() as client:
                 check_redis(client, self._settings)
         except StoreUnavailableError as unavailable:
             return unavailable
         return StoreUnavailableError(
             f"Redis answers again, but failed while it was read: {type(error).__name__}.", hint="ask again."
+        )
+
+    def _late(self) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"Redis did not answer within {self._timeout_s:g} s.", hint="see `portrait status`; ask again."
         )

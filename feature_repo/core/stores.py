@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from feature_repo.core.deadlines import Deadline, bound
 from feature_repo.core.errors import StoreUnavailableError
 from feature_repo.core.settings import Settings, ensure_home
 
@@ -119,6 +120,7 @@ def connect_redis(
     retries: int = 0,
     same_server: bool = False,
     guard: Guard | None = None,
+    deadline: Deadline | None = None,
 ) -> redis.Redis:
     """Connect, and check that the server answers and never evicts.
 
@@ -136,6 +138,8 @@ def connect_redis(
         Redis held. After a restart it may hold older data.
     guard
         With ``same_server``: is given every new connection before it is used, and may refuse it.
+    deadline
+        Of the questions the client is asked: no wait goes on behind it, however many there are.
 
     Raises
     ------
@@ -144,6 +148,8 @@ def connect_redis(
         are masked in the message.
     """
     client = redis_client(redis_url(settings), timeout_s=timeout_s, decode=decode, retries=retries)
+    if deadline is not None:
+        bound(client, deadline)
     if same_server:
         client.connection_pool.connection_kwargs["redis_connect_func"] = _SameServer(guard)
     try:

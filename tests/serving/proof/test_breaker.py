@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,8 @@ import pytest
 from feature_repo.core.clock import SystemClock
 from feature_repo.core.errors import DataError, StoreUnavailableError
 from feature_repo.core.settings import Settings, load_settings
-from feature_repo.core.stores import read_embedded
 from feature_repo.jobs import services
+from hung_redis import paused
 from own_shops import kill_redis
 from serving.breaker import Breaker
 from serving.session import RedisSession
@@ -37,18 +34,6 @@ def server(home: Path) -> Iterator[Settings]:
     services.up(settings, SystemClock())
     yield settings
     services.down(settings)
-
-
-@contextmanager
-def paused(settings: Settings) -> Iterator[None]:
-    """The server takes connections, and answers nothing."""
-    found = read_embedded(settings)
-    assert found is not None
-    os.kill(found.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(found.pid, signal.SIGCONT)
 
 
 class Question:
