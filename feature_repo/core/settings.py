@@ -39,10 +39,13 @@ class Settings(BaseSettings):
     are fixed at its first use, ``stream_limit`` bounds how many entries wait in all of them; ids of the last
     ``known_days`` of events are held in memory to tell which come again. ``country`` (ISO 3166, two letters) and
     ``zone`` (IANA) say whose holidays and whose midnight the calendar features follow. ``retention`` says how long
-    events of a type are kept, as ``view=90d,search=30d``; those of other types are kept for ever. ``max_age_days``: a
-    champion is trained anew when the log has gone on for so long since. ``rate_limit``: HTTP requests a second of one
-    API key, or of one address where there are no keys; 0 is any number. ``served_sample``: share of requests whose
-    features are kept below the home, for `portrait monitor skew`; 0 keeps none.
+    events of a type are kept, as ``view=90d,search=30d``; those of other types are kept for ever, and features that
+    were ``served`` for 30 days. ``max_age_days``: a champion is trained anew when the log has gone on for that long.
+    ``rate_limit``: HTTP requests a second of one API key, or of one address where there are no keys; 0 is any number.
+    ``served_sample``: share of requests whose features are kept below the home, for `portrait monitor skew`; 0 keeps
+    none. ``remembered``: rows of each feature service that a process keeps in memory, to answer from while Redis does
+    not, for ``remembered_s`` seconds; 0 keeps none, and no question is answered without Redis then. ``timeout_s``: a
+    server's time for a question.
     """
 
     model_config = SettingsConfigDict(env_prefix="PORTRAIT_", extra="ignore", frozen=True)
@@ -61,6 +64,9 @@ class Settings(BaseSettings):
     max_age_days: int = Field(default=28, ge=1)
     rate_limit: float = Field(default=0.0, ge=0, le=1e6, allow_inf_nan=False)
     served_sample: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    remembered: int = Field(default=10_000, ge=0, le=10_000_000)
+    remembered_s: int = Field(default=900, ge=1, le=86_400)
+    timeout_s: float = Field(default=5.0, gt=0, le=600, allow_inf_nan=False)
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, le=256)
     memory: str = Field(default="2GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB|MiB|GiB|TiB)$")

@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 from feature_repo.core.clock import DAY
 from feature_repo.events.log import EVENT_TIMESTAMP
 
+# What is no event, and has an age as well: features that were served.
+SERVED = "served"
+
 
 def kept_since(days: Mapping[str, int], event_type: str, now_us: int) -> int | None:
     """Return the instant (us) before which events of a type are not kept; None of one that is kept for ever.

@@ -27,7 +27,7 @@ from feature_repo.core.errors import LogError, SettingsError, did_you_mean
 from feature_repo.core.settings import Settings
 from feature_repo.events.log import EVENT_TIMESTAMP, MAX_ATTEMPTS, outrun
 from feature_repo.events.quarantine import QUARANTINE
-from feature_repo.events.retention import kept_since
+from feature_repo.events.retention import SERVED, kept_since
 from feature_repo.events.schema import TABLES
 from feature_repo.events.table_files import merge, tidy
 from feature_repo.events.table_head import first_line, load_table
@@ -98,7 +98,7 @@ def compact(settings: Settings, clock: Clock, *, progress: Progress | None = Non
     """
     started, tell = time.monotonic(), progress or (lambda _what, _done: None)
     days = settings.retention_days
-    for name in days.keys() - TABLES.keys() - {QUARANTINE}:
+    for name in days.keys() - TABLES.keys() - {QUARANTINE, SERVED}:
         raise SettingsError(f"PORTRAIT_RETENTION names '{name}'.", hint=did_you_mean(name, TABLES))
     names = [name for name in (*TABLES, QUARANTINE) if DeltaTable.is_deltatable(str(settings.log_root / name))]
     tables = {}

@@ -16,18 +16,21 @@ __all__ = ["jobs"]
 
 @jobs.command("compact", epilog=example("portrait jobs compact", "PORTRAIT_RETENTION=view=90d portrait jobs compact"))
 def jobs_compact(*, as_json: Json = False) -> object:
-    """Merge small files of the log, apply retention, remove what nothing needs; safe while the stream runs."""
+    """Merge small files of the log, apply retention there and to what was served; safe while the stream runs."""
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.events.upkeep import compact  # noqa: PLC0415
+    from feature_repo.jobs.served import expire_served  # noqa: PLC0415
 
+    settings, clock = load_settings(), SystemClock()
     with progress("Compacting") as step:
-        report = compact(load_settings(), SystemClock(), progress=step)
-    emit(report, as_json, _render)
+        report = compact(settings, clock, progress=step)
+    expired = expire_served(settings, clock)
+    emit({**vars(report), "served_files_removed": expired}, as_json, lambda _: _render(report, expired))
     return report
 
 
-def _render(report: CompactReport) -> None:
+def _render(report: CompactReport, expired: int) -> None:
     table(
         ["table", "files", "MiB", "version", "rows removed"],
         [
@@ -41,4 +44,5 @@ def _render(report: CompactReport) -> None:
             for name, done in report.tables.items()
         ],
     )
-    sys.stdout.write(f"\n{report.left_overs} left-overs of ended processes removed, {report.seconds:.1f} s\n")
+    removed = f"{report.left_overs} left-overs of ended processes and {expired} files of served features"
+    sys.stdout.write(f"\n{removed} removed, {report.seconds:.1f} s\n")

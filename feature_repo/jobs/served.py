@@ -18,24 +18,29 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_repo.core.clock import from_us
+from feature_repo.core.clock import Clock, from_us
 from feature_repo.core.errors import LogError
 from feature_repo.core.locks import locked
 from feature_repo.core.settings import Settings
 from feature_repo.engine.retrieval import replacing
 from feature_repo.events.removal import naming
+from feature_repo.events.retention import SERVED, kept_since
 from feature_repo.privacy.tombstones import Tombstones
 
 AT = "__at"
 HELD = "__held:"
 POSITION = "__position:"
 HEAD = "__head:"
+
+# Kept for so long, unless something else is said.
+DAYS = 30
 
 _FACTS = b"portrait"
 
@@ -115,7 +120,7 @@ def write_served(settings: Settings, rows: ServedRows) -> int:
     with _turn(settings):
         table = Tombstones(settings.home).standing_rows(rows.table)
         first = pc.min(table[AT]).as_py() or from_us(0)
-        path = served_root(settings) / f"{first:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}.parquet"
+        path = served_root(settings) / f"{_stamp(first)}-{secrets.token_hex(6)}.parquet"
         described = table.replace_schema_metadata({_FACTS: json.dumps(asdict(rows.facts)).encode()})
         with replacing(path) as partial:
             pq.write_table(described, partial, compression="zstd")
@@ -159,6 +164,29 @@ def erase_served(settings: Settings, needle: str, *, dry_run: bool) -> int:
         for path in [] if dry_run else root.glob(".*.partial"):  # of a process that was killed: nobody writes now
             path.unlink(missing_ok=True)
     return found
+
+
+def expire_served(settings: Settings, clock: Clock) -> int:
+    """Remove files that are older than the settings say; return how many there were. Twice is once.
+
+    A file is as old as its first row, and its rows are of seconds. ``PORTRAIT_RETENTION=served=90d`` keeps them for 90
+    days; if nothing is said, it is 30.
+    """
+    root = served_root(settings)
+    if not root.is_dir():
+        return 0
+    since = kept_since({SERVED: DAYS} | settings.retention_days, SERVED, clock.now_us())
+    first = _stamp(from_us(since or 0))
+    with _turn(settings):
+        old = [path for path in root.glob("*.parquet") if path.name < first]
+        for path in old:
+            path.unlink()
+    return len(old)
+
+
+def _stamp(at: datetime) -> str:
+    """Return how names of files begin; they are in the order of time."""
+    return f"{at:%Y%m%dT%H%M%S}"
 
 
 def _scrub(path: Path, needle: str, *, dry_run: bool) -> int:
