@@ -35,9 +35,11 @@ class Breaker:
     --------
     >>> breaker = Breaker(failures=1, open_s=5, now=iter([0.0, 1.0, 6.0, 6.5]).__next__)
     >>> breaker.failed()
+    True
     >>> breaker.admits(), breaker.admits(), breaker.admits()
     (False, True, False)
     >>> breaker.succeeded()
+    True
     >>> breaker.admits()
     True
     """
@@ -64,15 +66,19 @@ class Breaker:
             self._until = now + self._open_s
             return True
 
-    def succeeded(self) -> None:
-        """Close it."""
-        if self._count or self._until != _CLOSED:
-            with self._lock:
-                self._count, self._until = 0, _CLOSED
+    def succeeded(self) -> bool:
+        """Close it; return whether it was not."""
+        if not self._count and self._until == _CLOSED:
+            return False
+        with self._lock:
+            opened, self._count, self._until = self._until != _CLOSED, 0, _CLOSED
+        return opened
 
-    def failed(self) -> None:
-        """Count a failure, and open it if that was one too many."""
+    def failed(self) -> bool:
+        """Count a failure, and open it if that was one too many; return whether it was closed until then."""
         with self._lock:
             self._count += 1
+            closed = self._until == _CLOSED
             if self._count >= self._failures:
                 self._until = self._now() + self._open_s
+            return closed and self._until != _CLOSED

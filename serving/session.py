@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from threading import Lock
@@ -16,6 +17,8 @@ from feature_repo.core.stores import check_redis, connect_redis
 from serving.breaker import Breaker
 
 Answer = TypeVar("Answer")
+
+_log = logging.getLogger("portrait")
 
 
 class RedisSession:
@@ -40,6 +43,10 @@ class RedisSession:
     def together(self) -> AbstractContextManager[None]:
         """All this thread asks until the end of the block, and waits for beside, has the time of one question."""
         return self._deadline.within(self._timeout_s)
+
+    def aside(self) -> AbstractContextManager[None]:
+        """What this thread does until the end of the block takes no time of its question."""
+        return self._deadline.aside()
 
     @property
     def left_s(self) -> float:
@@ -69,13 +76,13 @@ class RedisSession:
             answer = question(client)
         except redis.RedisError as error:
             silent = isinstance(error, redis.ConnectionError | redis.TimeoutError)
-            self._breaker.failed() if silent else self._breaker.succeeded()
+            self._failed() if silent else self._succeeded()
             self._forget(client)
             raise self._explained(error) from None
         except BaseException:
-            self._breaker.succeeded()  # it answered: what was wrong is something else
+            self._succeeded()  # it answered: what was wrong is something else
             raise
-        self._breaker.succeeded()
+        self._succeeded()
         return answer
 
     def close(self) -> None:
@@ -88,7 +95,7 @@ class RedisSession:
         try:
             return self._connected()
         except StoreUnavailableError:
-            self._breaker.failed()
+            self._failed()
             raise
 
     def _connected(self) -> Any:
@@ -105,6 +112,14 @@ class RedisSession:
 
     def _connect(self) -> Any:
         return connect_redis(self._settings, timeout_s=self._timeout_s, retries=1, deadline=self._deadline)
+
+    def _failed(self) -> None:
+        if self._breaker.failed():
+            _log.warning("Redis does not answer, and is asked again once a moment; answers are degraded or refused.")
+
+    def _succeeded(self) -> None:
+        if self._breaker.succeeded():
+            _log.info("Redis answers again.")
 
     def _forget(self, client: Any) -> None:
         # Other threads may be in the middle of an answer: connections in use are left to them.

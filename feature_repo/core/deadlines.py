@@ -42,6 +42,15 @@ class Deadline(threading.local):
         finally:
             self.until = math.inf
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is done until the end of the block is done once, and takes no time of the question."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.until += time.monotonic() - began
+
     @property
     def left_s(self) -> float:
         """Seconds; below 0 when it has passed, infinite where no question is asked."""

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pydantic_core import to_json
 
 from feature_repo.core.clock import Clock
+from feature_repo.core.deadlines import Deadline
 from feature_repo.core.errors import BufferFullError, StoreUnavailableError
 from feature_repo.core.settings import Settings
 from feature_repo.events.cleaning import USER_ID
@@ -85,12 +86,17 @@ class Collector:
         Says when events arrive.
     standing
         Of a column of pseudonyms and NULLs: which are not of erased people; the home's tombstones say it if None.
+    timeout_s
+        For a list of events to be taken by Redis, with the second attempt.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, *, standing: Standing | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, *, standing: Standing | None = None, timeout_s: float = 5.0
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._standing = standing or Tombstones(settings.home).standing
+        self._timeout_s, self._deadline = timeout_s, Deadline()
         self._opening = Lock()
         self._channel: Channel | None = None
         self._pseudonym: Callable[[str], str] | None = None
@@ -174,7 +180,8 @@ class Collector:
             return
         messages = [each.message for each in ready]
         try:
-            self._attempt(messages)
+            with self._deadline.within(self._timeout_s):
+                self._attempt(messages)
         except BufferFullError as error:
             error.accepted = ready[error.accepted].place
             error.rejected = tuple(each for each in rejected if each.index < error.accepted)
@@ -192,10 +199,16 @@ class Collector:
             self._opened().send(messages)
 
     def _opened(self) -> Channel:
-        with self._opening:
+        if not self._opening.acquire(timeout=max(0.0, self._deadline.left_s)):
+            raise StoreUnavailableError(
+                f"The broker did not answer within {self._timeout_s:g} s.", hint="send the same events again."
+            )
+        try:
             if self._channel is None:
-                self._channel = open_channel(self._settings)
+                self._channel = open_channel(self._settings, deadline=self._deadline)
             return self._channel
+        finally:
+            self._opening.release()
 
     def _forget(self, channel: Channel) -> None:
         with self._opening:

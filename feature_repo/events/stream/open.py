@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from feature_repo.core.clock import Clock
+from feature_repo.core.deadlines import Deadline
 from feature_repo.core.settings import Settings
 from feature_repo.events.stream.channel import Channel, Reader
 
@@ -12,8 +13,13 @@ from feature_repo.events.stream.channel import Channel, Reader
 _KAFKA = "feature_repo.events.stream.kafka_channel"
 
 
-def open_channel(settings: Settings) -> Channel:
+def open_channel(settings: Settings, *, deadline: Deadline | None = None) -> Channel:
     """Open the writing end.
+
+    Parameters
+    ----------
+    deadline
+        Of what is sent: Redis is not waited for any longer. Kafka's client has time-outs of its own.
 
     Raises
     ------
@@ -27,7 +33,7 @@ def open_channel(settings: Settings) -> Channel:
         return channel
     from feature_repo.events.stream.redis_channel import RedisChannel  # noqa: PLC0415
 
-    return RedisChannel(settings)
+    return RedisChannel(settings, deadline=deadline)
 
 
 def open_reader(settings: Settings, clock: Clock, *, name: str) -> Reader:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import redis
 
+from feature_repo.core.deadlines import Deadline
 from feature_repo.core.errors import BufferFullError, DataError, SettingsError, StoreUnavailableError
 from feature_repo.core.leases import TTL_MS, Leases
 from feature_repo.core.settings import Settings
@@ -99,12 +100,14 @@ class RedisChannel:
     ----------
     settings
         Name the server, the partitions and ``stream_limit``, of which each partition gets an equal part.
+    deadline
+        Of what is sent.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, deadline: Deadline | None = None) -> None:
         self._settings = settings
         self._limit = max(1, settings.stream_limit // settings.partitions)
-        self._client: Any = connect_redis(settings)
+        self._client: Any = connect_redis(settings, deadline=deadline)
         self._script = self._client.register_script(_SEND)
         with _closed_if_it_fails(self._client):
             self._stream = stream_facts(self._client, settings)

@@ -15,14 +15,15 @@ import pytest
 from feature_repo.core.clock import SystemClock
 from feature_repo.core.errors import StoreUnavailableError
 from feature_repo.core.settings import Settings, load_settings
+from feature_repo.events.stream.collector import Collector
 from feature_repo.jobs import services
 from hung_redis import Hung, paused
 from serving.breaker import Breaker
 from serving.session import RedisSession
 
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.5
 # Two cores, shared: what is to be told apart is one time-out from two.
-SLACK_S = 0.35
+SLACK_S = 1.2
 
 
 @contextmanager
@@ -116,6 +117,25 @@ def test_questions_asked_together_have_the_time_of_one(home: Path, hung: Hung) -
     session.close()
 
 
+def test_what_is_done_aside_takes_no_time_of_the_question(server: Settings) -> None:
+    session = session_of(server)
+
+    def load() -> None:
+        until = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < until:
+            pass
+
+    with session.together():
+        with session.aside():
+            load()
+        assert session.ask(ping)
+    with session.together():
+        load()
+        with pytest.raises(StoreUnavailableError):
+            session.ask(ping)
+    session.close()
+
+
 def test_threads_that_wait_for_the_same_connection_end_at_their_own_deadlines(home: Path, hung: Hung) -> None:
     session = session_of(load_settings(redis_url=hung.url))
     took: list[float] = []
@@ -130,6 +150,28 @@ def test_threads_that_wait_for_the_same_connection_end_at_their_own_deadlines(ho
     assert len(took) == 4
     assert max(took) < TIMEOUT_S + SLACK_S
     session.close()
+
+
+def test_events_are_refused_at_the_deadline(home: Path, hung: Hung) -> None:
+    settings = load_settings(redis_url=hung.url)
+    collector = Collector(settings, SystemClock(), timeout_s=TIMEOUT_S)
+    event = {"event_type": "purchase", "user_id": "ada", "amount": 1.0}
+    for _ in range(2):
+        with in_time():
+            collector.collect(event)
+    collector.close()
+
+
+def test_events_are_refused_at_the_deadline_when_the_server_stops_meanwhile(server: Settings) -> None:
+    collector = Collector(server, SystemClock(), timeout_s=TIMEOUT_S)
+    event = {"event_type": "purchase", "user_id": "ada", "amount": 1.0}
+    assert collector.collect(event).accepted == 1
+    with paused(server):
+        for _ in range(2):
+            with in_time():
+                collector.collect(event)
+    assert collector.collect(event).accepted == 1
+    collector.close()
 
 
 def run(tasks: list[Callable[[], None]]) -> None:
