@@ -26,8 +26,8 @@ from serving.models import Scores, pinned_version
 from serving.profile import Profile
 from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_without
 from serving.reasons.explanation import Explanation, Reason
-from serving.sdk import check_ways, over_http
 from serving.transport import PROFILE, AsyncTransport, Transport
+from serving.ways import check_ways, over_http
 
 
 class AsyncProfileClient:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +28,10 @@ Task = Annotated[str, typer.Argument(help="Name of the task, for example redempt
 Host = Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 is every one of this machine.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 is any free one.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=256, help="Processes that answer.")]
+LogFormat = Annotated[
+    Literal["json", "text"] | None,
+    typer.Option("--log-format", help="Log each request and happening on stderr; else only what goes wrong."),
+]
 Html = Annotated[
     Path | None,
     typer.Option("--html", metavar="FILE", help="Write a page instead: the portrait, and reasons of every score."),
@@ -74,7 +79,14 @@ def key(raw_id: RawId, *, as_json: Json = False) -> object:
 
 
 @commands.command(epilog=example("portrait serve", "portrait serve --host 0.0.0.0 --port 8080"))
-def serve(*, host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1, as_json: Json = False) -> object:
+def serve(
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Workers = 1,
+    log_format: LogFormat = None,
+    as_json: Json = False,
+) -> object:
     """Take events and answer questions over HTTP (/v1, described at /docs) until interrupted."""
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
 
@@ -92,9 +104,9 @@ def serve(*, host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1, 
         report = {"host": bound[0], "port": bound[1], "pid": os.getpid()}
         emit(report, as_json, _render_server)
         if workers == 1:
-            serve_home(listener)
+            serve_home(listener, log_format=log_format)
         else:
-            several.Workers(serve_home, listener, workers).run()
+            several.Workers(partial(serve_home, log_format=log_format), listener, workers).run()
     return report
 
 
@@ -138,6 +150,8 @@ def _render_scores(report: Scores) -> None:
         for score in report
     ]
     table(("shopper", "score", "model", "known", "features NULL", "by default"), rows)
+    if report.degraded:
+        note(f"Redis does not answer: by what was last known, as of {report.features_as_of:%Y-%m-%d %H:%M:%S} UTC.")
 
 
 def _shown(value: object) -> str:

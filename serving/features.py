@@ -52,11 +52,14 @@ class Features:
         What Redis said.
     as_of
         Instant the features were read at.
+    degraded
+        Whether Redis did not answer: these are the last known ones, and ``as_of`` is the earliest instant one was read.
     """
 
     entities: Mapping[str, Sequence[str]]
     reading: FeatureTable
     as_of: datetime
+    degraded: bool = False
 
     @property
     def known(self) -> tuple[bool, ...]:

@@ -11,12 +11,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from feature_repo.core.clock import Clock, SystemClock, from_us
-from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError, PortraitError
+from feature_repo.core.degrading import DEFAULTS, REFUSE
+from feature_repo.core.errors import (
+    DataError,
+    DeclarationError,
+    ModelUnavailableError,
+    PortraitError,
+    StoreUnavailableError,
+)
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.events.stream.collector import Collected, Collector, Said
 from feature_repo.privacy.consent import PurposeName
 from feature_repo.privacy.pseudonyms import Pseudonymiser, is_pseudonym, load_pseudonymiser
-from serving.asked import Asked
+from serving.asked import Asked, Question
 from serving.catalogue import Catalogue
 from serving.consents import CONSENT, consents_of, pairs, permissions
 from serving.entities import USER, entity_columns
@@ -25,9 +32,10 @@ from serving.experiments.enrolment import Assignment
 from serving.experiments.exposures import Exposures
 from serving.experiments.scores import SplitScores
 from serving.features import Features
+from serving.last_known import LastKnown
 from serving.models import Model, Scores, spread
 from serving.online_features import Reading, ServicePlan
-from serving.profile import Profile, freshness, group, log_versions
+from serving.profile import Profile, Versions, log_versions, portraits
 from serving.reasons.answers import Evidence, Segment, WhatIf, Without
 from serving.reasons.desk import ReasonDesk
 from serving.reasons.explanation import Explanation, Reason
@@ -39,6 +47,10 @@ from serving.transport import PROFILE
 
 _log = logging.getLogger("portrait")
 
+# Of the time of a question, what it may wait for Redis: the rest is for an answer without, and for its way back.
+_PATIENCE = 0.8
+_PORTRAITS = "portraits"
+
 
 class LocalTransport:
     """Answers from the home ``PORTRAIT_HOME`` names; what it compiles and loads is kept. Threads may share one.
@@ -46,17 +58,18 @@ class LocalTransport:
     Parameters
     ----------
     timeout_s
-        For Redis and for MLflow to answer.
+        For a question; for MLflow to answer, where a model is not loaded yet, as long again.
     """
 
     def __init__(self, settings: Settings | None, clock: Clock | None, *, timeout_s: float) -> None:
         self._settings = settings or load_settings()
         self._clock: Clock = clock or SystemClock()
-        self._redis = RedisSession(self._settings, timeout_s=timeout_s)
+        self._redis = RedisSession(self._settings, timeout_s=timeout_s * _PATIENCE)
+        self._last_known = LastKnown(self._settings)
         self._catalogue = Catalogue(self._settings)
-        self._models = ModelRegistry(self._settings, self._clock, timeout_s=timeout_s)
+        self._models = ModelRegistry(self._settings, self._clock, timeout_s=timeout_s, aside=self._redis.aside)
         self._pseudonymiser: Pseudonymiser | None = None
-        self._collector = Collector(self._settings, self._clock)
+        self._collector = Collector(self._settings, self._clock, timeout_s=timeout_s)
         self._served = ServedSample(
             self._settings, self._clock, lambda project: self._redis.ask(lambda client: positions_of(project, client))
         )
@@ -84,8 +97,13 @@ class LocalTransport:
         plan = self._catalogue.plan(service)
         entities = entity_columns(users, plan.entity_columns, self._pseudonym)
         at = self._clock.now_us()
-        reading = self._redis.ask(lambda client: plan.read(client, entities, at))
+        try:
+            reading = self._redis.ask(lambda client: plan.read(client, entities, at))
+        except StoreUnavailableError as error:
+            known = self._last_known.recall(plan, entities, at, error=error)
+            return Features(entities, known, from_us(min(known.at, default=at)), degraded=True)
         self._served.note(reading, entities, tuple(plan.contract), at)
+        self._last_known.note(reading, entities, at)
         return Features(entities, reading, from_us(at))
 
     def profiles(self, users: Any) -> tuple[Profile, ...]:
@@ -94,31 +112,36 @@ class LocalTransport:
         entities = entity_columns(users, plan.entity_columns, self._pseudonym)
         at = self._clock.now_us()
 
-        def read(client: Any) -> tuple[Reading, Mapping[str, int | None]]:
+        def read(client: Any) -> tuple[Reading, Versions]:
             return plan.read(client, entities, at), log_versions(plan, client, self._catalogue.project)
 
-        reading, versions = self._redis.ask(read)
+        labels = self._catalogue.labels()
+        try:
+            reading, versions = self._redis.ask(read)
+        except StoreUnavailableError as error:
+            known = self._last_known.recall(plan, entities, at, error=error, of=_PORTRAITS)
+            reads = [*zip(known.at, known.beside, strict=True)]
+            return portraits(plan, entities[USER], known, labels, reads, degraded=True)
         self._served.note(reading, entities, tuple(plan.contract), at)
-        labels, table = self._catalogue.labels(), reading.table
-        rows = [table.slice(row, 1) for row in range(reading.length)]
-        return tuple(
-            Profile(user, known, group(row, labels), freshness(plan, versions, row, at))
-            for user, known, row in zip(entities[USER], reading.known.tolist(), rows, strict=True)
-        )
+        self._last_known.note(reading, entities, at, of=_PORTRAITS, beside=versions)
+        return portraits(plan, entities[USER], reading, labels, [(at, versions)] * reading.length)
 
     def predict(self, task: str, users: Any, context: Mapping[str, Any]) -> Scores:
         """Ask the champion of a task."""
-        return self._ask(self._models.champion(task), users, context)
+        with self._redis.together():
+            return self._ask(self._models.champion(task), users, context)
 
     def pinned(self, version: str, task: str, users: Any, context: Mapping[str, Any]) -> Scores:
         """Ask a version of a task's model."""
-        return self._ask(self._models.version(task, version), users, context)
+        with self._redis.together():
+            return self._ask(self._models.version(task, version), users, context)
 
     def split(self, experiment: str, task: str, users: Any, context: Mapping[str, Any]) -> SplitScores:
         """Ask the models of an experiment's variants."""
         pseudonyms = entity_columns(users, [USER], self._pseudonym)[USER]
         asked = users if isinstance(users, pd.DataFrame) else pseudonyms
-        return self._desk.scores(experiment, task, pseudonyms, asked, context, self._ask)
+        with self._redis.together():
+            return self._desk.scores(experiment, task, pseudonyms, asked, context, self._ask)
 
     def variants(self, users: Any, experiment: str, expose: bool, placement: str | None) -> tuple[Assignment, ...]:
         """Return which variants shoppers get."""
@@ -127,7 +150,8 @@ class LocalTransport:
 
     def explain(self, task: str, user: Any, context: Mapping[str, Any], version: str | None) -> Explanation:
         """Return why a model answers as it does."""
-        return self._reasons.explain(task, user, context, version)
+        with self._redis.together():
+            return self._reasons.explain(task, user, context, version)
 
     def what_if(
         self, task: str, user: Any, without: Without, context: Mapping[str, Any], version: str | None
@@ -158,9 +182,33 @@ class LocalTransport:
         return permissions(purpose, consents_of(found, 1)[1])
 
     def _ask(self, model: Model, users: Any, context: Mapping[str, Any]) -> Scores:
-        return self._asked(model, users, context).scores()
+        question = self._question(model, users, context)
+        try:
+            return self._read(question).scores()
+        except StoreUnavailableError as error:
+            if model.without_redis == REFUSE:
+                raise
+            return self._degraded(question, error)
 
     def _asked(self, model: Model, users: Any, context: Mapping[str, Any]) -> Asked:
+        return self._read(self._question(model, users, context))
+
+    def _degraded(self, question: Question, error: StoreUnavailableError) -> Scores:
+        model, now = question.model, self._clock.now_us()
+        known = self._last_known.recall(
+            question.plan, question.entities, now, error=error, defaults=model.without_redis == DEFAULTS
+        )
+        return question.scores(known, min(known.at, default=now), degraded=True, read_at=[*map(from_us, known.at)])
+
+    def _read(self, question: Question) -> Asked:
+        plan, entities, model = question.plan, question.entities, question.model
+        at = self._clock.now_us()
+        reading = self._redis.ask(lambda client: plan.read(client, entities, at))
+        self._served.note(reading, entities, model.features, at, model=model.name)
+        self._last_known.note(reading, entities, at)
+        return Asked(question, reading, at)
+
+    def _question(self, model: Model, users: Any, context: Mapping[str, Any]) -> Question:
         plan = self._plan_of(model)
         entities = entity_columns(users, plan.entity_columns, self._pseudonym)
         if USER not in entities:
@@ -170,10 +218,7 @@ class LocalTransport:
         model.check_context(context)
         given = users if isinstance(users, pd.DataFrame) else spread(context, len(entities[USER]))
         columns = model.context_columns(given, len(entities[USER]))
-        at = self._clock.now_us()
-        reading = self._redis.ask(lambda client: plan.read(client, entities, at))
-        self._served.note(reading, entities, model.features, at, model=model.name)
-        return Asked(model, entities, columns, reading, at)
+        return Question(model, plan, entities, columns)
 
     def track(self, events: Said | Iterable[Said]) -> Collected:
         """Send events into the stream."""
@@ -196,6 +241,7 @@ class LocalTransport:
         return {
             "registry": _wrong(lambda: self._catalogue.plan(PROFILE)),
             "redis": _wrong(lambda: self._redis.ask(lambda client: client.ping())),
+            "mlflow": self._models.trouble,
         }
 
     def _load(self, model: Model) -> None:
@@ -205,7 +251,8 @@ class LocalTransport:
 
     def _plan_of(self, model: Model) -> ServicePlan:
         try:
-            plan = self._catalogue.plan(model.service)
+            with self._redis.aside():  # it may have to be compiled
+                plan = self._catalogue.plan(model.service)
         except DeclarationError as error:
             raise ModelUnavailableError(
                 f"Model {model.name} reads service '{model.service}': {error.what}",

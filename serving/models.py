@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from feature_repo.core.allowed import ANY, Allowed
+from feature_repo.core.degrading import REFUSE
 from feature_repo.core.errors import DataError, ModelUnavailableError, did_you_mean
 from feature_repo.engine.contract import Contract, differences, settings_of
 from serving.entities import check_single
@@ -43,6 +44,9 @@ class Score:
         Context columns for which the model's default was taken.
     known
         Whether the store holds anything about the shopper.
+    degraded
+        Whether Redis did not answer: the features are the last known ones, read at ``features_as_of``; of a shopper who
+        is not ``known`` they may be those of no events, for want of others.
     """
 
     user_id: str
@@ -52,6 +56,7 @@ class Score:
     missing: tuple[str, ...]
     defaults: tuple[str, ...]
     known: bool
+    degraded: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +69,10 @@ class Scores:
         Pseudonyms.
     values
         ``float64[n]``.
-    model, features_as_of
+    model, degraded
         As in :class:`Score`, of all of them.
+    features_as_of
+        As in :class:`Score`; the earliest, where ``read_at`` has one for each.
     features, context
         The model's inputs by name.
     nulls, defaulted
@@ -73,6 +80,8 @@ class Scores:
         the model's default was taken.
     known
         Whether the store holds anything about each shopper.
+    read_at
+        Instants the features of each were read at, where they differ.
     """
 
     users: Sequence[str]
@@ -84,6 +93,8 @@ class Scores:
     nulls: npt.NDArray[np.bool_]
     defaulted: npt.NDArray[np.bool_]
     known: Sequence[bool]
+    degraded: bool = False
+    read_at: Sequence[datetime] = ()
 
     @cached_property
     def scores(self) -> tuple[Score, ...]:
@@ -92,8 +103,9 @@ class Scores:
 
     def rows(self) -> list[dict[str, Any]]:
         """Fields of each :class:`Score` by name, for whoever writes them down at once."""
-        model, at = self.model, self.features_as_of
+        model = self.model
         missing, defaults = _marked(self.features, self.nulls), _marked(self.context, self.defaulted)
+        read_at = self.read_at or [self.features_as_of] * len(self.users)
         return [
             {
                 "user_id": user,
@@ -103,9 +115,10 @@ class Scores:
                 "missing": nulls,
                 "defaults": own,
                 "known": seen,
+                "degraded": self.degraded,
             }
-            for user, value, nulls, own, seen in zip(
-                self.users, self.values.tolist(), missing, defaults, self.known, strict=True
+            for user, value, at, nulls, own, seen in zip(
+                self.users, self.values.tolist(), read_at, missing, defaults, self.known, strict=True
             )
         ]
 
@@ -145,6 +158,8 @@ class Model:
         The Python model.
     meanings
         What each context column says, in English and in Chinese.
+    without_redis
+        What it may answer while Redis does not, see :mod:`feature_repo.core.degrading`.
     """
 
     task: str
@@ -155,6 +170,7 @@ class Model:
     scorer: Any
     allowed: Mapping[str, Allowed] = field(default_factory=dict)
     meanings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    without_redis: str = REFUSE
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ from feature_repo.engine.contract import Contract, service_contract
 from feature_repo.engine.feature_store import quiet_feast
 from feature_repo.engine.hash_reader import Field, HashRead
 from feature_repo.engine.positions import Positions
-from feature_repo.engine.window_reader import Answers, ViewRead, WindowReader
+from feature_repo.engine.window_reader import Answers, Served, ViewRead, WindowReader
 from serving.feature_types import check_number, type_of
 from serving.service_views import (
     Columns,
@@ -131,22 +131,56 @@ class ServicePlan:
         """
         length = self._length(entities)
         rows = [entity.rows(self.reader.project, entities) for entity in self.entities]
-        windowed = [rows[i] for i in self.about[: len(self.windowed)]]
-        ordinary = [rows[i] for i in self.about[len(self.windowed) :]]
-        reads = [
-            ViewRead(part.view, part.features, of.keys, of.positions)
-            for part, of in zip(self.windowed, windowed, strict=True)
-        ]
-        hashes = [HashRead(of.keys, part.fields) for part, of in zip(self.ordinary, ordinary, strict=True)]
-        answers = self.reader.read_with_fields(client, reads, hashes, at)
+        of = [rows[i] for i in self.about]
+        keys = zip(self.ordinary, of[len(self.windowed) :], strict=True)
+        hashes = [HashRead(each.keys, part.fields) for part, each in keys]
+        answers = self.reader.read_with_fields(client, self._reads(of), hashes, at)
+        pairs = zip(self.ordinary, answers.fields, strict=True)
+        unwritten = [part.name for part, fields in pairs if not self._written(client, part, fields)]
+        return self._reading(rows, answers, length, at, unwritten)
+
+    def again(self, served: Sequence[Served | None], columns: Sequence[Sequence[bytes | None]], at: int) -> Reading:
+        """Features of rows that were read before, as of that instant (us), without asking Redis.
+
+        Parameters
+        ----------
+        served
+            State each windowed view was answered from.
+        columns
+            What Redis held of each windowed view, then of each field of each ordinary one; one element per row.
+        """
+        return self._answered(served, columns, len(columns[0]), at)
+
+    def nothing(self, length: int, at: int) -> Reading:
+        """Features of rows nothing is held of: those of no events."""
+        fields = len(self.windowed) + sum(len(part.fields) for part in self.ordinary)
+        served = [self.reader.served(part.view) for part in self.windowed]
+        return self._answered(served, [[None] * length] * fields, length, at)
+
+    def _answered(
+        self, served: Sequence[Served | None], columns: Sequence[Sequence[bytes | None]], length: int, at: int
+    ) -> Reading:
+        rows = [EntityRows([b""] * length, None)] * len(self.entities)
+        given = iter(columns)
+        found = [[next(given)] if each else [next(given)][1:] for each in served]
+        found += [[next(given) for _ in part.fields] for part in self.ordinary]
+        answers = self.reader.again(self._reads([rows[i] for i in self.about]), served, found, at)
+        return self._reading(rows, answers, length, at)
+
+    def _reads(self, of: Sequence[EntityRows]) -> list[ViewRead]:
+        """Reads of the windowed views; ``of`` are the rows of each view."""
+        pairs = zip(self.windowed, of, strict=False)
+        return [ViewRead(part.view, part.features, each.keys, each.positions) for part, each in pairs]
+
+    def _reading(
+        self, rows: Sequence[EntityRows], answers: Answers, length: int, at: int, unwritten: Sequence[str] = ()
+    ) -> Reading:
         found: Columns = {}
-        unwritten = []
         for part, values in zip(self.windowed, answers.windows, strict=True):
             found.update(zip(part.types, values, strict=True))
-        for each, of, fields in zip(self.ordinary, ordinary, answers.fields, strict=True):
-            if not self._written(client, each, fields):
-                unwritten.append(each.name)
-            found |= {name: of.spread(column) for name, column in each.columns(fields, at).items()}
+        of = [rows[i] for i in self.about[len(self.windowed) :]]
+        for each, its, fields in zip(self.ordinary, of, answers.fields, strict=True):
+            found |= {name: its.spread(column) for name, column in each.columns(fields, at).items()}
         return Reading(self, found, self._known(rows, answers), length, tuple(rows), answers, tuple(unwritten))
 
     @cached_property

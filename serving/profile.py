@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from feature_repo.core.clock import DAY, from_us, to_us
 from feature_repo.engine.positions import Positions
 from serving.catalogue import Label
+from serving.features import FeatureTable
 from serving.online_features import ServicePlan
+
+# View -> version of its log table; None without a state.
+Versions: TypeAlias = Mapping[str, int | None]
 
 DIMENSIONS = {
     "basic": ("Basic", "基本属性"),
@@ -92,12 +96,15 @@ class Profile:
     dimensions
         Facts by dimension: ``basic``, ``behaviour``, ``value``, ``preference``, ``engagement``, ``lifecycle``, and
         those that tags of views add.
+    degraded
+        Whether Redis did not answer: this is the last known one, as of ``freshness.read_at``.
     """
 
     user_id: str
     known: bool
     dimensions: Mapping[str, tuple[Fact, ...]]
     freshness: Freshness
+    degraded: bool = False
 
 
 def dimension_of(name: str, label: Label | None = None) -> str:
@@ -119,6 +126,24 @@ def group(row: pa.Table, labels: Mapping[str, Label]) -> dict[str, tuple[Fact, .
         fact = Fact(name, row[name][0].as_py(), label.description, label.zh)
         found.setdefault(dimension_of(name, label), []).append(fact)
     return {name: tuple(facts) for name, facts in found.items()}
+
+
+def portraits(
+    plan: ServicePlan,
+    users: Sequence[str],
+    found: FeatureTable,
+    labels: Mapping[str, Label],
+    read: Sequence[tuple[int, Versions]],
+    *,
+    degraded: bool = False,
+) -> tuple[Profile, ...]:
+    """Return portraits of shoppers; ``read`` says of each when (us) it was read, and how far states were fed."""
+    table = found.table
+    rows = [table.slice(row, 1) for row in range(found.length)]
+    return tuple(
+        Profile(user, known, group(row, labels), freshness(plan, versions, row, at), degraded)
+        for user, known, row, (at, versions) in zip(users, found.known.tolist(), rows, read, strict=True)
+    )
 
 
 def log_versions(plan: ServicePlan, client: Any, project: str) -> dict[str, int | None]:

@@ -1,7 +1,8 @@
 """The models that answer: champions of MLflow's registry, checked against the feature definitions they were trained on.
 
 A version of a registered model carries what serving needs: the tags ``feature_service`` and ``context`` (a JSON list
-of ``{"name", "description", "default", "allowed", "zh"}``; without ``allowed`` any number is taken), the artifact
+of ``{"name", "description", "default", "allowed", "zh"}``; without ``allowed`` any number is taken), the tag
+``without_redis`` (what it may answer then, see :mod:`feature_repo.core.degrading`), the artifact
 ``contract.json`` (definitions of its features), and a Python model with ``columns`` (inputs by name: features, then
 context) and ``score(float64[n, d]) -> float64[n]``; if some inputs are texts, ``categories`` names them with the texts
 it knows, and a text is scored as its place among them. A model whose answers are to be explained has ``margin`` and
@@ -12,23 +13,28 @@ can write to the registry is trusted.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
 from feature_repo.core.allowed import Allowed
 from feature_repo.core.clock import SECOND, Clock
+from feature_repo.core.degrading import without_redis
 from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError, StoreUnavailableError
 from feature_repo.core.mlflow_client import CHAMPION, open_mlflow, quiet_mlflow, unavailable, version_of
 from feature_repo.core.mlflow_home import settle
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import mask_password
 from serving.models import Model
+
+_log = logging.getLogger("portrait")
 
 REFRESH_US = 10 * SECOND
 MOST_PINNED = 8
@@ -43,21 +49,38 @@ class _Loaded:
 class ModelRegistry:
     """Models of the registry the settings name; a new champion is noticed within ten seconds.
 
-    While MLflow does not answer, a model that is loaded goes on answering. Threads may share a registry: while one asks
-    MLflow, the others go on with what is loaded.
+    While MLflow does not answer, what is loaded goes on answering. Threads may share a registry. MLflow is asked again
+    in a thread of its own: one question waits for it, not longer than half its time, while the others go on with
+    what is loaded; none waits again before MLflow has answered.
 
     Parameters
     ----------
     timeout_s
-        For MLflow's server to answer at all.
+        For MLflow's server to answer at all, and for a question.
+    aside
+        Entered while a model is loaded that was not asked for before: it takes its time, whatever a question has.
+
+    Attributes
+    ----------
+    trouble
+        What was wrong with MLflow when it was last asked; empty if nothing.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        timeout_s: float = 5.0,
+        aside: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._timeout_s = timeout_s
+        self._aside = aside
         self._refreshing = Lock()
         self._loaded: dict[tuple[str, str], _Loaded] = {}  # changed under the lock alone
+        self.trouble = ""
 
     def champion(self, task: Any) -> Model:
         """Return the model that answers for a task, by the task's name.
@@ -85,12 +108,32 @@ class ModelRegistry:
         known = self._loaded.get((task, which))
         if known is not None and self._fresh(known):
             return known.model
-        if not self._refreshing.acquire(blocking=known is None) and known is not None:
+        if known is None:
+            with self._aside(), self._refreshing:
+                return self._refreshed(task, which)
+        if not self._refreshing.acquire(blocking=False):
             return known.model
+        found = self._refresh_beside(task, which)
         try:
-            return self._refreshed(task, which)
-        finally:
-            self._refreshing.release()
+            return found.result(0 if self.trouble else self._timeout_s / 2)
+        except TimeoutError:
+            self.trouble = self.trouble or "MLflow did not answer in time."
+            return known.model
+
+    def _refresh_beside(self, task: str, which: str) -> Future[Model]:
+        """Ask MLflow in a thread, which gives the lock back: MLflow's own client goes on trying for minutes."""
+        found: Future[Model] = Future()
+
+        def refresh() -> None:
+            try:
+                found.set_result(self._refreshed(task, which))
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                found.set_exception(error)
+            finally:
+                self._refreshing.release()
+
+        Thread(target=refresh, name="refresh of models", daemon=True).start()
+        return found
 
     def tasks(self) -> tuple[str, ...]:
         """Return the names of the tasks that have a champion, sorted: models without a context are of other kinds.
@@ -115,8 +158,9 @@ class ModelRegistry:
             return known.model
         now = self._clock.now_us()
         try:
-            model = self._current(task, which)
+            model, self.trouble = self._current(task, which), ""
         except StoreUnavailableError as error:
+            self._tell(error.what)
             if known is None:
                 raise ModelUnavailableError(error.what, hint=error.hint) from None
             model = known.model
@@ -124,6 +168,11 @@ class ModelRegistry:
         self._loaded[task, which] = _Loaded(model, now)
         self._give_up_pinned()
         return model
+
+    def _tell(self, trouble: str) -> None:
+        if not self.trouble:
+            _log.warning("What is loaded goes on answering: %s", trouble)
+        self.trouble = trouble
 
     def _give_up_pinned(self) -> None:
         """Whoever may ask may name any version: those checked the longest ago are loaded again when asked for."""
@@ -133,8 +182,11 @@ class ModelRegistry:
 
     def _current(self, task: str, which: str) -> Model:
         with self._client() as client:
+            if client is None and (task, which) in self._loaded:
+                raise StoreUnavailableError("MLflow's database is gone.", hint="restore it from a backup.")
             version = version_of(client, task, which) if client else None
             if version is None:
+                self.trouble = ""
                 self._loaded.pop((task, which), None)
                 raise self._absent(task, which)
             held = (each.model for each in self._loaded.values() if each.model.task == task)
@@ -142,7 +194,8 @@ class ModelRegistry:
             return same or _load(client, version, self._settings.tracking_uri)
 
     def _absent(self, task: str, which: str) -> ModelUnavailableError:
-        place = mask_password(self._settings.tracking_uri)
+        uri = self._settings.tracking_uri
+        place = f"MLflow at {mask_password(uri)}" if urlsplit(uri).netloc else "the home's MLflow"
         if which == CHAMPION:
             return ModelUnavailableError(
                 f"Task '{task}' has no champion in {place}.",
@@ -189,6 +242,7 @@ def _load(client: Any, version: Any, uri: str) -> Model:
                 scorer=_scorer(pyfunc.load_model(path, suppress_warnings=True)),
                 allowed={each["name"]: _allowed(each.get("allowed", {})) for each in context},
                 meanings={each["name"]: (each.get("description", ""), each.get("zh", "")) for each in context},
+                without_redis=without_redis(version.tags),
             )
         except (KeyError, TypeError, DeclarationError, ValueError, AttributeError, OSError) as error:
             raise ModelUnavailableError(

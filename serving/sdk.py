@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import import_module
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_repo.core.clock import Clock
-from feature_repo.core.errors import DataError, SettingsError
+from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings
 from feature_repo.events.stream.collector import Collected, Said
 from feature_repo.privacy.consent import PURPOSES, Consent, PurposeName, known_purpose
@@ -27,6 +26,7 @@ from serving.profile import Profile
 from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_without
 from serving.reasons.explanation import Explanation, Reason
 from serving.transport import PROFILE, Transport
+from serving.ways import check_ways, over_http
 
 __all__ = ["PROFILE", "Features", "ProfileClient"]
 
@@ -37,6 +37,10 @@ class ProfileClient:
     Use it as a context manager, and one for many questions: what it compiles and loads is kept, and follows the
     registry and the champions. Shoppers are named by raw id or pseudonym; answers carry pseudonyms only.
 
+    While Redis does not answer, scores, features and portraits are those of the last known rows of shoppers who were
+    asked about in the last 15 minutes (``PORTRAIT_REMEMBERED_S``), and say so: ``degraded``. What a model may answer
+    then is said by its task; consent is never answered so, nor anything of a person who was erased.
+
     Parameters
     ----------
     url
@@ -45,7 +49,7 @@ class ProfileClient:
     api_key
         For the server, where it has keys.
     timeout_s
-        In process: for Redis and for MLflow to answer. Over HTTP: for a question and its answer, with all retries.
+        For a question and its answer, with all retries; a model that has to be loaded first takes its time.
     retries
         Over HTTP: how often a question is asked again, at once, when the connection fails. Events have ids, so nothing
         is doubled.
@@ -135,7 +139,7 @@ class ProfileClient:
             No view of the service has a state in Redis. One that has none beside others that have is NULL in every row,
             counts too; ``missing`` names its features, and a warning is logged.
         StoreUnavailableError
-            Redis does not answer.
+            Redis does not answer, and not all rows are known from before.
         DataError
             An id is missing or of another type.
         """
@@ -301,7 +305,7 @@ class ProfileClient:
     def health(self) -> dict[str, str]:
         """What reads depend on, and what is wrong with it: an empty text for what is well.
 
-        MLflow is not among it: what is loaded goes on answering without.
+        Of MLflow it is what was found at its last use: what is loaded goes on answering without.
         """
         return self._transport.health()
 
@@ -466,34 +470,3 @@ class ProfileClient:
             MLflow does not answer.
         """
         return self._transport.tasks()
-
-
-def check_ways(url: str | None, api_key: str | None, settings: Settings | None, clock: Clock | None) -> None:
-    """Refuse what is of the other way to be answered.
-
-    Raises
-    ------
-    SettingsError
-        A key without a server, or settings or a clock with one.
-    """
-    if url is None and api_key is not None:
-        raise SettingsError("There is an API key and no server.", hint="pass the server's address too: url=...")
-    if url is not None and (settings is not None or clock is not None):
-        raise SettingsError("A server has its own settings and clock.", hint="pass url alone, or no url.")
-
-
-def over_http() -> Any:
-    """Return the module that asks servers.
-
-    Raises
-    ------
-    SettingsError
-        Its extra is not installed.
-    """
-    try:
-        return import_module("serving.over_http")
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"Servers are asked by a package that is not installed: {error.name}.",
-            hint="pip install 'user-portrait[client]'",
-        ) from None

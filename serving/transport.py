@@ -18,7 +18,9 @@ from serving.reasons.explanation import Explanation, Reason
 PROFILE = "profile_v1"
 
 # What `health` tells of, by name.
-HEALTH = ("registry", "redis")
+HEALTH = ("registry", "redis", "mlflow")
+# What is loaded goes on answering without.
+WITHOUT = frozenset({"mlflow"})
 
 
 class Transport(Protocol):

@@ -69,7 +69,7 @@ def features(users: Any, service: str) -> Conversation[Features]:
     entities = {name: [row["entity"][name] for row in rows] for name in said["entities"]}
     known = np.array([row["known"] for row in rows], bool)
     table = TableAnswer.of(service, said["types"], [row["values"] for row in rows], known)
-    return Features(entities, table, _instant(said["features_as_of"]))
+    return Features(entities, table, _instant(said["features_as_of"]), said["degraded"])
 
 
 def profiles(users: Any) -> Conversation[tuple[Profile, ...]]:
@@ -222,6 +222,7 @@ def _profile(said: dict[str, Any], times: frozenset[str]) -> Profile:
         freshness=Freshness(
             _instant(fresh["read_at"]), fresh["log_versions"], None if last is None else _instant(last)
         ),
+        degraded=said["degraded"],
     )
 
 
@@ -245,6 +246,8 @@ def _scores(same: dict[str, Any], rows: list[dict[str, Any]]) -> Scores:
         nulls=_marks(features, [row["missing"] for row in rows]),
         defaulted=_marks(names, [row["defaults"] for row in rows]),
         known=[row["known"] for row in rows],
+        degraded=same["degraded"],
+        read_at=[_instant(row["features_as_of"]) for row in rows] if same["degraded"] else (),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from feature_repo.core.allowed import ANY, Allowed
 from feature_repo.core.clock import delta_us
+from feature_repo.core.degrading import LAST_KNOWN, WITHOUT_REDIS
 from feature_repo.core.errors import DataError, DeclarationError, did_you_mean
 from training.declaring.baselines import baselines_of
 from training.declaring.objective import BINARY, BY_OBJECTIVE, METRICS, RANKED, Objective
@@ -161,6 +162,10 @@ class Task:
         Bounds on the test rows.
     must_beat
         Baselines whose AUC and average precision (R2 and Spearman of a regression) must both be lower.
+    without_redis
+        What its models may answer while Redis does not: ``refuse`` (nothing), ``last_known`` (by the shopper's features
+        as they were last read, some minutes ago), ``defaults`` (so, and by those of no events for a shopper whose are
+        not kept). Answers say that they are degraded.
     ceiling
         Share of the ceiling's AUC that must be reached where the true probabilities are known, see
         :mod:`training.evaluation.ceiling`; 0 for a task without.
@@ -187,6 +192,7 @@ class Task:
     gates: tuple[Gate, ...] = ()
     must_beat: tuple[str, ...] = ()
     not_worse_than: tuple[str, ...] = ()
+    without_redis: str = LAST_KNOWN
     ceiling: float = 0.0
 
     def __post_init__(self) -> None:
@@ -203,6 +209,9 @@ class Task:
         if self.objective not in OBJECTIVES:
             hint = did_you_mean(self.objective, OBJECTIVES)
             raise DeclarationError(f"Task '{self.name}' has objective '{self.objective}'.", hint=hint)
+        if self.without_redis not in WITHOUT_REDIS:
+            hint = did_you_mean(self.without_redis, WITHOUT_REDIS)
+            raise DeclarationError(f"Task '{self.name}' may answer '{self.without_redis}' without Redis.", hint=hint)
         names = self.context_names
         if len(set(names)) != len(names):
             raise DeclarationError(f"Task '{self.name}' declares a context column twice.", hint="name them apart.")

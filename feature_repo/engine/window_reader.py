@@ -78,28 +78,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class States:
-    """States of one view as they were read: bytes, of which nothing is decoded before it is asked for.
-
-    Attributes
-    ----------
-    layout
-        Of the state that was served; None if there was none.
-    """
-
-    layout: Layout | None
-    codec: TileCodec | None
-    blobs: Field
-
-    def versions(self) -> Ints:
-        """Log version each key's state holds; of a key without state -1."""
-        if self.codec is None:
-            return np.full(len(self.blobs), -1, np.int64)
-        return self.codec.stored(self.blobs).versions
-
-
-@dataclass(frozen=True)
-class _Served:
+class Served:
     """The state readers of a view use, as one object: threads that share a reader see all of it or none."""
 
     raw: bytes
@@ -108,12 +87,45 @@ class _Served:
     codec: TileCodec
 
     @classmethod
-    def of(cls, raw: bytes | None) -> _Served | None:
+    def of(cls, raw: bytes | None) -> Served | None:
         """Read a pointer; None if the view has no state."""
-        if raw is None:
-            return None
-        layout = Layout.load(raw)
+        return None if raw is None else cls._of(raw, Layout.load(raw))
+
+    @classmethod
+    def as_declared(cls, view: WindowedView) -> Served:
+        """State a view's definition asks for."""
+        return cls._of(b"", Layout.of(view, 0))
+
+    @classmethod
+    def _of(cls, raw: bytes, layout: Layout) -> Served:
         return cls(raw, layout, layout.field, TileCodec([monoid_of(key) for key in layout.state]))
+
+
+@dataclass(frozen=True)
+class States:
+    """States of one view as they were read: bytes, of which nothing is decoded before it is asked for.
+
+    Attributes
+    ----------
+    served
+        The state that was served; None if there was none.
+    blobs
+        One per key; None of a key without state.
+    """
+
+    served: Served | None
+    blobs: Field
+
+    @property
+    def layout(self) -> Layout | None:
+        """Of the state that was served."""
+        return self.served.layout if self.served else None
+
+    def versions(self) -> Ints:
+        """Log version each key's state holds; of a key without state -1."""
+        if self.served is None:
+            return np.full(len(self.blobs), -1, np.int64)
+        return self.served.codec.stored(self.blobs).versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,12 +134,12 @@ class _Query:
 
     view: WindowedView
     features: tuple[WindowedFeature, ...]
-    served: _Served | None
+    served: Served | None
     answered: tuple[bool, ...]
     windows: Windows | None
 
     @classmethod
-    def of(cls, read: ViewRead, served: _Served | None) -> _Query:
+    def of(cls, read: ViewRead, served: Served | None) -> _Query:
         if served is None:
             return cls(read.view, read.features, None, (False,) * len(read.features), None)
         layout = served.layout
@@ -172,7 +184,8 @@ class WindowReader:
     def __init__(self, project: str) -> None:
         self.project = project
         self._state_key = state_key(project)
-        self._known: dict[str, _Served | None] = {}
+        self._known: dict[str, Served | None] = {}
+        self._declared: dict[str, Served] = {}
         self._queries: dict[int, _Query] = {}
 
     def read(self, client: Any, reads: Sequence[ViewRead], at: int) -> list[list[Values]]:
@@ -208,8 +221,31 @@ class WindowReader:
             hint="rebuild views one after the other, then ask again.",
         )
 
+    def again(
+        self, reads: Sequence[ViewRead], served: Sequence[Served | None], found: list[list[Field]], at: int
+    ) -> Answers:
+        """Answer, as of instant ``at`` (us), from what was read before, without asking Redis.
+
+        Parameters
+        ----------
+        served
+            Per read of a windowed view, the state it was answered from.
+        found
+            Per read, of windowed views and then of plain fields, per field its value for each key.
+        """
+        return self._answers(reads, served, found, at)
+
+    def served(self, view: WindowedView) -> Served | None:
+        """Return the state of a view that is served as far as is known; the one its definition asks for, if nothing is.
+
+        None if it was seen to have none.
+        """
+        if view.name not in self._known and view.name not in self._declared:
+            self._declared = self._declared | {view.name: Served.as_declared(view)}
+        return self._known[view.name] if view.name in self._known else self._declared[view.name]
+
     def _fetch(
-        self, client: Any, reads: Sequence[ViewRead], served: Sequence[_Served | None], fields: Sequence[HashRead]
+        self, client: Any, reads: Sequence[ViewRead], served: Sequence[Served | None], fields: Sequence[HashRead]
     ) -> tuple[list[list[Field]], list[bytes | None]]:
         asked = [
             HashRead(read.keys, () if each is None else (each.field,)) for read, each in zip(reads, served, strict=True)
@@ -220,17 +256,17 @@ class WindowReader:
         return found, [pointer for [pointer] in found.pop()] if reads else []
 
     def _answers(
-        self, reads: Sequence[ViewRead], served: Sequence[_Served | None], found: list[list[Field]], at: int
+        self, reads: Sequence[ViewRead], served: Sequence[Served | None], found: list[list[Field]], at: int
     ) -> Answers:
         windows, stored, states = [], [], []
         for read, each, columns in zip(reads, served, found, strict=False):
             blobs = columns[0] if columns else [None] * len(read.keys)
             windows.append(self._query(read, each).values(read, blobs, at))
             stored.append(np.array([blob is not None for blob in blobs], bool))
-            states.append(States(each.layout if each else None, each.codec if each else None, blobs))
+            states.append(States(each, blobs))
         return Answers(windows, found[len(reads) :], stored, states)
 
-    def _query(self, read: ViewRead, served: _Served | None) -> _Query:
+    def _query(self, read: ViewRead, served: Served | None) -> _Query:
         found = self._queries.get(id(read.features))
         if found and found.features is read.features and found.view is read.view and found.served is served:
             return found
@@ -241,14 +277,14 @@ class WindowReader:
         self._queries[id(read.features)] = query  # which it holds, so that the address stays its own
         return query
 
-    def _learn(self, reads: Sequence[ViewRead], pointers: Sequence[bytes | None]) -> list[_Served | None]:
+    def _learn(self, reads: Sequence[ViewRead], pointers: Sequence[bytes | None]) -> list[Served | None]:
         if not any(pointers):
             self._known = {}
             names = ", ".join(sorted({f"'{read.view.name}'" for read in reads}))
             raise NotMaterializedError(
                 f"No state in Redis for view {names}.", hint="run `portrait jobs materialize` (or `feast materialize`)."
             )
-        learnt = [_Served.of(raw) for raw in pointers]
+        learnt = [Served.of(raw) for raw in pointers]
         # A new dict: one that another thread reads is never changed.
         self._known = self._known | {read.view.name: each for read, each in zip(reads, learnt, strict=True)}
         return learnt

@@ -17,9 +17,13 @@ class FeatureRow(BaseModel):
 
 
 class FeatureRows(BaseModel):
-    """Features, one row per row of the question, read at one instant; entity columns and Arrow types if asked for."""
+    """Features, one row per row of the question, read at one instant; entity columns and Arrow types if asked for.
+
+    ``degraded``: Redis did not answer, and these are the last known ones, the earliest of that instant.
+    """
 
     features_as_of: datetime
+    degraded: bool
     rows: list[FeatureRow]
     entities: list[str] | None = None
     types: dict[str, str] | None = None
@@ -49,6 +53,7 @@ class Portrait(BaseModel):
     known: bool
     dimensions: dict[str, list[FactShown]]
     freshness: FreshnessShown
+    degraded: bool
 
 
 class Portraits(BaseModel):
@@ -74,6 +79,7 @@ class ScoreShown(BaseModel):
     missing: list[str]
     defaults: list[str]
     known: bool
+    degraded: bool
     variant: str | None = None
     enrolled: bool | None = None
     why: str | None = None
@@ -85,5 +91,6 @@ class ScoreList(BaseModel):
     scores: list[ScoreShown]
     model: str | None = None
     features_as_of: datetime | None = None
+    degraded: bool | None = None
     features: list[str] | None = None
     context: list[str] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.features import Features
 from serving.models import Scores
+from serving.profile import Profile
+from serving.transport import PROFILE
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -56,6 +58,8 @@ class Metrics:
         Time of each request, by route and status.
     asked, unknown, missing
         Rows that were asked about, rows about nobody the store knows, NULLs among their features; by service or task.
+    degraded
+        Rows that were answered without Redis; by service or task.
     scores
         Distribution of what a model says, by task: of probabilities; of other numbers all lies in the last bucket.
     models
@@ -70,6 +74,7 @@ class Metrics:
         self.asked = Counter("portrait_rows", "Rows asked about.", ("of",), registry=self.registry)
         self.unknown = Counter("portrait_rows_unknown", "Rows about nobody known.", ("of",), registry=self.registry)
         self.missing = Counter("portrait_missing", "Features that were NULL.", ("of",), registry=self.registry)
+        self.degraded = Counter("portrait_degraded", "Rows answered without Redis.", ("of",), registry=self.registry)
         self.scores = _Distribution(
             "portrait_scores", "What the models said.", ("task",), buckets=_TENTHS, registry=self.registry
         )
@@ -88,11 +93,17 @@ class Metrics:
         task, version = scores.model.rsplit("@", 1)
         self.models.labels(task, version).set(1)
         self.scores.labels(task).observe_all(scores.values)
+        self._note(task, len(scores), degraded=scores.degraded)
         self._count(task, len(scores), list(scores.known).count(False), int(scores.nulls.sum()))
 
     def read(self, service: str, found: Features) -> None:
         """Count rows of features."""
+        self._note(service, found.reading.length, degraded=found.degraded)
         self._count(service, found.reading.length, found.known.count(False), found.nulls)
+
+    def portrayed(self, profiles: Sequence[Profile]) -> None:
+        """Count portraits."""
+        self._note(PROFILE, len(profiles), degraded=any(each.degraded for each in profiles))
 
     def text(self) -> bytes:
         """Return all of it in Prometheus' text format."""
@@ -101,6 +112,10 @@ class Metrics:
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody, path=os.environ[TOGETHER])  # type: ignore[no-untyped-call]
         return generate_latest(everybody)
+
+    def _note(self, of: str, rows: int, *, degraded: bool) -> None:
+        if degraded:
+            self.degraded.labels(of).inc(rows)
 
     def _count(self, of: str, rows: int, unknown: int, missing: int) -> None:
         self.asked.labels(of).inc(rows)

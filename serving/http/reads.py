@@ -22,6 +22,7 @@ from serving.http.answers import FeatureRows, Portraits, Pseudonyms, ScoreList
 from serving.http.bodies import body_of, flag, json_of, known_names, listed, name_of, object_of
 from serving.http.failures import responses
 from serving.http.keys import READ
+from serving.http.logs import tell
 from serving.http.metrics import Metrics
 from serving.models import Scores, pinned_version
 from serving.profile import Profile
@@ -69,7 +70,7 @@ def reads_router(client: ProfileClient, access: Access, metrics: Metrics) -> API
         "/pseudonyms", Pseudonyms, lambda said: _pseudonyms(client, said), _LIKE_PROFILES, "Name shoppers by pseudonym"
     )
     route("/features", FeatureRows, lambda said: _features(client, said, metrics), _LIKE_FEATURES, "Read features now")
-    route("/profiles", Portraits, lambda said: _profiles(client, said), _LIKE_PROFILES, "Read portraits now")
+    route("/profiles", Portraits, lambda said: _profiles(client, said, metrics), _LIKE_PROFILES, "Read portraits now")
     route(
         "/predict", ScoreList, lambda said: _scores(client, said, metrics), _LIKE_PREDICT, "Ask the champion of a task"
     )
@@ -81,11 +82,13 @@ def _features(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> 
     typed, service = flag(said, "typed"), name_of(said, "service", PROFILE)
     found = client.features(asked_of(said, _LIKE_FEATURES), service=service)
     metrics.read(service, found)
+    tell(rows=found.reading.length, degraded=found.degraded)
     # A table of the entities' columns would be made by pandas, for ten times as long as all else here.
     ids = (dict(zip(found.entities, row, strict=True)) for row in zip(*found.entities.values(), strict=True))
     rows = zip(ids, found.known, found.rows(), strict=True)
     answer = {
         "features_as_of": found.as_of,
+        "degraded": found.degraded,
         "rows": [{"entity": entity, "known": known, "values": each} for entity, known, each in rows],
     }
     if typed:
@@ -94,10 +97,12 @@ def _features(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> 
     return answer
 
 
-def _profiles(client: ProfileClient, said: dict[str, Any]) -> Any:
+def _profiles(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
     known_names(said, ("users", "typed"), like=_LIKE_PROFILES)
     typed = flag(said, "typed")
     profiles = client.profiles(listed(said, "users", most=MOST_ROWS, like=_LIKE_PROFILES))
+    metrics.portrayed(profiles)
+    tell(rows=len(profiles), degraded=any(each.degraded for each in profiles))
     answer: dict[str, Any] = {"profiles": [asdict(each) for each in profiles]}
     if typed:
         answer["times"] = sorted({name for each in profiles for name in _times(each)})
@@ -124,12 +129,15 @@ def _scores(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> An
     if said.get("experiment") is None:
         scores = client.predict(task, asked, context=context, version=said.get("version"))
         metrics.scored(scores)
+        tell(model=scores.model, rows=len(scores), degraded=scores.degraded)
         return {"scores": scores.rows()} | (_about(scores) if typed else {})
     if said.get("version") is not None:
         pinned_version(said["version"], said["experiment"])
     split = client.predict(task, asked, context=context, experiment=said["experiment"])
     for _, part in split.parts:
         metrics.scored(part)
+    models = ", ".join(part.model for _, part in split.parts)
+    tell(model=models, rows=len(split), degraded=any(part.degraded for _, part in split.parts))
     answer: dict[str, Any] = {"scores": [vars(each) for each in split]}
     if typed:
         answer["parts"] = [{"rows": rows, **_about(part)} for rows, part in split.parts]
@@ -139,7 +147,8 @@ def _scores(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> An
 def _about(scores: Scores) -> dict[str, Any]:
     """What holds for all answers of a model."""
     names = {"features": scores.features, "context": scores.context}
-    return {"model": scores.model, "features_as_of": scores.features_as_of, **names}
+    facts = {"model": scores.model, "features_as_of": scores.features_as_of, "degraded": scores.degraded}
+    return facts | names
 
 
 def asked_of(said: dict[str, Any], like: str) -> Any:

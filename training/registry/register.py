@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from feature_repo.core.clock import SystemClock, from_us
 from feature_repo.core.console import to_json
+from feature_repo.core.degrading import TAG
 from feature_repo.core.mlflow_client import champion_of
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import fingerprint
@@ -176,6 +177,7 @@ def _tags(trained: Trained) -> dict[str, str]:
         "trained_until": f"{until:%Y-%m-%dT%H:%M:%SZ}",
         "measured_from": f"{cut:%Y-%m-%dT%H:%M:%S.%fZ}",
         "task": data.task.name,
+        TAG: data.task.without_redis,
         QUESTION: question_of(data.task),
         "gates": "passed" if trained.holds else "failed",
         OPTIONS: trained.prepared.options.said,

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from feature_repo.core.degrading import LAST_KNOWN
 from training.declaring.recipe import Boosting, Linear, Recipe
 from training.declaring.snapshots import ACTIVE, WEEK, weekly
 from training.task import Gate, Task
@@ -73,6 +74,8 @@ CATEGORY = Task(
     service="category_v1",
     label=LABEL.format(share=_share("seen", "week"), share_of_row=_share("seen", "week", "category")),
     horizon=HORIZON,
+    # What a shopper buys of changes in weeks. By defaults all categories would be alike, and the order chance.
+    without_redis=LAST_KNOWN,
     others=("category",),
     groups=("user_id", "event_timestamp"),
     holdout=HOLDOUT,

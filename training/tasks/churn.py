@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from feature_repo.core.degrading import LAST_KNOWN
 from training.declaring.recipe import Boosting, Linear, Recipe
 from training.declaring.snapshots import visitors
 from training.task import Gate, Task
@@ -21,6 +22,8 @@ CHURN = Task(
     label=LABEL,
     pulse="payment",
     horizon=HORIZON,
+    # Its windows are weeks long, so that minutes do not matter. Defaults would: without events everybody has left.
+    without_redis=LAST_KNOWN,
     slices=("tenure", "spend_band"),
     holdout=timedelta(days=98),
     validation=timedelta(days=56),

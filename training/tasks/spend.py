@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from feature_repo.core.degrading import LAST_KNOWN
 from training.declaring.objective import REGRESSION
 from training.declaring.recipe import Copy, Linear, Recipe
 from training.declaring.snapshots import visitors
@@ -22,6 +23,8 @@ SPEND = Task(
     label=LABEL,
     pulse="payment",
     horizon=HORIZON,
+    # Its windows are weeks long, so that minutes do not matter. Defaults would: without events nobody spends.
+    without_redis=LAST_KNOWN,
     objective=REGRESSION,
     slices=("tenure", "spend_band"),
     holdout=timedelta(days=98),

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.core.stores import connect_redis
 from feature_repo.engine.feature_store import open_store
 from feature_repo.engine.positions import Positions
+from hung_redis import paused
 from running_app import Running
 from serving import AsyncProfileClient, Event, Features, ProfileClient, Scores
 
@@ -232,6 +234,7 @@ def test_faces_and_questions_are_the_same() -> None:
 
 def test_without_redis_every_way_says_so(shop: Settings, clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTRAIT_REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("PORTRAIT_REMEMBERED", "0")
     settings = load_settings()
     running = Running(settings, clock)
     asked = [QUESTIONS[name] for name in ("a portrait", "features", "scores", "consent")]
@@ -246,6 +249,78 @@ def test_without_redis_every_way_says_so(shop: Settings, clock: FixedClock, monk
     texts = {what for _, what, _ in expected} | {LEFT_ALONE}
     assert all(kind is StoreUnavailableError and what in texts for way in found for kind, what, _ in way), found
     assert {kind for kind, *_ in expected} == {StoreUnavailableError}
+
+
+DEGRADED: dict[str, Question] = {
+    "scores": QUESTIONS["scores"],
+    "scores in contexts": QUESTIONS["scores in contexts"],
+    "scores of a version": QUESTIONS["scores of a version"],
+    "features": QUESTIONS["features"],
+    "features of pairs": QUESTIONS["features of pairs"],
+    "portraits": QUESTIONS["portraits"],
+    "scores of a stranger": lambda portrait: portrait.predict("redemption", "never asked about"),
+    "scores of variants": QUESTIONS["scores of variants"],
+}
+REFUSED: dict[str, Question] = {
+    "features of a stranger": lambda portrait: portrait.features("never asked about"),
+    "a portrait of a stranger": lambda portrait: portrait.profile("never asked about"),
+    "permission": QUESTIONS["permission"],
+    "reasons": QUESTIONS["reasons"],
+    "a segment": QUESTIONS["a segment"],
+}
+OF_STRANGERS = {"scores of a stranger", "scores of variants"}
+
+
+def marked(question: Question, client: Any) -> Any:
+    """Whether each part of an answer says that it is degraded."""
+    found = question(client)
+    if isinstance(found, Features):
+        return [found.degraded]
+    rows = found[0] if isinstance(found, tuple) and found and isinstance(found[0], list) else found
+    return [each.degraded for each in rows]
+
+
+def test_without_redis_the_last_known_is_answered_alike(shop: Settings, clock: FixedClock) -> None:
+    brief = shop.model_copy(update={"timeout_s": 2.0})
+    running = Running(brief, clock)
+    asked, refused = DEGRADED | REFUSED, dict.fromkeys(REFUSED, StoreUnavailableError)
+
+    def learnt(client: Any) -> dict[str, Any]:
+        """What each question is answered while Redis is there, of those who are asked about."""
+        return {name: told(question, client) for name, question in DEGRADED.items() if name not in OF_STRANGERS}
+
+    def without(client: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        said = {name: told(question, client) for name, question in asked.items()}
+        return said, {name: marked(question, client) for name, question in DEGRADED.items()}
+
+    try:
+        with ProfileClient(settings=brief, clock=clock, timeout_s=2.0) as portrait, ExitStack() as open_ways:
+            ways = {"in process": portrait}
+            for way, kind in (
+                ("http", ProfileClient),
+                ("async", AsyncProfileClient),
+                ("async http", AsyncProfileClient),
+            ):
+                options = {"url": url_of(running)} if "http" in way else {"settings": brief, "clock": clock}
+                client = kind(**options, timeout_s=2.0 if "url" not in options else 10.0)
+                ways[way] = client if kind is ProfileClient else Awaited(client)
+                open_ways.callback(ways[way].close if kind is ProfileClient else ways[way].end)
+            before = [learnt(client) for client in ways.values()]
+            with paused(shop):
+                found = {way: without(client) for way, client in ways.items()}
+            counted = running.http.get("/metrics").text
+    finally:
+        running.close()
+    assert all(each == before[0] for each in before)
+    for of in ("redemption", "profile_v1", "user_category_v1"):
+        assert f'portrait_degraded_total{{of="{of}"}}' in counted
+    expected, marks = found["in process"]
+    assert {name for name, answer in expected.items() if is_failure(answer)} == set(refused)
+    assert all(flags and all(flags) for flags in marks.values()), marks
+    for way, (said, flags) in found.items():
+        assert {name: said[name] for name in DEGRADED} == {name: expected[name] for name in DEGRADED}, way
+        assert {name: said[name][0] for name in refused} == refused, way
+        assert flags == marks, way
 
 
 def test_what_never_answers_is_waited_for_until_the_deadline(
