@@ -12,6 +12,7 @@ from fastapi import Request
 from feature_repo.core.clock import SECOND, Clock
 from feature_repo.core.errors import RoleLackingError, TooManyRequestsError, UnknownKeyError
 from serving.http.keys import ApiKeys
+from serving.http.logs import tell
 
 # Callers that are remembered; who was not heard of for longest is forgotten, with a full bucket.
 _CALLERS = 10_000
@@ -53,6 +54,7 @@ class Access:
                 "The request has no key this server knows.",
                 hint="send 'Authorization: Bearer <key>'; `portrait api-keys create` makes one.",
             )
+        tell(key=key.name)
         if role not in key.roles:
             raise RoleLackingError(f"Key {key.id} may not {role}.", hint=f"ask with a key that has the role '{role}'.")
         return key.id

@@ -21,16 +21,19 @@ from serving.http.access import Access
 from serving.http.direct import Direct
 from serving.http.events import events_router
 from serving.http.experiments import experiments_router
-from serving.http.failures import broken, explained, turned_away
+from serving.http.failures import broken, explaining, turned_away
 from serving.http.health import WarmUp, health_router
 from serving.http.keys import READ, ApiKeys
+from serving.http.logs import Logged
 from serving.http.metrics import Asgi, Metrics, Timed
 from serving.http.reads import reads_router
 from serving.http.reasons import reasons_router
 from serving.sdk import ProfileClient
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None, standing: Standing | None = None) -> Asgi:
+def create_app(
+    settings: Settings, *, clock: Clock | None = None, standing: Standing | None = None, logged: bool = False
+) -> Asgi:
     """Build the application; nothing is connected to before the first request.
 
     Parameters
@@ -41,6 +44,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
         Says when now is: when events arrive, and where windows end; the machine's if None.
     standing
         As in :class:`Collector`.
+    logged
+        Whether each request is logged.
 
     Raises
     ------
@@ -48,8 +53,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
         The settings are of another home.
     """
     clock = clock or SystemClock()
-    collector = Collector(settings, clock, standing=standing)
-    client = ProfileClient(settings=settings, clock=clock)
+    collector = Collector(settings, clock, standing=standing, timeout_s=settings.timeout_s)
+    client = ProfileClient(settings=settings, clock=clock, timeout_s=settings.timeout_s)
 
     metrics, warm_up = Metrics(), WarmUp(client)
 
@@ -62,7 +67,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
         await run_in_threadpool(client.close)
 
     app = FastAPI(title="Portrait", lifespan=lifespan)
-    app.add_exception_handler(PortraitError, explained)
+    answer = explaining(settings.home)
+    app.add_exception_handler(PortraitError, answer)
     app.add_exception_handler(HTTPException, turned_away)
     app.add_exception_handler(Exception, broken)
     access = Access(ApiKeys(settings.home), clock, per_second=settings.rate_limit)
@@ -71,5 +77,6 @@ def create_app(settings: Settings, *, clock: Clock | None = None, standing: Stan
     app.include_router(reads)
     app.include_router(reasons_router(client, access))
     app.include_router(experiments_router(client, access, metrics))
-    app.include_router(health_router(client, warm_up, metrics))
-    return Timed(Direct(app, reads, access.needs(READ)), metrics)
+    app.include_router(health_router(client, warm_up, metrics, settings.home))
+    timed = Timed(Direct(app, reads, access.needs(READ), answer), metrics)
+    return Logged(timed) if logged else timed

@@ -16,11 +16,12 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from feature_repo.core.errors import PortraitError
-from serving.http.failures import broken, explained, turned_away
+from serving.http.failures import broken, turned_away
 from serving.http.metrics import Asgi, Receive, Scope, Send
 
 Check = Callable[[Request], Awaitable[None]]
 Endpoint = Callable[[Request], Awaitable[Response]]
+Explained = Callable[[Request, Exception], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,12 @@ class Direct:
         Of routes that are asked by POST, whose functions take the request and nothing else.
     check
         Lets a request in, or raises.
+    explained
+        Answers an error of the platform.
     """
 
-    def __init__(self, app: Asgi, router: APIRouter, check: Check) -> None:
-        self._app, self._check = app, check
+    def __init__(self, app: Asgi, router: APIRouter, check: Check, explained: Explained) -> None:
+        self._app, self._check, self._explained = app, check, explained
         self._routes: Mapping[str, _Route] = {
             each.path: _Route(each.path, each.endpoint) for each in router.routes if isinstance(each, APIRoute)
         }
@@ -70,6 +73,6 @@ class Direct:
             await self._check(request)
             return await endpoint(request)
         except PortraitError as error:
-            return await explained(request, error)
+            return await self._explained(request, error)
         except HTTPException as error:
             return await turned_away(request, error)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
@@ -14,6 +16,7 @@ from feature_repo.core.errors import (
     BufferFullError,
     DataError,
     DeclarationError,
+    LogError,
     ModelUnavailableError,
     NotMaterializedError,
     PortraitError,
@@ -23,6 +26,8 @@ from feature_repo.core.errors import (
     UnknownKeyError,
 )
 from feature_repo.events.stream.collector import Rejected
+from serving.http.logs import tell
+from serving.http.places import without_places
 
 _RETRY_AFTER_S = 1.0
 
@@ -74,6 +79,7 @@ _STATUS: dict[type[PortraitError], int] = {
     StoreUnavailableError: 503,
     NotMaterializedError: 503,
     ModelUnavailableError: 503,
+    LogError: 503,
     TooLargeError: 413,
     NotJsonError: 415,
     DeclarationError: 404,
@@ -86,12 +92,22 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Failed} for status in statuses}
 
 
-async def explained(_: Request, error: Exception) -> JSONResponse:
-    """Answer an error of the platform; it never repeats what the request said."""
-    if not isinstance(error, PortraitError):
-        raise error
+def explaining(home: Path) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+    """Return what answers an error of the platform; it repeats neither what a request said nor where a home is."""
+
+    async def explained(_: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, PortraitError):
+            raise error
+        return _explained(error, home)
+
+    return explained
+
+
+def _explained(error: PortraitError, home: Path) -> JSONResponse:
+    tell(error=type(error).__name__)
     name = DataError.__name__ if isinstance(error, (TooLargeError, NotJsonError)) else type(error).__name__
-    said: dict[str, Any] = {"error": {"type": name, "what": error.what, "hint": error.hint}}
+    what, hint = (without_places(text, home) for text in (error.what, error.hint))
+    said: dict[str, Any] = {"error": {"type": name, "what": what, "hint": hint}}
     headers: dict[str, str] = {}
     if isinstance(error, BufferFullError):
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -12,7 +13,9 @@ from fastapi.responses import JSONResponse
 
 from feature_repo.core.errors import PortraitError
 from serving.http.metrics import Metrics
+from serving.http.places import without_places
 from serving.sdk import ProfileClient
+from serving.transport import WITHOUT
 
 _log = logging.getLogger("portrait")
 _PATIENCE_S = 10.0
@@ -48,7 +51,7 @@ class WarmUp:
             self._done.set()
 
 
-def health_router(client: ProfileClient, warm_up: WarmUp, metrics: Metrics) -> APIRouter:
+def health_router(client: ProfileClient, warm_up: WarmUp, metrics: Metrics, home: Path) -> APIRouter:
     """Return the routes operators' tools ask; no key is needed for them, and they name no shopper."""
     router = APIRouter(tags=["health"])
 
@@ -59,8 +62,9 @@ def health_router(client: ProfileClient, warm_up: WarmUp, metrics: Metrics) -> A
     @router.get("/readyz", summary="Whether it can answer", responses={503: {}})
     async def readyz() -> JSONResponse:
         found = await run_in_threadpool(client.health) if warm_up.done else {"warm_up": "under way"}
-        wrong = {name: why for name, why in found.items() if why}
-        return JSONResponse({"ready": not wrong, "wrong": wrong}, 503 if wrong else 200)
+        wrong = {name: without_places(why, home) for name, why in found.items() if why}
+        ready = not wrong.keys() - WITHOUT
+        return JSONResponse({"ready": ready, "wrong": wrong}, 200 if ready else 503)
 
     @router.get("/metrics", summary="What it did, for Prometheus", response_class=Response)
     async def told() -> Response:

@@ -14,7 +14,7 @@ from feature_repo.core.errors import SettingsError
 from feature_repo.core.settings import Settings, load_settings
 from serving.http.app import create_app
 from serving.http.keys import ApiKeys
-from serving.http.metrics import Asgi
+from serving.http.logs import TEXT, log_as
 
 # A client that never ends its request must not keep the server from ending; questions have their own deadline, of 5 s.
 GRACE_S = 10
@@ -74,13 +74,19 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve_home(listener: socket.socket) -> None:
-    """Answer for the home the environment names; see :func:`serve`."""
-    serve(create_app(load_settings()), listener)
+def serve_home(listener: socket.socket, *, log_format: str | None = None) -> None:
+    """Answer for the home the environment names, until told to end; requests that have begun are answered first,
+    for ten seconds at most.
 
-
-def serve(app: Asgi, listener: socket.socket) -> None:
-    """Answer requests until told to end; those that have begun are answered first, for ten seconds at most."""
+    Parameters
+    ----------
+    log_format
+        One of ``serving.http.logs.FORMATS``: a line for each request and happening; what goes wrong alone if None.
+    """
+    log_as(log_format or TEXT)
+    app = create_app(load_settings(), logged=log_format is not None)
     # Paths may name a shopper: no access log.
-    config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=GRACE_S)
+    config = uvicorn.Config(
+        app, access_log=False, log_level="warning", log_config=None, timeout_graceful_shutdown=GRACE_S
+    )
     Server(config).run(sockets=[listener])

@@ -63,9 +63,10 @@ def what_if(settings: Settings, grounds: Grounds, asked: Asked, without: Without
     [score] = asked.scores()
     with closing(connect_duckdb(settings)) as connection:
         log = _Log(connection, grounds, asked, erased=Tombstones(settings.home).holds(score.user_id))
-        left_out = log.named(without)
-        again = log.scored(())
-        changed = log.scored(left_out) if left_out else again
+        with reading_from(*log.sources):
+            left_out = log.named(without)
+            again = log.scored(())
+            changed = log.scored(left_out) if left_out else again
     values = [values_of(each.reading, grounds.lineage, grounds.model.features) for each in (again, changed)]
     [recomputed], [lacking] = again.scores(), changed.scores()
     return WhatIf(
@@ -90,6 +91,11 @@ class _Log:
     grounds: Grounds
     asked: Asked
     erased: bool
+
+    @property
+    def sources(self) -> list[Any]:
+        """Feast sources of the tables it reads."""
+        return [part.declared.batch_source for part in self.asked.reading.plan.windowed]
 
     def named(self, without: Without) -> tuple[LoggedEvent, ...]:
         """Return the shopper's events that are to be left out."""
@@ -116,10 +122,9 @@ class _Log:
         )
         of_views = {origin.part.declared.name: ids[origin.table] for origin in self._origins}
         request = replace(request, without=tuple(of_views.items()))
-        with reading_from(*[part.declared.batch_source for part in plan.windowed]):
-            answer = PointInTimeQuery(request).run(
-                self.connection, write_spine(self.connection, self._spine, EVENT_TIMESTAMP)
-            )
+        answer = PointInTimeQuery(request).run(
+            self.connection, write_spine(self.connection, self._spine, EVENT_TIMESTAMP)
+        )
         left = unanswered(self.asked.reading)
         return {name: answer[name].combine_chunks() for name in self.grounds.lineage.origins if name not in left}
 
