@@ -10,6 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,16 @@ class MlflowServer:
             except subprocess.TimeoutExpired:
                 continue
         process.wait(timeout=10)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """It takes connections, and answers nothing."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
 
     def _await_health(self, process: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + START_S
