@@ -71,7 +71,7 @@ class Unsent:
 @pytest.fixture
 def channel(monkeypatch: pytest.MonkeyPatch) -> Unsent:
     found = Unsent()
-    monkeypatch.setattr("feature_repo.events.stream.collector.open_channel", lambda _settings: found)
+    monkeypatch.setattr("feature_repo.events.stream.collector.open_channel", lambda _settings, **_: found)
     return found
 
 

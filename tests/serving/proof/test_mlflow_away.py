@@ -81,8 +81,9 @@ def promoted(mlflow: MlflowServer) -> str:
     with quiet_mlflow():
         client = MlflowClient(tracking_uri=mlflow.address, registry_uri=mlflow.address)
         now = client.get_model_version_by_alias("redemption", CHAMPION)
+        model = now.source.rpartition("/")[2]
         made = client.create_model_version(
-            "redemption", now.source, now.run_id, tags=now.tags, await_creation_for=0, model_id=now.model_id
+            "redemption", now.source, now.run_id, tags=now.tags, await_creation_for=0, model_id=model
         )
         client.set_registered_model_alias("redemption", CHAMPION, made.version)
     return f"redemption@{made.version}"
