@@ -35,12 +35,12 @@ def tell(**facts: Any) -> None:
         about.update(facts)
 
 
-def log_as(how: str) -> None:
-    """Write all that this process logs to stderr, in one of ``FORMATS``."""
+def log_as(how: str | None) -> None:
+    """Write what this process logs to stderr, in one of ``FORMATS``; if None, as text what goes wrong alone."""
     handler = logging.StreamHandler()
-    handler.setFormatter(Lines(how))
+    handler.setFormatter(Lines(how or TEXT))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("portrait").setLevel(logging.INFO)
+    logging.getLogger("portrait").setLevel(logging.INFO if how else logging.WARNING)
 
 
 class Lines(logging.Formatter):

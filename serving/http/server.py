@@ -14,7 +14,7 @@ from feature_repo.core.errors import SettingsError
 from feature_repo.core.settings import Settings, load_settings
 from serving.http.app import create_app
 from serving.http.keys import ApiKeys
-from serving.http.logs import TEXT, log_as
+from serving.http.logs import log_as
 
 # A client that never ends its request must not keep the server from ending; questions have their own deadline, of 5 s.
 GRACE_S = 10
@@ -83,7 +83,7 @@ def serve_home(listener: socket.socket, *, log_format: str | None = None) -> Non
     log_format
         One of ``serving.http.logs.FORMATS``: a line for each request and happening; what goes wrong alone if None.
     """
-    log_as(log_format or TEXT)
+    log_as(log_format)
     app = create_app(load_settings(), logged=log_format is not None)
     # Paths may name a shopper: no access log.
     config = uvicorn.Config(
