@@ -209,6 +209,7 @@ def test_a_home_without_a_registry_is_told_to_apply(home: Path) -> None:
 
 def test_without_redis_the_client_says_so(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTRAIT_REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("PORTRAIT_REMEMBERED", "0")  # else redemption may answer by defaults
     with ProfileClient(settings=load_settings(), timeout_s=1.0) as portrait:
         with pytest.raises(StoreUnavailableError, match="does not answer"):
             portrait.profile(RAW)

@@ -80,14 +80,13 @@ def test_rows_that_were_read_at_different_instants_say_so(
     shop: Settings, portrait: ProfileClient, clock: FixedClock
 ) -> None:
     first = clock.now_us()
-    one = portrait.predict("redemption", RAW)
+    one, nobody = portrait.predict("redemption", [RAW, "never seen"])
     clock.at_us = first + SECOND
-    two = portrait.predict("redemption", OTHER)
+    [two] = portrait.predict("redemption", OTHER)
     with paused(shop):
-        found = portrait.predict("redemption", [OTHER, RAW])
-    assert [each.features_as_of for each in found] == [two.features_as_of, one.features_as_of]
-    assert found.features_as_of == one.features_as_of
-    assert told(found) == told([two[0], one[0]])
+        found = portrait.predict("redemption", [RAW, OTHER, "never seen"])
+    assert found.features_as_of == one.features_as_of < two.features_as_of
+    assert told(found) == told([one, two, nobody])
 
 
 def test_what_is_not_kept_is_answered_as_the_task_allows(
