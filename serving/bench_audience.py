@@ -26,7 +26,7 @@ from feature_repo.bench.synthetic import SEED
 from feature_repo.core.errors import CheckFailedError
 from feature_repo.core.stores import connect_duckdb
 from serving.audiences.audiences import Audiences
-from serving.audiences.index import index_root
+from serving.audiences.index_files import index_root
 from serving.audiences.snapshots import MANIFEST, PEOPLE, snapshots_root
 
 AS_OF = "2026-01-01T00:00:00Z"

@@ -15,7 +15,7 @@ from pyroaring import BitMap
 from feature_repo.core.console import Step
 from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings
-from serving.audiences.index import USER_ID, Index, open_index
+from serving.audiences.index import USER_ID, Index, file_facts, open_index
 from serving.audiences.members import Members, members
 from serving.audiences.saved import SIGN, definition
 from serving.audiences.snapshots import find_snapshot
@@ -173,14 +173,15 @@ class Audiences:
         Raises
         ------
         DataError
-            The snapshot was removed meanwhile.
+            The snapshot was removed or written anew meanwhile.
         """
         try:
-            table = pq.read_table(self.index.snapshot.people, columns=[USER_ID, *columns])
+            with self.index.snapshot.people.open("rb") as file:
+                facts, table = file_facts(file), pq.read_table(file, columns=[USER_ID, *columns])
         except FileNotFoundError:
-            raise DataError(
-                f"The snapshot {self.index.snapshot.name} was removed meanwhile.", hint="ask again."
-            ) from None
+            facts = None
+        if facts != self.index.file:  # people have other places now
+            raise DataError(f"The snapshot {self.index.snapshot.name} has changed meanwhile.", hint="ask once more.")
         return table.take(np.array(people.to_array(), np.uint32))
 
 

@@ -5,21 +5,30 @@ This module is imported for every ``portrait --help``, so what a command needs i
 
 from __future__ import annotations
 
-import math
-import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from feature_repo.core.console import Json, command_group, emit, example, note, progress, table
+from feature_repo.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from serving.audiences.audiences import Audiences, Estimate, Overlap
-    from serving.audiences.insight import Insight
-    from serving.audiences.recount import Recounts
-    from serving.audiences.saved import Saved
+    from serving.audiences.audiences import Audiences
 
 audience = command_group("audience", "Groups of shoppers: how many, what sets them apart, whom to address.")
+
+
+@audience.callback()
+def check_installed() -> None:
+    """Tell whether audiences can be counted here."""
+    for package in ("pyroaring", "sqlglot"):
+        if find_spec(package) is None:
+            raise SettingsError(
+                f"Audiences need a package that is not installed: {package}.",
+                hint="pip install 'user-portrait[audiences]'",
+            )
+
 
 Selection = Annotated[
     str,
@@ -53,8 +62,10 @@ def columns(*, as_of: AsOf = "", as_json: Json = False) -> object:
 )
 def estimate(selection: Selection, *, as_of: AsOf = "", as_json: Json = False) -> object:
     """Count an audience, exactly."""
+    from serving.audiences import shown  # noqa: PLC0415
+
     found = _opened(as_of).estimate(selection)
-    emit(found, as_json, _render_estimate)
+    emit(found, as_json, shown.show_estimate)
     return found
 
 
@@ -66,8 +77,10 @@ def overlap(
     as_json: Json = False,
 ) -> object:
     """Compare audiences: how many are in two of them, in all, in any."""
+    from serving.audiences import shown  # noqa: PLC0415
+
     found = _opened(as_of).overlap(selections)
-    emit(found, as_json, _render_overlap)
+    emit(found, as_json, shown.show_overlap)
     return found
 
 
@@ -85,6 +98,7 @@ def insight(
     as_json: Json = False,
 ) -> object:
     """Tell what sets an audience apart from everybody, tag by tag (TGI)."""
+    from serving.audiences import shown  # noqa: PLC0415
     from serving.audiences.insight import insight as compared  # noqa: PLC0415
 
     found = compared(_opened(as_of), selection)
@@ -95,7 +109,7 @@ def insight(
 
         write_page(found, Path(html))
         note(f"Written to {html}.")
-    emit(found, as_json, lambda each: _render_insight(each, every=every))
+    emit(found, as_json, lambda each: shown.show_insight(each, every=every))
     return found
 
 
@@ -109,7 +123,7 @@ def save(
 ) -> object:
     """Give a selection a name, or the name's next version, and count it."""
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
-    from serving.audiences import saved  # noqa: PLC0415
+    from serving.audiences import saved, shown  # noqa: PLC0415
     from serving.audiences.recount import count  # noqa: PLC0415
 
     opened, clock = _opened(""), SystemClock()
@@ -117,7 +131,7 @@ def save(
     made = saved.save(opened.settings, clock, name, found.selection, because)
     count(opened, clock, made)
     made = saved.find_saved(opened.settings, name)
-    emit(made, as_json, lambda each: _render_saved([each]))
+    emit(made, as_json, lambda each: shown.show_saved([each]))
     return made
 
 
@@ -125,10 +139,11 @@ def save(
 def list_saved(*, as_json: Json = False) -> object:
     """List the saved audiences, their versions and how many belonged to them."""
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from serving.audiences import shown  # noqa: PLC0415
     from serving.audiences.saved import all_saved  # noqa: PLC0415
 
     found = {"audiences": all_saved(load_settings())}
-    emit(found, as_json, lambda each: _render_saved(each["audiences"]))
+    emit(found, as_json, lambda each: shown.show_saved(each["audiences"]))
     return found
 
 
@@ -137,10 +152,83 @@ def refresh(*, as_json: Json = False) -> object:
     """Count every saved audience on the latest snapshot."""
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from serving.audiences import shown  # noqa: PLC0415
     from serving.audiences.recount import recount  # noqa: PLC0415
 
     found = recount(load_settings(), SystemClock())
-    emit(found, as_json, _render_recounts)
+    emit(found, as_json, shown.show_recounts)
+    return found
+
+
+@audience.command(
+    epilog=example(
+        "portrait audience export @lapsing --to lapsing.csv",
+        "portrait audience export \"coupon_affinity = 'strong'\" --campaign spring --holdout 0.2 --to spring.parquet",
+    )
+)
+def export(
+    selection: Selection,
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="FILE", help="A .csv or .parquet file.")],
+    holdout: Annotated[float, typer.Option("--holdout", min=0.0, max=0.5, help="Share that is not addressed.")] = 0.1,
+    campaign: Annotated[str, typer.Option("--campaign", help="Who is held out of it is so every time.")] = "",
+    as_of: AsOf = "",
+    as_json: Json = False,
+) -> object:
+    """Write the pseudonyms of who may be addressed: who allows marketing, and is not held out."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from serving.audiences import shown  # noqa: PLC0415
+    from serving.audiences.exports import PURPOSE  # noqa: PLC0415
+    from serving.audiences.exports import export as hand_out  # noqa: PLC0415
+    from serving.sdk import ProfileClient  # noqa: PLC0415
+
+    opened = _opened(as_of)
+    with ProfileClient(settings=opened.settings) as portrait:
+        found = hand_out(
+            opened,
+            SystemClock(),
+            selection,
+            Path(to),
+            lambda users: portrait.permitted(users, PURPOSE),
+            share=holdout,
+            campaign=campaign,
+        )
+    emit(found, as_json, shown.show_export)
+    return found
+
+
+@audience.command(epilog=example("portrait audience exports"))
+def exports(*, as_json: Json = False) -> object:
+    """List what was handed out."""
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from serving.audiences import shown  # noqa: PLC0415
+    from serving.audiences.exported import all_exports  # noqa: PLC0415
+
+    found = {"exports": all_exports(load_settings())}
+    emit(found, as_json, lambda each: shown.show_exports(each["exports"]))
+    return found
+
+
+@audience.command(epilog=example("portrait audience report spring", "portrait audience report spring --days 14 --json"))
+def report(
+    name: Annotated[str, typer.Argument(metavar="EXPORT", help="Its id, or its campaign: the latest export of it.")],
+    *,
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="How long what happens counts.")] = 28,
+    coupons_of: Annotated[str, typer.Option("--coupons-of", metavar="ID", help="A campaign of the log.")] = "",
+    as_json: Json = False,
+) -> object:
+    """Compare who was addressed with who was held out: what came of it, from the log."""
+    from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.settings import load_settings  # noqa: PLC0415
+    from serving.audiences import shown  # noqa: PLC0415
+    from serving.audiences.exported import find_export  # noqa: PLC0415
+    from serving.audiences.results import results_of  # noqa: PLC0415
+
+    settings = load_settings()
+    found = results_of(settings, find_export(settings, name), SystemClock(), days=days, coupons_of=coupons_of)
+    emit(found, as_json, shown.show_results)
     return found
 
 
@@ -154,73 +242,3 @@ def _opened(as_of: str) -> Audiences:
     until = read_instant(as_of, settings, SystemClock()) if as_of else None
     with progress("Indexing the snapshot") as step:
         return Audiences(settings, until, step)
-
-
-def _render_estimate(found: Estimate) -> None:
-    sys.stdout.write(
-        f"{found.size:,} of {found.everyone:,} shoppers ({found.share:.1%}), as of {found.as_of:%Y-%m-%d %H:%M} UTC; "
-        f"of {found.unknown:,} it is not known\n"
-    )
-    for line in found.notes:
-        note(line)
-
-
-def _render_overlap(found: Overlap) -> None:
-    table(("audience", "shoppers"), [(name, f"{size:,}") for name, size in found.sizes.items()])
-    sys.stdout.write("\n")
-    rows = [
-        (f"{each.left}  and  {each.right}", f"{each.both:,}", f"{each.share_of_left:.1%}", f"{each.share_of_right:.1%}")
-        for each in found.pairs
-    ]
-    table(("in both", "shoppers", "of the first", "of the second"), rows)
-    sys.stdout.write(f"\n{found.in_all:,} in all, {found.in_any:,} in any, as of {found.as_of:%Y-%m-%d %H:%M} UTC\n")
-
-
-def _render_insight(found: Insight, *, every: bool) -> None:
-    from serving.audiences.words import said, spoken  # noqa: PLC0415
-
-    sys.stdout.write(
-        f"{found.size:,} of {found.everyone:,} shoppers, as of {found.as_of:%Y-%m-%d %H:%M} UTC; TGI 100 is as often "
-        "as among everybody, * marks what the audience is selected by\n\n"
-    )
-    shown = [each for each in found.traits if every or each.significant or each.asked]
-    rows = [
-        (
-            spoken(each.tag) + (" *" if each.asked else ""),
-            said(each.value),
-            f"{each.index:.0f}",
-            f"{each.share:.1%}",
-            f"{each.share_of_everyone:.1%}",
-            "" if math.isnan(each.adjusted) else f"{each.adjusted:.2g}",
-        )
-        for each in shown
-    ]
-    if rows:
-        table(("tag", "value", "TGI", "audience", "everybody", "adjusted p"), rows)
-    else:
-        sys.stdout.write("Nothing sets it apart beyond chance.\n")
-    if len(shown) < len(found.traits):
-        sys.stdout.write(f"\n{len(found.traits) - len(shown)} more values may be chance (--all lists them)\n")
-
-
-def _render_saved(found: list[Saved]) -> None:
-    rows = []
-    for each in found:
-        last = each.sizes[-1] if each.sizes else None
-        counted = ("", "") if last is None else (f"{last.size:,}", f"{last.as_of:%Y-%m-%d %H:%M}")
-        rows.append((each.name, each.current.version, *counted, each.current.selection, each.current.description))
-    table(("audience", "version", "shoppers", "as of", "selection", "for"), rows)
-
-
-def _render_recounts(found: Recounts) -> None:
-    rows = [
-        (
-            each.name,
-            each.version,
-            "" if each.size is None else f"{each.size:,}",
-            "" if each.size is None or each.before is None else f"{each.size - each.before:+,}",
-            each.why,
-        )
-        for each in found.audiences
-    ]
-    table(("audience", "version", "shoppers", "since before", "why not"), rows)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping
@@ -31,6 +32,7 @@ from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings
 from feature_repo.privacy.tombstones import Tombstones
 from serving.audiences.columns import Column, Numbers, Tags, column_of, people_of
+from serving.audiences.index_files import index_root
 from serving.audiences.snapshots import Snapshot
 
 USER_ID = "user_id"
@@ -62,6 +64,12 @@ class Index:
     def left_out(self) -> Mapping[str, str]:
         """Columns nobody can select by, with their type."""
         return dict(self._head["left_out"])
+
+    @property
+    def file(self) -> tuple[int, int]:
+        """Size and time (ns) of the file it was made of: in another one, people have other places."""
+        size, changed = self._head["file"]
+        return size, changed
 
     @cached_property
     def everyone(self) -> BitMap:
@@ -117,11 +125,6 @@ class Index:
         return Numbers(values, people, tuple(self._set(*place) for place in said["blocks"]), self._set(*said["known"]))
 
 
-def index_root(settings: Settings) -> Path:
-    """Where the indices are."""
-    return settings.home / "audiences" / "index"
-
-
 def open_index(settings: Settings, snapshot: Snapshot, step: Step = lambda _what, _share: None) -> Index:
     """Return a snapshot's index; it is made if it is not there.
 
@@ -139,17 +142,15 @@ def open_index(settings: Settings, snapshot: Snapshot, step: Step = lambda _what
     return Index(snapshot, folder)
 
 
-def drop_indices(settings: Settings, keep: Iterable[str] = ()) -> None:
-    """Remove the indices of all snapshots but some, by their names, and what builders left that were killed."""
-    kept, root = tuple(f"{name}-" for name in keep), index_root(settings)
-    for folder in root.iterdir() if root.is_dir() else ():
-        if not folder.name.startswith(kept):
-            shutil.rmtree(folder, ignore_errors=True)
+def file_facts(file: IO[bytes]) -> tuple[int, int]:
+    """Return size and time (ns) of an open file."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
 
 
 def _made_of(snapshot: Snapshot, tombstones: Tombstones) -> str:
-    facts = snapshot.people.stat()
-    said = f"{FORMAT} {facts.st_size} {facts.st_mtime_ns} {tombstones.count}"
+    found = snapshot.people.stat()
+    said = f"{FORMAT} {found.st_size} {found.st_mtime_ns} {tombstones.count}"
     return hashlib.blake2b(said.encode(), digest_size=6).hexdigest()
 
 
@@ -176,14 +177,15 @@ def _publish(snapshot: Snapshot, tombstones: Tombstones, folder: Path, step: Ste
 
 
 def _build(snapshot: Snapshot, tombstones: Tombstones, folder: Path, step: Step) -> None:
-    with pq.ParquetFile(snapshot.people) as file, (folder / _SETS).open("wb") as sets:
+    with snapshot.people.open("rb") as raw, pq.ParquetFile(raw) as file, (folder / _SETS).open("wb") as sets:
         fields = {field.name: field for field in file.schema_arrow}
         if USER_ID not in fields:
             raise DataError(f"The snapshot {snapshot.name} has no {USER_ID}.", hint="run `portrait tags compute`.")
         standing = tombstones.standing(file.read([USER_ID])[USER_ID])
         everyone = np.flatnonzero(standing).astype(np.uint32)
         writer = _Writer(folder, sets)
-        head: dict[str, Any] = {"everyone": writer.put(people_of(everyone)), "columns": {}, "left_out": {}}
+        head: dict[str, Any] = {"file": file_facts(raw), "everyone": writer.put(people_of(everyone))}
+        head |= {"columns": {}, "left_out": {}}
         for n, name in enumerate(each for each in fields if each != USER_ID):
             step(name, n / len(fields))
             made = column_of(_values(file, name).filter(standing), everyone)

@@ -9,7 +9,7 @@ from feature_repo.core.clock import Clock, from_us
 from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings
 from serving.audiences.audiences import Audiences
-from serving.audiences.index import drop_indices
+from serving.audiences.index_files import drop_indices
 from serving.audiences.saved import Saved, Size, all_saved, note_size
 from serving.audiences.snapshots import all_snapshots
 

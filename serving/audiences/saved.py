@@ -24,7 +24,7 @@ from feature_repo.core.stores import atomic_write
 from serving.audiences.parsing import parse
 
 SIGN = "@"
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def save(settings: Settings, clock: Clock, name: str, selection: str, descriptio
     SettingsError
         The home cannot be written.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise DataError(
             f"An audience cannot be called {name!r}.", hint="use small letters, digits, - and _, a letter first."
         )
@@ -140,7 +140,7 @@ def find_saved(settings: Settings, name: str) -> Saved:
         There is no such audience, or its file is damaged.
     """
     path = _path(settings, name)
-    if not _NAME.fullmatch(name) or not path.exists():
+    if not NAME.fullmatch(name) or not path.exists():
         known = [each.stem for each in _root(settings).glob("*.json")]
         hint = did_you_mean(name, known) if known else "`portrait audience save NAME SELECTION` saves one."
         raise DataError(f"There is no audience '{name}'.", hint=hint)

@@ -19,7 +19,8 @@ from feature_repo.core.settings import Settings
 from feature_repo.privacy.tombstones import Tombstones
 from made_snapshots import pseudonym, write_snapshot
 from serving.audiences.columns import BLOCKS, column_of, people_of
-from serving.audiences.index import Index, drop_indices, index_root, open_index
+from serving.audiences.index import Index, open_index
+from serving.audiences.index_files import drop_indices, index_root
 from serving.audiences.members import full_name, members
 from serving.audiences.snapshots import find_snapshot
 
