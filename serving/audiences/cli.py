@@ -199,6 +199,39 @@ def export(
     return found
 
 
+@audience.command(
+    epilog=example(
+        "portrait audience plan true --value 4 --cost 0.5 --budget 100",
+        "portrait audience plan \"churn_risk = 'low'\" --value amount_mean_84d --cost 1 --budget 250",
+    )
+)
+def plan(
+    selection: Selection,
+    *,
+    value: Annotated[str, typer.Option("--value", metavar="NUMBER|COLUMN", help="What an answer is worth.")],
+    cost: Annotated[float, typer.Option("--cost", help="Of addressing one shopper.")],
+    budget: Annotated[float, typer.Option("--budget", help="For addressing all of them.")],
+    task: Annotated[str, typer.Option("--task", help="Whose score says how likely an answer is.")] = "redemption",
+    as_of: AsOf = "",
+    as_json: Json = False,
+) -> object:
+    """Choose whom to address for a budget: propensity x value, with the answers to expect."""
+    from serving.audiences import shown  # noqa: PLC0415
+    from serving.audiences.plan import known_spread  # noqa: PLC0415
+    from serving.audiences.plan import plan as planned  # noqa: PLC0415
+
+    opened = _opened(as_of)
+    spread = known_spread(opened.settings, task)
+    if spread is None:
+        note(
+            "How campaigns differ is not known, so the intervals are too narrow: "
+            f"run `portrait models lift {task} --by COLUMN`."
+        )
+    found = planned(opened, selection, task=task, value=value, cost=cost, budget=budget, spread=spread or 0.0)
+    emit(found, as_json, shown.show_plan)
+    return found
+
+
 @audience.command(epilog=example("portrait audience exports"))
 def exports(*, as_json: Json = False) -> object:
     """List what was handed out."""

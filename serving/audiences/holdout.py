@@ -24,8 +24,8 @@ def held_out(campaign: str, users: Sequence[str], share: float) -> npt.NDArray[n
     DataError
         The share is not from 0 to one half.
 
-    >>> held_out("spring", ["u_" + "0" * 32, "u_" + "1" * 32], 0.5).tolist()
-    [False, True]
+    >>> held_out("spring", ["u_" + "0" * 32, "u_" + "1" * 32, "u_" + "2" * 32], 0.5).tolist()
+    [True, True, False]
     """
     if not 0 <= share <= MOST:
         raise DataError(f"A share of {share:g} cannot be held out.", hint=f"hold out 0 to {MOST:g}; 0.1 is usual.")

@@ -10,6 +10,7 @@ from feature_repo.core.console import note, table
 from serving.audiences.audiences import Estimate, Overlap
 from serving.audiences.exported import Export
 from serving.audiences.insight import Insight
+from serving.audiences.plan import Plan
 from serving.audiences.recount import Recounts
 from serving.audiences.results import Result, Results
 from serving.audiences.saved import Saved
@@ -101,6 +102,31 @@ def show_export(found: Export) -> None:
         ],
     )
     sys.stdout.write(f"\n{found.path}; what comes of it: portrait audience report {found.id}\n")
+
+
+def show_plan(found: Plan) -> None:
+    """Print whom to address, and what that may bring."""
+    table(
+        ("", "", "95 %"),
+        [
+            ("candidates", f"{found.candidates:,}", ""),
+            ("to address", f"{found.addressed:,}", ""),
+            ("cost", f"{found.cost:,.2f}", ""),
+            (
+                "answers expected",
+                f"{found.answers.value:,.1f}",
+                f"{found.answers.low:,.0f} to {found.answers.high:,.0f}",
+            ),
+            ("their value", f"{found.value.value:,.2f}", f"{found.value.low:,.2f} to {found.value.high:,.2f}"),
+            ("answers of as many by chance", f"{found.by_chance:,.1f}", ""),
+        ],
+    )
+    if found.addressed:
+        sys.stdout.write(f"\nThey have score__{found.task} >= {found.least_score:.6g}.\n")
+    sys.stdout.write(
+        "Some would answer anyway: what addressing changes, only a holdout tells "
+        "(portrait audience export --holdout).\n"
+    )
 
 
 def show_exports(found: Sequence[Export]) -> None:

@@ -53,7 +53,9 @@ def all_snapshots(settings: Settings) -> list[Snapshot]:
     DataError
         One says nothing of its instant.
     """
-    found = [_read(path) for path in snapshots_root(settings).glob(f"*/{MANIFEST}") if path.with_name(PEOPLE).exists()]
+    paths = snapshots_root(settings).glob(f"*/{MANIFEST}")
+    # A name with a dot before it is not written yet, or on its way out.
+    found = [_read(path) for path in paths if path.parent.name[0] != "." and path.with_name(PEOPLE).exists()]
     return sorted(found, key=lambda each: (each.as_of, each.name))
 
 

@@ -43,6 +43,9 @@ def test_the_latest_snapshot_at_or_before_an_instant_is_meant(tmp_path: Path) ->
     made = Settings(home=tmp_path)
     for day in ("24", "17", "10"):
         write_snapshot(tmp_path, {"tag__risk": ["high"]}, as_of=f"2026-11-{day}T00:00:00Z")
+    write_snapshot(tmp_path, {"tag__risk": ["high"]}, as_of="2026-11-25T00:00:00Z").rename(
+        tmp_path / "snapshots" / ".20261125.partial"
+    )
     assert [each.as_of.day for each in all_snapshots(made)] == [10, 17, 24]
     assert find_snapshot(made).as_of.day == 24
     assert find_snapshot(made, datetime(2026, 11, 17, tzinfo=UTC)).as_of.day == 17
