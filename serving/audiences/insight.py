@@ -93,7 +93,11 @@ def insight(audiences: Audiences, audience: str) -> Insight:
     found, everyone = audiences.members(audience), audiences.index.everyone
     if not found.people:
         raise DataError("Nobody belongs to the audience, so nothing sets it apart.", hint="ask for more people.")
-    traits = [each for name in _tags(audiences) for each in _traits(audiences, name, found.people, found.columns)]
+    traits = [
+        each
+        for name, column in _tags(audiences)
+        for each in _traits(name, column, found.people, everyone, asked=name in found.columns)
+    ]
     adjusted = benjamini_hochberg([each.p_value for each in traits])
     return Insight(
         audience,
@@ -119,20 +123,23 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     return [float(each) for each in np.minimum(values, 1.0)]
 
 
-def _tags(audiences: Audiences) -> Iterator[str]:
-    return (name for name in audiences.index.names if audiences.index.is_tag(name))
+def _tags(audiences: Audiences) -> Iterator[tuple[str, Tags]]:
+    """Columns of tags; one that says of everybody what one before does is left out: the segment, as a feature too."""
+    seen: list[Tags] = []
+    for name in audiences.index.names:
+        column = audiences.index.column(name) if audiences.index.is_tag(name) else None
+        if isinstance(column, Tags) and not any(column.holders == other.holders for other in seen):
+            seen.append(column)
+            yield name, column
 
 
-def _traits(audiences: Audiences, name: str, people: BitMap, columns: Sequence[str]) -> list[Trait]:
-    column, everyone = audiences.index.column(name), audiences.index.everyone
-    if not isinstance(column, Tags):
-        return []
+def _traits(name: str, column: Tags, people: BitMap, everyone: BitMap, *, asked: bool) -> list[Trait]:
     holders: dict[str | bool | None, BitMap] = dict(column.holders.items())
     if unknown := everyone - column.known:
         holders[None] = unknown
     sizes = (len(people), len(everyone))
     found = [
-        _trait(name, value, (people.intersection_cardinality(held), len(held)), sizes, asked=name in columns)
+        _trait(name, value, (people.intersection_cardinality(held), len(held)), sizes, asked=asked)
         for value, held in holders.items()
     ]
     return sorted(found, key=lambda each: (each.value is None, -each.index, str(each.value)))

@@ -22,6 +22,7 @@ from feature_repo.core.locks import locked
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import atomic_write
 from serving.audiences.parsing import parse
+from serving.audiences.saved_files import saved_root
 
 SIGN = "@"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -117,7 +118,7 @@ def all_saved(settings: Settings) -> list[Saved]:
     DataError
         A file is damaged.
     """
-    return [_read(path) for path in sorted(_root(settings).glob("*.json"))]
+    return [_read(path) for path in sorted(saved_root(settings).glob("*.json"))]
 
 
 def definition(settings: Settings, name: str) -> Version:
@@ -141,18 +142,14 @@ def find_saved(settings: Settings, name: str) -> Saved:
     """
     path = _path(settings, name)
     if not NAME.fullmatch(name) or not path.exists():
-        known = [each.stem for each in _root(settings).glob("*.json")]
+        known = [each.stem for each in saved_root(settings).glob("*.json")]
         hint = did_you_mean(name, known) if known else "`portrait audience save NAME SELECTION` saves one."
         raise DataError(f"There is no audience '{name}'.", hint=hint)
     return _read(path)
 
 
-def _root(settings: Settings) -> Path:
-    return settings.home / "audiences" / "saved"
-
-
 def _path(settings: Settings, name: str) -> Path:
-    return _root(settings) / f"{name}.json"
+    return saved_root(settings) / f"{name}.json"
 
 
 def _turn(settings: Settings) -> AbstractContextManager[None]:

@@ -69,6 +69,13 @@ def test_the_tag_an_audience_is_selected_by_is_no_finding(tmp_path: Path) -> Non
     assert by_tag["tag__other"].significant
 
 
+def test_a_column_that_says_the_same_as_another_one_is_no_second_finding(tmp_path: Path) -> None:
+    same = ["a", "b", None, "a"]
+    columns = {"tag__segment": same, "user_segments__segment": same, "tag__other": ["a", "b", None, "b"]}
+    found = asked(tmp_path, {**columns, "score__churn": [1.0, 0, 0, 0]}, "churn > 0.5")
+    assert list(dict.fromkeys(each.tag for each in found.traits)) == ["tag__segment", "tag__other"]
+
+
 def test_everybody_is_unlike_nobody(tmp_path: Path) -> None:
     found = asked(tmp_path, {"tag__plan": ["a", "b"]}, "true")
     assert [each.index for each in found.traits] == [100.0, 100.0]

@@ -16,6 +16,7 @@ from made_snapshots import write_snapshot
 from serving.audiences.audiences import Audiences
 from serving.audiences.cli import audience
 from serving.audiences.recount import recount
+from serving.audiences.refreshing import refresh_audiences
 from serving.audiences.saved import all_saved, find_saved, save
 
 NOW = FixedClock(1_700_000_000_000_000)
@@ -59,6 +60,19 @@ def test_an_audience_that_cannot_be_counted_any_more_keeps_no_other_back(tmp_pat
     assert gone.size is None
     assert "There is no column 'old_tag'" in gone.why
     assert lapsing.size == 1
+
+
+def test_a_refresh_of_everything_counts_them_too_and_says_which_cannot_be(tmp_path: Path) -> None:
+    made = Settings(home=tmp_path)
+    assert refresh_audiences(made, NOW, dry_run=False) == "no audience is saved"
+    save(made, NOW, "lapsing", "risk = 'high'")
+    write_snapshot(tmp_path, {"tag__risk": ["high"]})
+    assert refresh_audiences(made, NOW, dry_run=True) == "1 audiences to count"
+    assert not find_saved(made, "lapsing").sizes
+    assert "1 audiences counted as of 2026-11-24 00:00 UTC" in refresh_audiences(made, NOW, dry_run=False)
+    save(made, NOW, "gone", "old_tag = 'x'")
+    with pytest.raises(DataError, match="1 of 2 audiences cannot be counted: gone: There is no column 'old_tag'"):
+        refresh_audiences(made, NOW, dry_run=False)
 
 
 def test_a_saved_audience_is_asked_by_its_name(tmp_path: Path) -> None:
