@@ -161,7 +161,8 @@ def _publish(snapshot: Snapshot, tombstones: Tombstones, folder: Path, step: Ste
     try:
         _build(snapshot, tombstones, partial, step)
         for older in folder.parent.glob(f"{snapshot.name}-*"):
-            shutil.rmtree(older, ignore_errors=True)
+            if older != folder:
+                shutil.rmtree(older, ignore_errors=True)
         try:
             partial.rename(folder)
         except OSError:

@@ -18,6 +18,8 @@ from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings
 from feature_repo.privacy.tombstones import Tombstones
 from made_snapshots import pseudonym, write_snapshot
+from serving.audiences import index as index_module
+from serving.audiences.audiences import Audiences
 from serving.audiences.columns import BLOCKS, column_of, people_of
 from serving.audiences.index import Index, open_index
 from serving.audiences.index_files import drop_indices, index_root
@@ -127,9 +129,37 @@ def test_who_was_erased_is_in_no_audience_from_then_on(tmp_path: Path) -> None:
     assert len([*index_root(Settings(home=tmp_path)).iterdir()]) == 1
 
 
+def test_two_who_make_the_index_at_once_both_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_snapshot(tmp_path, {"tag__risk": ["high", "low"]})
+    made, build, quicker = Settings(home=tmp_path), index_module._build, []
+
+    def meanwhile(*arguments: Any) -> None:
+        build(*arguments)
+        if not quicker:
+            quicker.append(None)
+            quicker[0] = open_index(made, find_snapshot(made))
+
+    monkeypatch.setattr(index_module, "_build", meanwhile)
+    index = open_index(made, find_snapshot(made))
+    for each in (index, quicker[0]):
+        assert len(members(each, "risk = 'high'").people) == 1
+    assert [each.name for each in index_root(made).iterdir()] == [index.folder.name]
+
+
 def test_a_snapshot_that_was_written_anew_is_indexed_anew(tmp_path: Path) -> None:
     assert len(members(indexed(tmp_path, {"tag__risk": ["high", "low"]}), "risk = 'high'").people) == 1
     assert len(members(indexed(tmp_path, {"tag__risk": ["high"] * 3}), "risk = 'high'").people) == 3
+
+
+def test_people_of_a_snapshot_that_was_written_anew_are_not_named_by_their_old_places(tmp_path: Path) -> None:
+    folder = write_snapshot(tmp_path, {"tag__risk": ["high", "low", "high"]})
+    audiences = Audiences(Settings(home=tmp_path))
+    people = audiences.members("risk = 'low'").people
+    assert audiences.rows(people)["user_id"].to_pylist() == [pseudonym(1)]
+    path = folder / "people.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(DataError, match="has changed meanwhile"):
+        audiences.rows(people)
 
 
 def test_an_index_whose_folder_went_away_says_so_instead_of_a_traceback(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from feature_repo.core.clock import FixedClock
-from feature_repo.core.errors import DataError
+from feature_repo.core.errors import DataError, SettingsError
 from feature_repo.core.settings import Settings
 from made_snapshots import write_snapshot
 from serving.audiences.audiences import Audiences
@@ -106,6 +108,28 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "audiences" / "saved" / "lapsing.json").write_text("{")
     with pytest.raises(DataError, match=r"lapsing\.json cannot be read"):
         all_saved(made)
+
+
+def test_without_their_packages_audiences_say_what_to_install(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not home.exists()
+    monkeypatch.setattr("serving.audiences.cli.find_spec", lambda _name: None)
+    with pytest.raises(SettingsError, match="not installed: pyroaring") as raised:
+        CliRunner().invoke(audience, ["list"], catch_exceptions=False)
+    assert "user-portrait[audiences]" in raised.value.hint
+
+
+def test_erasing_and_refreshing_need_none_of_these_packages(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['pyroaring'] = sys.modules['sqlglot'] = None\n"
+        "from pathlib import Path; from feature_repo.core.settings import Settings\n"
+        "from serving.audiences.erasure import erase_audiences, handed_out\n"
+        "from serving.audiences.refreshing import refresh_audiences\n"
+        "home = Settings(home=Path(sys.argv[1]))\n"
+        "assert erase_audiences(home, 'a' * 32, dry_run=False) == 0\n"
+        "assert handed_out(home, 'a' * 32) == []\n"
+        "assert refresh_audiences(home, None, dry_run=False) == 'no audience is saved'\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
 COMMANDS: dict[str, list[str]] = {
