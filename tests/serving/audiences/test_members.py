@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +104,20 @@ def test_an_audience_is_whom_duckdb_finds_by_the_same_text(columns: dict[str, An
             assert oracle.execute(f"SELECT count(*) FROM people WHERE ({text}) IS NULL").fetchone() == (found.unknown,)
 
 
-@given(n=st.integers(0, 5 * BLOCKS + 3), data=st.data())
-def test_a_range_of_a_sorted_column_is_what_a_scan_finds(n: int, data: st.DataObject) -> None:
-    values = np.array(data.draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)), np.int64)
+HALVES = st.integers(-2, 20).map(lambda n: Decimal(n) / 2)
+
+
+@given(n=st.integers(0, 5 * BLOCKS + 3), whole=st.booleans(), data=st.data())
+def test_a_range_of_a_sorted_column_is_what_a_scan_finds(n: int, whole: bool, data: st.DataObject) -> None:
+    kind = np.int64 if whole else np.float64
+    values = np.array(data.draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)), kind)
     column = column_of(pa.array(values), np.arange(n, dtype=np.uint32))
-    low, high = data.draw(st.integers(-1, 10)), data.draw(st.integers(-1, 10))
-    expected = people_of(np.flatnonzero((values >= low) & (values < high)).astype(np.uint32))
-    assert column.between(low, high, below=True) == expected
+    low, high = data.draw(HALVES), data.draw(HALVES)
+    above, below = data.draw(st.booleans()), data.draw(st.booleans())
+    inside = (values > float(low) if above else values >= float(low)) & (
+        values < float(high) if below else values <= float(high)
+    )
+    assert column.between(low, high, above=above, below=below) == people_of(np.flatnonzero(inside).astype(np.uint32))
 
 
 def test_nan_is_not_known(tmp_path: Path) -> None:
