@@ -120,6 +120,21 @@ def test_a_range_of_a_sorted_column_is_what_a_scan_finds(n: int, whole: bool, da
     assert column.between(low, high, above=above, below=below) == people_of(np.flatnonzero(inside).astype(np.uint32))
 
 
+def test_whole_numbers_are_compared_exactly_also_where_floats_are_not(tmp_path: Path) -> None:
+    index = indexed(tmp_path, {"user_payments__count_84d": [2**53, 2**53 + 1, 2**63 - 1, -(2**63)]})
+    expected = {
+        f"= {2**53 + 1}": [1],
+        f"> {2**53}": [1, 2],
+        f"<= {2**53}": [0, 3],
+        f">= {2**63}": [],
+        f"< {2**70}": [0, 1, 2, 3],
+        f"< -{2**63}": [],
+        "> -1e30": [0, 1, 2, 3],
+    }
+    for condition, people in expected.items():
+        assert [*members(index, f"count_84d {condition}").people] == people, condition
+
+
 def test_nan_is_not_known(tmp_path: Path) -> None:
     index = indexed(tmp_path, {"score__churn": pa.array([0.5, float("nan"), None])})
     assert [*members(index, "churn > 0").people] == [0]
