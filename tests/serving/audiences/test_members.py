@@ -142,12 +142,14 @@ def test_nan_is_not_known(tmp_path: Path) -> None:
 
 
 def test_who_was_erased_is_in_no_audience_from_then_on(tmp_path: Path) -> None:
-    index = indexed(tmp_path, {"tag__risk": ["high", "high", None]})
-    assert [*members(index, "true").people] == [0, 1, 2]
+    columns = {"tag__risk": ["high", "high", None, "high"], "user_payments__count_84d": [5, 6, 7, 8]}
+    index = indexed(tmp_path, columns)
+    assert [*members(index, "true").people] == [0, 1, 2, 3]
     Tombstones(tmp_path).add(pseudonym(1))
     index = open_index(Settings(home=tmp_path), index.snapshot)
-    assert [*members(index, "true").people] == [0, 2]
-    assert [*members(index, "risk = 'high'").people] == [0]
+    assert [*members(index, "true").people] == [0, 2, 3]
+    assert [*members(index, "risk = 'high'").people] == [0, 3]
+    assert [*members(index, "count_84d > 5").people] == [2, 3]
     assert [*members(index, "risk is null").people] == [2]
     assert len([*index_root(Settings(home=tmp_path)).iterdir()]) == 1
 
