@@ -22,7 +22,7 @@ from feature_repo.core.stores import connect_duckdb
 from feature_repo.events.log import Snapshot, read_snapshot, reading
 from feature_repo.events.schema import table_path
 from serving.audiences.exported import HELD_OUT, Export, read_members
-from serving.experiments.inference import UNKNOWN, Comparison, Sample, compare_means, compare_rates
+from serving.experiments.inference import Comparison, Sample, compare_means, compare_rates
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _result(
     samples = _samples(connection, tables, outcome, span, coupons_of)
     out, addressed = samples.get(True, _NOBODY), samples.get(False, _NOBODY)
     compare = compare_rates if outcome.kind == "rate" else compare_means
-    found: Comparison = compare(out, addressed) if out.shoppers else UNKNOWN
+    found: Comparison = compare(out, addressed)
     return Result(
         outcome.meaning,
         outcome.kind,
