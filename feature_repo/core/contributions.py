@@ -1,7 +1,8 @@
 """What packages contribute by entry points.
 
-Commands (``portrait.commands``), benches (``portrait.benches``), which tasks a log supports (``portrait.support``), and
-places that a person has to be erased from (``portrait.erasure``).
+Commands (``portrait.commands``), benches (``portrait.benches``), which tasks a log supports (``portrait.support``),
+places that a person has to be erased from (``portrait.erasure``), and files that were handed out to others
+(``portrait.handed_out``).
 """
 
 from __future__ import annotations

@@ -53,6 +53,8 @@ from feature_repo.privacy.tombstones import Tombstones
 # Entry points of functions (settings, needle, dry_run=...) -> how many rows were removed, or would be: only the package
 # that wrote them knows where they are.
 GROUP = "portrait.erasure"
+# Entry points of functions (settings, needle) -> names of files that were handed out to others and named the person.
+HANDED_OUT = "portrait.handed_out"
 
 Progress = Callable[[str, float], None]
 
@@ -76,6 +78,8 @@ class EraseReport:
         Views that had to be built anew as a whole for that.
     elsewhere
         Rows removed from what other packages keep.
+    handed_out
+        Files that were handed out to others and named the person: who has them has to be told.
     files_scanned, keys_scanned
         What was looked through in the end; none of a dry run.
     found
@@ -97,6 +101,7 @@ class EraseReport:
     refolded: int
     rebuilt: tuple[str, ...]
     elsewhere: Mapping[str, int]
+    handed_out: tuple[str, ...]
     files_scanned: int
     keys_scanned: int
     found: int
@@ -178,6 +183,7 @@ class _Found:
     refolded: int = 0
     rebuilt: list[str] = field(default_factory=list)
     elsewhere: dict[str, int] = field(default_factory=dict)
+    handed_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,8 @@ class _Erasure:
             found.keys = delete_keys(self.client, needle.encode())
         progress("states of others", 0.5)
         self._others(notes.touched, found)
+        for contribution in contributions(HANDED_OUT):
+            found.handed_out += contribution.load()(self.settings, needle)
         for contribution in contributions(GROUP):
             progress(contribution.name, 0.65)
             found.elsewhere[contribution.name] = contribution.load()(self.settings, needle, dry_run=self.dry_run)
@@ -235,6 +243,7 @@ class _Erasure:
             refolded=found.refolded,
             rebuilt=tuple(found.rebuilt),
             elsewhere=found.elsewhere,
+            handed_out=tuple(found.handed_out),
             files_scanned=left.files if left else 0,
             keys_scanned=left.keys if left else 0,
             found=len(left.places) if left else 0,

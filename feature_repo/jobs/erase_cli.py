@@ -46,6 +46,10 @@ def _render(report: EraseReport) -> None:
     counts += [("queued events", report.queued), ("states of others, folded anew", report.refolded)]
     counts += [(name.replace("_", " "), rows) for name, rows in report.elsewhere.items()]
     table(["what", "removed"], [(what, f"{count:,}") for what, count in counts])
+    for path in report.handed_out:
+        sys.stdout.write(f"\nHanded out with the person in it: {path}. Whoever has that file has to be told.")
+    if report.handed_out:
+        sys.stdout.write("\n")
     if not report.dry_run:
         sys.stdout.write(
             f"\n{report.files_scanned:,} files and {report.keys_scanned:,} keys looked through (raw id: "
