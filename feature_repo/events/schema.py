@@ -378,6 +378,30 @@ class UserUnusual(Record):
     model_version: Text | None = Field(default=None, description="Version of the registered model 'unusual'.")
 
 
+class UserHabits(Record):
+    """How a shopper shops, and where among all shoppers, at an instant; a later row replaces an earlier one."""
+
+    user_id: Pseudonym = Field(description="Pseudonym of the shopper.")
+    favourite_category: Text | None = Field(default=None, description="Category of most order lines in 182 days.")
+    second_category: Text | None = Field(default=None, description="Category of the second most.")
+    third_category: Text | None = Field(default=None, description="Category of the third most.")
+    category_share: float | None = Field(default=None, description="Share of lines in the favourite category.")
+    favourite_brand: Text | None = Field(default=None, description="Brand of most order lines in 182 days.")
+    brand_share: float | None = Field(default=None, description="Share of lines of the favourite brand.")
+    favourite_maker: Text | None = Field(default=None, description="Manufacturer of most order lines in 182 days.")
+    maker_share: float | None = Field(default=None, description="Share of lines of the favourite manufacturer.")
+    weekday: Count | None = Field(default=None, description="Weekday of most visits in 182 days, 1 is Monday.")
+    weekday_share: float | None = Field(default=None, description="Share of visits on it.")
+    daypart: Text | None = Field(default=None, description="morning, afternoon, evening or night of most visits.")
+    daypart_share: float | None = Field(default=None, description="Share of visits in it.")
+    cycle_days: float | None = Field(default=None, description="Median days from one day of visits to the next.")
+    cycle_spread: float | None = Field(default=None, description="Middle half of these gaps, over their median.")
+    price_rank: float | None = Field(default=None, description="Share of shoppers who choose cheaper items.")
+    spend_rank: float | None = Field(default=None, description="Share of shoppers who spend less in 84 days.")
+    visit_rank: float | None = Field(default=None, description="Share of shoppers who come less often in 84 days.")
+    basket_rank: float | None = Field(default=None, description="Share of shoppers with smaller baskets in 84 days.")
+
+
 # Table of contents ----------------------------------------------------------------------------------------------------
 
 EVENTS: dict[str, type[Event]] = {
@@ -409,6 +433,7 @@ DIMENSIONS: dict[str, type[Record]] = {
     "items": Item,
     "user_segments": UserSegment,
     "user_unusual": UserUnusual,
+    "user_habits": UserHabits,
 }
 TABLES: dict[str, type[Record]] = {**EVENTS, **DIMENSIONS}
 

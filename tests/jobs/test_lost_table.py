@@ -22,7 +22,7 @@ from feature_repo.jobs.parity import parity
 
 SHOPPER = "u_" + "0" * 32
 SHOPPING = {"purchase", "payment", "campaign_exposure", "coupon_redeem", "users", "items", "consent"}
-READ = SHOPPING | {"view", "search", "click", "cart", "feedback", "user_segments", "user_unusual"}
+READ = SHOPPING | {"view", "search", "click", "cart", "feedback", "user_segments", "user_unusual", "user_habits"}
 
 
 def add(settings: Settings, table: str, **columns: Any) -> None:

@@ -48,6 +48,7 @@ VIEWS = (
     "user_consent",
     "user_demographics",
     "user_feedback",
+    "user_habits",
     "user_payments",
     "user_purchases",
     "user_redemptions",
@@ -59,7 +60,7 @@ VIEWS = (
     "user_views_live",
 )
 # The demo, a supermarket, has no events of a web shop; and nobody was placed in it yet.
-WEB = ("cart", "click", "consent", "feedback", "search", "user_segments", "user_unusual", "view")
+WEB = ("cart", "click", "consent", "feedback", "search", "user_habits", "user_segments", "user_unusual", "view")
 VISITS = 600
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
 ROWS = 12
