@@ -17,6 +17,7 @@ from feature_repo.definitions.derived import user_intent, user_price_sensitivity
 from feature_repo.definitions.engagement import user_campaigns, user_feedback, user_redemptions
 from feature_repo.definitions.entities import category, item, purpose, user
 from feature_repo.definitions.facts import item_catalogue, user_demographics
+from feature_repo.definitions.habits import user_habits
 from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
 from feature_repo.definitions.purchases import (
     category_purchases,
@@ -46,6 +47,7 @@ from feature_repo.definitions.sources import (
     clicks,
     consents,
     coupon_redemptions,
+    habit_rows,
     items,
     payments,
     purchases,
@@ -55,6 +57,7 @@ from feature_repo.definitions.sources import (
     users,
     views,
 )
+from feature_repo.definitions.tags import tags_v1
 
 __all__ = [
     "answers",
@@ -68,6 +71,7 @@ __all__ = [
     "consent_v1",
     "consents",
     "coupon_redemptions",
+    "habit_rows",
     "item",
     "item_carts_live",
     "item_catalogue",
@@ -91,6 +95,7 @@ __all__ = [
     "shop_calendar",
     "spend_v1",
     "standing_v1",
+    "tags_v1",
     "unusual_rows",
     "user",
     "user_campaigns",
@@ -106,6 +111,7 @@ __all__ = [
     "user_consent",
     "user_demographics",
     "user_feedback",
+    "user_habits",
     "user_intent",
     "user_payments",
     "user_price_sensitivity",
