@@ -126,6 +126,7 @@ def _main_job(script: _Script) -> DemoReport:
     placed = script.run("segments assign").show
     script.run("unusual fit", if_changed=True)
     judged = script.run("unusual assign").show
+    script.run("jobs habits")
     script.run("jobs materialize")
     trained = script.run("train", task="redemption", if_changed=True)["tasks"]["redemption"]
     stats = script.run("events stats")["tables"]
@@ -174,6 +175,8 @@ def _next(report: DemoReport) -> str:
     commands = (
         (f"portrait profile {user}", "the portrait above, again"),
         (f"portrait predict redemption {user}", "one prediction"),
+        (f"portrait tags show {user}", "words about one shopper, and why they are so"),
+        ("portrait tags compute", "the tags of everybody, as a snapshot"),
         ("portrait segments assign --weeks 12", "where everybody was, week by week"),
         ("portrait refresh", "everything once more, if the log has gone on"),
         ("portrait features list", "what is declared, in English and Chinese"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from serving.reasons.answers import Evidence, Segment, WhatIf
     from serving.reasons.explanation import Explanation, Part, Reason, Trace
     from serving.sdk import ProfileClient
+    from serving.tags.answers import ShopperTags, TagEvidence, TagValue
     from serving.tracking import Event
 
 __all__ = [
@@ -40,7 +41,10 @@ __all__ = [
     "Score",
     "Scores",
     "Segment",
+    "ShopperTags",
     "SplitScores",
+    "TagEvidence",
+    "TagValue",
     "Trace",
     "Variant",
     "WhatIf",
@@ -64,7 +68,10 @@ _HOMES = {
     "Score": "models",
     "Scores": "models",
     "Segment": "reasons.answers",
+    "ShopperTags": "tags.answers",
     "SplitScores": "experiments.scores",
+    "TagEvidence": "tags.answers",
+    "TagValue": "tags.answers",
     "Trace": "reasons.explanation",
     "Variant": "experiments.experiment",
     "WhatIf": "reasons.answers",

@@ -26,6 +26,7 @@ from serving.models import Scores, pinned_version
 from serving.profile import Profile
 from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_without
 from serving.reasons.explanation import Explanation, Reason
+from serving.tags.answers import ShopperTags
 from serving.transport import PROFILE, AsyncTransport, Transport
 from serving.ways import check_ways, over_http
 
@@ -231,6 +232,10 @@ class AsyncProfileClient:
         """As :meth:`serving.sdk.ProfileClient.segment`."""
         return await self._transport.segment(user)
 
+    async def tags(self, user: str | int) -> ShopperTags:
+        """As :meth:`serving.sdk.ProfileClient.tags`."""
+        return await self._transport.tags(user)
+
     async def tasks(self) -> tuple[str, ...]:
         """As :meth:`serving.sdk.ProfileClient.tasks`."""
         return await self._transport.tasks()
@@ -289,6 +294,10 @@ class ThreadTransport:
     async def segment(self, user: Any) -> Segment:
         """Return where a shopper was last placed."""
         return await asyncio.to_thread(self._asked.segment, user)
+
+    async def tags(self, user: Any) -> ShopperTags:
+        """Return a shopper's tags."""
+        return await asyncio.to_thread(self._asked.tags, user)
 
     async def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""

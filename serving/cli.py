@@ -121,12 +121,16 @@ def _render_key(report: dict[str, str]) -> None:
 
 def _render_profile(report: Profile) -> None:
     from serving.profile import DIMENSIONS  # noqa: PLC0415
+    from serving.tags.shown import rows_of  # noqa: PLC0415
 
     fresh = report.freshness
     last = f"{fresh.last_event_at:%Y-%m-%d %H:%M} UTC" if fresh.last_event_at else "none in the windows"
     known = "" if report.known else "\nNever seen: these are the values of a shopper without events. 未知顾客"
     versions = ", ".join(f"{view} {version}" for view, version in fresh.log_versions.items())
     sys.stdout.write(f"Shopper 顾客  {report.user_id}{known}\nLast event 最近事件  {last}\n")
+    if report.tags:
+        sys.stdout.write("\nTags 标签\n")
+        table(("  dimension", "tag", "标签", "value", "", "strength", "because", "as of"), rows_of(report.tags))
     for name, facts in report.dimensions.items():
         english, chinese = DIMENSIONS.get(name, (name, ""))
         sys.stdout.write(f"\n{english} {chinese}\n")

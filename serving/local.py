@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from feature_repo.core.degrading import DEFAULTS, REFUSE
 from feature_repo.core.errors import (
     DataError,
     DeclarationError,
-    ModelUnavailableError,
     PortraitError,
     StoreUnavailableError,
 )
@@ -33,6 +33,7 @@ from serving.experiments.exposures import Exposures
 from serving.experiments.scores import SplitScores
 from serving.features import Features
 from serving.last_known import LastKnown
+from serving.model_plans import plan_of
 from serving.models import Model, Scores, spread
 from serving.online_features import Reading, ServicePlan
 from serving.profile import Profile, Versions, log_versions, portraits
@@ -43,6 +44,8 @@ from serving.reasons.segment import STANDING, segment_of
 from serving.scoring import ModelRegistry
 from serving.served import ServedSample, positions_of
 from serving.session import RedisSession
+from serving.tags.answers import ShopperTags, TagValue
+from serving.tags.desk import TagDesk
 from serving.transport import PROFILE
 
 _log = logging.getLogger("portrait")
@@ -74,6 +77,7 @@ class LocalTransport:
             self._settings, self._clock, lambda project: self._redis.ask(lambda client: positions_of(project, client))
         )
         self._reasons = ReasonDesk(self._settings, self._catalogue, self._models, self._asked)
+        self._tags = TagDesk(self._catalogue, self._models, self._clock, self._read_plan)
         self._desk = ExperimentDesk(self._models, self._collector, self._clock, self._permitted)
 
     @property
@@ -124,7 +128,18 @@ class LocalTransport:
             return portraits(plan, entities[USER], known, labels, reads, degraded=True)
         self._served.note(reading, entities, tuple(plan.contract), at)
         self._last_known.note(reading, entities, at, of=_PORTRAITS, beside=versions)
-        return portraits(plan, entities[USER], reading, labels, [(at, versions)] * reading.length)
+        found = portraits(plan, entities[USER], reading, labels, [(at, versions)] * reading.length)
+        told = self._tagged(entities[USER], at)
+        return tuple(replace(each, tags=tags) for each, tags in zip(found, told, strict=True))
+
+    def _tagged(self, users: Sequence[str], at: int) -> list[tuple[TagValue, ...]]:
+        """Return the tags of shoppers for their portraits."""
+        try:
+            return [each.tags for each in self._tags.tags(users, at=at)]
+        except (DeclarationError, StoreUnavailableError) as error:
+            # Applied by an earlier version, or Redis went away between two questions: a portrait goes without.
+            _log.warning("Portraits have no tags: %s", error)
+            return [()] * len(users)
 
     def predict(self, task: str, users: Any, context: Mapping[str, Any]) -> Scores:
         """Ask the champion of a task."""
@@ -172,6 +187,11 @@ class LocalTransport:
         reading = self._redis.ask(lambda client: plan.read(client, entities, at))
         self._served.note(reading, entities, tuple(plan.contract), at)
         return segment_of(entities[USER][0], reading, at)
+
+    def tags(self, user: Any) -> ShopperTags:
+        """Return a shopper's tags now."""
+        [found] = self._tags.tags(entity_columns([user], [USER], self._pseudonym)[USER])
+        return found
 
     def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""
@@ -250,16 +270,11 @@ class LocalTransport:
         self._reasons.warm_up(model)
 
     def _plan_of(self, model: Model) -> ServicePlan:
-        try:
-            with self._redis.aside():  # it may have to be compiled
-                plan = self._catalogue.plan(model.service)
-        except DeclarationError as error:
-            raise ModelUnavailableError(
-                f"Model {model.name} reads service '{model.service}': {error.what}",
-                hint=f"declare the service again, or run `portrait train {model.task}`.",
-            ) from None
-        model.check(plan.contract)
-        return plan
+        with self._redis.aside():  # it may have to be compiled
+            return plan_of(self._catalogue, model)
+
+    def _read_plan(self, plan: ServicePlan, entities: Mapping[str, Sequence[str]], at: int) -> Reading:
+        return self._redis.ask(lambda client: plan.read(client, entities, at))
 
     def _pseudonym(self, raw_or_pseudonym: str) -> str:
         if is_pseudonym(raw_or_pseudonym):

@@ -23,6 +23,8 @@ from serving.profile import Profile
 from serving.reasons import wire as reasons
 from serving.reasons.answers import Evidence, Segment, WhatIf, Without
 from serving.reasons.explanation import Explanation, Reason
+from serving.tags import wire as tags
+from serving.tags.answers import ShopperTags
 from serving.wire import Ask, Conversation
 
 Answer = TypeVar("Answer")
@@ -148,6 +150,10 @@ class HttpTransport:
     def segment(self, user: Any) -> Segment:
         """Return where a shopper was last placed."""
         return self._held(reasons.segment(user))
+
+    def tags(self, user: Any) -> ShopperTags:
+        """Return a shopper's tags."""
+        return self._held(tags.tags(user))
 
     def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""
@@ -275,6 +281,10 @@ class AsyncHttpTransport:
     async def segment(self, user: Any) -> Segment:
         """Return where a shopper was last placed."""
         return await self._held(reasons.segment(user))
+
+    async def tags(self, user: Any) -> ShopperTags:
+        """Return a shopper's tags."""
+        return await self._held(tags.tags(user))
 
     async def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""

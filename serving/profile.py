@@ -15,6 +15,7 @@ from feature_repo.engine.positions import Positions
 from serving.catalogue import Label
 from serving.features import FeatureTable
 from serving.online_features import ServicePlan
+from serving.tags.answers import TagValue, by_dimension
 
 # View -> version of its log table; None without a state.
 Versions: TypeAlias = Mapping[str, int | None]
@@ -26,6 +27,7 @@ DIMENSIONS = {
     "preference": ("Preference and price sensitivity", "偏好与价格敏感度"),
     "engagement": ("Engagement", "营销互动"),
     "lifecycle": ("Lifecycle", "生命周期"),
+    "risk": ("Risk", "风险"),
 }
 
 # Where a feature belongs unless its view has a tag "dimension"; the first pattern that fits its full name decides.
@@ -96,6 +98,10 @@ class Profile:
     dimensions
         Facts by dimension: ``basic``, ``behaviour``, ``value``, ``preference``, ``engagement``, ``lifecycle``, and
         those that tags of views add.
+    freshness
+        How fresh it is.
+    tags
+        Words about the shopper, read at the same instant; none where the registry does not know what they are made of.
     degraded
         Whether Redis did not answer: this is the last known one, as of ``freshness.read_at``.
     """
@@ -105,6 +111,12 @@ class Profile:
     dimensions: Mapping[str, tuple[Fact, ...]]
     freshness: Freshness
     degraded: bool = False
+    tags: tuple[TagValue, ...] = ()
+
+    @property
+    def tagged(self) -> dict[str, tuple[TagValue, ...]]:
+        """Tags that are known, by dimension."""
+        return by_dimension(self.tags)
 
 
 def dimension_of(name: str, label: Label | None = None) -> str:
@@ -120,7 +132,7 @@ def dimension_of(name: str, label: Label | None = None) -> str:
 
 def group(row: pa.Table, labels: Mapping[str, Label]) -> dict[str, tuple[Fact, ...]]:
     """Sort the features of a table's one row into dimensions."""
-    found: dict[str, list[Fact]] = {name: [] for name in DIMENSIONS}
+    found: dict[str, list[Fact]] = {name: [] for name in DIMENSIONS if name in _BELONGS.values()}
     for name in row.column_names:
         label = labels.get(name) or Label(name, "")
         fact = Fact(name, row[name][0].as_py(), label.description, label.zh)

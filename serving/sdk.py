@@ -25,6 +25,7 @@ from serving.models import Scores, pinned_version
 from serving.profile import Profile
 from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_without
 from serving.reasons.explanation import Explanation, Reason
+from serving.tags.answers import ShopperTags
 from serving.transport import PROFILE, Transport
 from serving.ways import check_ways, over_http
 
@@ -460,6 +461,20 @@ class ProfileClient:
             As :meth:`features`.
         """
         return self._transport.segment(user)
+
+    def tags(self, user: str | int) -> ShopperTags:
+        """Tags of one shopper now: words by facts, rules and models, with strength, evidence and age.
+
+        A tag that cannot be told is None, and says why: too little is known, a row is too old, there is no champion.
+
+        Raises
+        ------
+        NotMaterializedError, StoreUnavailableError, DataError
+            As :meth:`features`.
+        DeclarationError
+            The registry does not know what tags are made of.
+        """
+        return self._transport.tags(user)
 
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that have a champion.

@@ -29,6 +29,7 @@ from serving.models import Scores
 from serving.profile import Fact, Freshness, Profile
 from serving.said import json_context, json_question
 from serving.table_answer import TableAnswer
+from serving.tags.of_json import tag_of
 from serving.transport import HEALTH
 
 # As many as a server takes at once.
@@ -222,6 +223,7 @@ def _profile(said: dict[str, Any], times: frozenset[str]) -> Profile:
         freshness=Freshness(
             _instant(fresh["read_at"]), fresh["log_versions"], None if last is None else _instant(last)
         ),
+        tags=tuple(map(tag_of, said["tags"])),
         degraded=said["degraded"],
     )
 

@@ -1,8 +1,8 @@
 """What packages contribute by entry points.
 
 Commands (``portrait.commands``), benches (``portrait.benches``), which tasks a log supports (``portrait.support``),
-places that a person has to be erased from (``portrait.erasure``), and files that were handed out to others
-(``portrait.handed_out``).
+places that a person has to be erased from (``portrait.erasure``), files that were handed out to others
+(``portrait.handed_out``), and what a refresh does after the models (``portrait.refresh``).
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     ``served_sample``: share of requests whose features are kept below the home, for `portrait monitor skew`; 0 keeps
     none. ``remembered``: rows of each feature service that a process keeps in memory, to answer from while Redis does
     not, for ``remembered_s`` seconds; 0 keeps none, and no question is answered without Redis then. ``timeout_s``: a
-    server's time for a question.
+    server's time for a question. ``snapshots``: how many snapshots of everybody are kept, the newest.
     """
 
     model_config = SettingsConfigDict(env_prefix="PORTRAIT_", extra="ignore", frozen=True)
@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     max_age_days: int = Field(default=28, ge=1)
     rate_limit: float = Field(default=0.0, ge=0, le=1e6, allow_inf_nan=False)
     served_sample: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    snapshots: int = Field(default=35, ge=1)
     remembered: int = Field(default=10_000, ge=0, le=10_000_000)
     remembered_s: int = Field(default=900, ge=1, le=86_400)
     timeout_s: float = Field(default=5.0, gt=0, le=600, allow_inf_nan=False)

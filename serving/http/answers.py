@@ -46,11 +46,40 @@ class FreshnessShown(BaseModel):
     last_event_at: datetime | None
 
 
+class TagEvidenceShown(BaseModel):
+    """A feature or a score behind a tag."""
+
+    name: str
+    value: Any
+    description: str
+    zh: str
+
+
+class TagShown(BaseModel):
+    """One tag; ``value`` is a text, a flag, or null with the reason in ``unknown``."""
+
+    name: str
+    version: int
+    kind: str
+    dimension: str
+    english: str
+    chinese: str
+    value: str | bool | None
+    word: str
+    zh: str
+    strength: float | None
+    evidence: list[TagEvidenceShown]
+    model: str | None
+    as_of: datetime
+    unknown: str
+
+
 class Portrait(BaseModel):
-    """A shopper's portrait: facts by dimension."""
+    """A shopper's portrait: tags, and facts by dimension."""
 
     user_id: str
     known: bool
+    tags: list[TagShown]
     dimensions: dict[str, list[FactShown]]
     freshness: FreshnessShown
     degraded: bool

@@ -7,7 +7,7 @@ Shoppers are named in bodies alone: an address is kept in logs of every proxy on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ from serving.http.metrics import Metrics
 from serving.models import Scores, pinned_version
 from serving.profile import Profile
 from serving.sdk import PROFILE, ProfileClient
+from serving.tags.of_json import json_of_tag
 
 MOST_ROWS = 1_000
 
@@ -103,10 +104,21 @@ def _profiles(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> 
     profiles = client.profiles(listed(said, "users", most=MOST_ROWS, like=_LIKE_PROFILES))
     metrics.portrayed(profiles)
     tell(rows=len(profiles), degraded=any(each.degraded for each in profiles))
-    answer: dict[str, Any] = {"profiles": [asdict(each) for each in profiles]}
+    answer: dict[str, Any] = {"profiles": [_portrait(each) for each in profiles]}
     if typed:
         answer["times"] = sorted({name for each in profiles for name in _times(each)})
     return answer
+
+
+def _portrait(profile: Profile) -> dict[str, Any]:
+    """Return a portrait, its tags first."""
+    facts = asdict(replace(profile, tags=()))
+    who = {name: facts.pop(name) for name in ("user_id", "known")}
+    return {
+        **who,
+        "tags": [*map(json_of_tag, profile.tags)],
+        **{name: facts[name] for name in ("dimensions", "freshness", "degraded")},
+    }
 
 
 def _times(profile: Profile) -> Iterator[str]:

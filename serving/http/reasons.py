@@ -18,13 +18,14 @@ from pydantic_core import from_json, to_json
 from feature_repo.core.clock import to_us
 from feature_repo.core.errors import DataError
 from serving.http.access import Access
-from serving.http.bodies import MOST_NAME, body_of, known_names, listed, name_of, object_of
+from serving.http.bodies import MOST_NAME, body_of, known_names, listed, name_of, object_of, user_of
 from serving.http.failures import responses
 from serving.http.keys import READ
 from serving.http.reads import asked_of
+from serving.json_values import jsonable
 from serving.reasons.answers import LAST_PURCHASE, MOST_EVENTS, MOST_LEFT_OUT
 from serving.reasons.explanation import Reason, Trace
-from serving.reasons.wire import jsonable, trace_of
+from serving.reasons.wire import trace_of
 from serving.sdk import ProfileClient
 
 MOST_TRACES = 100
@@ -236,12 +237,12 @@ def _evidence(client: ProfileClient, said: dict[str, Any]) -> Any:
     known_names(said, ("user", "traces", "most"), like=_LIKE_EVIDENCE)
     traces = listed(said, "traces", most=MOST_TRACES, like=_LIKE_EVIDENCE)
     reason = Reason("", 0.0, "", "", (), (), tuple(_trace(each) for each in traces))
-    return {"evidence": client.evidence(_one(said, _LIKE_EVIDENCE), reason, most=said.get("most", 20))}
+    return {"evidence": client.evidence(user_of(said, like=_LIKE_EVIDENCE), reason, most=said.get("most", 20))}
 
 
 def _segment(client: ProfileClient, said: dict[str, Any]) -> Any:
     known_names(said, ("user",), like=_LIKE_SEGMENT)
-    return client.segment(_one(said, _LIKE_SEGMENT))
+    return client.segment(user_of(said, like=_LIKE_SEGMENT))
 
 
 def _user(said: dict[str, Any], like: str) -> Any:
@@ -250,14 +251,7 @@ def _user(said: dict[str, Any], like: str) -> Any:
         return asked_of(said, like)
     if "users" in said or "entities" in said:
         raise DataError("'user' stands beside 'users' or 'entities'.", hint=f"send {like}.")
-    return _one(said, like)
-
-
-def _one(said: dict[str, Any], like: str) -> Any:
-    user = said.get("user")
-    if not isinstance(user, str | int) or isinstance(user, bool):
-        raise DataError("The request has no 'user'.", hint=f"send {like}.")
-    return user
+    return user_of(said, like=like)
 
 
 def _context(said: dict[str, Any], like: str) -> Mapping[str, Any]:

@@ -15,6 +15,8 @@ from serving.reasons.answers import Segment
 from serving.reasons.explanation import Explanation, Reason
 from serving.reasons.sentences import number
 from serving.reasons.shown import dimension_words
+from serving.tags.html import STYLE as TAG_STYLE
+from serving.tags.html import tag_parts
 
 if TYPE_CHECKING:
     from serving.sdk import ProfileClient
@@ -71,12 +73,13 @@ def write_page(portrait: ProfileClient, profile: Profile, path: Path) -> None:
 
 def page(profile: Profile, segment: Segment | None, scores: Iterable[Explanation | Unexplained]) -> str:
     """Return the page as HTML."""
-    parts = [*_head(profile, segment), *(part for score in scores for part in _score(score)), *_facts(profile)]
+    reasons = (part for score in scores for part in _score(score))
+    parts = [*_head(profile, segment), *tag_parts(profile), *reasons, *_facts(profile)]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">'
-        f"<title>Portrait {_text(profile.user_id)}</title><style>{_STYLE}</style></head><body>\n"
+        f"<title>Portrait {_text(profile.user_id)}</title><style>{_STYLE}{TAG_STYLE}</style></head><body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
     )

@@ -1,28 +1,24 @@
 """Reasons as JSON and back, and the SDK's questions about them as conversations with a server.
 
-A value that may be of any type says so where JSON has no word for it: an instant is ``{"time": "2026-11-28T..."}``.
+What values of any type are in JSON is said in ``serving.json_values``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
 from serving.entities import USER, entity_columns
+from serving.json_values import instant_of_text, jsonable, value_of
 from serving.reasons.answers import Changed, Evidence, LoggedEvent, Segment, WhatIf, Without, Word
 from serving.reasons.explanation import Explanation, Part, Reason, Trace
 from serving.said import json_context, json_question
 from serving.wire import Ask, Conversation
 
 Made = TypeVar("Made")
-
-TIME = "time"
-# Fields whose values are of any type: of a feature, or of an event's column.
-_OF_ANY_TYPE = frozenset({"value", "served", "recomputed", "before", "after", "facts"})
 
 
 def explain(task: str, user: Any, context: Mapping[str, Any], version: str | None) -> Conversation[Explanation]:
@@ -40,7 +36,7 @@ def what_if(
     return _made(
         WhatIf,
         said,
-        features_as_of=_instant,
+        features_as_of=instant_of_text,
         left_out=_each(_event),
         changed=_each(lambda each: Changed(each["name"], value_of(each["before"]), value_of(each["after"]))),
     )
@@ -54,8 +50,8 @@ def evidence(user: Any, reason: Reason, most: int) -> Conversation[tuple[Evidenc
         _made(
             Evidence,
             each,
-            since=_instant,
-            until=_instant,
+            since=instant_of_text,
+            until=instant_of_text,
             served=value_of,
             recomputed=value_of,
             events=_each(_event),
@@ -68,7 +64,7 @@ def segment(user: Any) -> Conversation[Segment]:
     """Ask where a shopper was last placed."""
     [named] = entity_columns([user], [USER], str)[USER]
     said = yield _ask("segment", {"user": named})
-    return _made(Segment, said, segment=_word, stage=_word, placed_at=_maybe_instant, read_at=_instant)
+    return _made(Segment, said, segment=_word, stage=_word, placed_at=_maybe_instant, read_at=instant_of_text)
 
 
 def tasks() -> Conversation[tuple[str, ...]]:
@@ -77,43 +73,11 @@ def tasks() -> Conversation[tuple[str, ...]]:
     return tuple(said["tasks"])
 
 
-def jsonable(value: Any, *, any_type: bool = False) -> Any:
-    """Return dataclasses as what JSON knows."""
-    if isinstance(value, datetime):
-        said = value.isoformat()
-        return {TIME: said} if any_type else said
-    if is_dataclass(value) and not isinstance(value, type):
-        return {
-            each.name: jsonable(getattr(value, each.name), any_type=each.name in _OF_ANY_TYPE) for each in fields(value)
-        }
-    if isinstance(value, Mapping):
-        return {name: jsonable(each, any_type=any_type) for name, each in value.items()}
-    if isinstance(value, tuple | list):
-        return [jsonable(each, any_type=any_type) for each in value]
-    return value
-
-
-def value_of(said: Any) -> Any:
-    """Return a value of any type.
-
-    Raises
-    ------
-    ValueError, TypeError, KeyError
-        It is none.
-
-    >>> value_of({"time": "2026-01-02T00:00:00+00:00"}).year, value_of(7)
-    (2026, 7)
-    """
-    if isinstance(said, dict):
-        return _instant(said[TIME])
-    if isinstance(said, list):
-        raise TypeError("A list is no value.")
-    return said
-
-
 def explanation_of(said: Mapping[str, Any]) -> Explanation:
     """Return an explanation of JSON."""
-    return _made(Explanation, said, reasons=_each(_reason), features_as_of=_instant, missing=tuple, defaults=tuple)
+    return _made(
+        Explanation, said, reasons=_each(_reason), features_as_of=instant_of_text, missing=tuple, defaults=tuple
+    )
 
 
 def trace_of(said: Mapping[str, Any]) -> Trace:
@@ -124,7 +88,7 @@ def trace_of(said: Mapping[str, Any]) -> Trace:
     ValueError, TypeError, KeyError
         It is none.
     """
-    return _made(Trace, said, value=value_of, since=_instant, until=_instant)
+    return _made(Trace, said, value=value_of, since=instant_of_text, until=instant_of_text)
 
 
 def _reason(said: Mapping[str, Any]) -> Reason:
@@ -134,7 +98,10 @@ def _reason(said: Mapping[str, Any]) -> Reason:
 
 def _event(said: Mapping[str, Any]) -> LoggedEvent:
     return _made(
-        LoggedEvent, said, at=_instant, facts=lambda facts: {name: value_of(each) for name, each in facts.items()}
+        LoggedEvent,
+        said,
+        at=instant_of_text,
+        facts=lambda facts: {name: value_of(each) for name, each in facts.items()},
     )
 
 
@@ -150,15 +117,8 @@ def _each(make: Callable[[Any], Any]) -> Callable[[Sequence[Any]], tuple[Any, ..
     return lambda said: tuple(make(each) for each in said)
 
 
-def _instant(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("An instant without a zone.")
-    return at
-
-
 def _maybe_instant(text: str | None) -> datetime | None:
-    return None if text is None else _instant(text)
+    return None if text is None else instant_of_text(text)
 
 
 def _question(task: str, user: Any, context: Mapping[str, Any], version: str | None) -> dict[str, Any]:

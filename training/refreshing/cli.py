@@ -54,6 +54,7 @@ def refresh(
     """Bring views to the head, retrain what drifted or aged, promote or keep it. Without new events: nothing.
 
     Segments and unusual behaviour are fitted anew when they aged, and what they say now is written to their views.
+    Then habits are written, once a week, and a snapshot of everybody's tags, once a day.
 
     The report is written below the home, as reports/refresh.json and reports/refresh.html. Exit code 0: every task is
     as it should be. 1: something needs a look, the report says what: a task or view failed, or a model is due and could
@@ -63,12 +64,23 @@ def refresh(
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from training.refreshing.refresh import refresh as run  # noqa: PLC0415
     from training.refreshing.refresh import report_json  # noqa: PLC0415
+    from training.refreshing.steps import contributed_steps  # noqa: PLC0415
 
     chosen, models = _chosen(tasks)
     age = timedelta(days=max_age) if max_age else None
     settings = load_settings()
     with progress("Refreshing") as step:
-        report = run(settings, SystemClock(), chosen, models=models, max_age=age, dry_run=dry_run, progress=step)
+        steps = {} if tasks else contributed_steps()
+        report = run(
+            settings,
+            SystemClock(),
+            chosen,
+            models=models,
+            steps=steps,
+            max_age=age,
+            dry_run=dry_run,
+            progress=step,
+        )
     publish(report, settings, html)
     emit(report_json(report), as_json, lambda _: _render(report))
     if report.needs_look:
@@ -113,6 +125,9 @@ def _render(report: RefreshReport) -> None:
     ]
     if said:
         table(("of shoppers", "what was done", "champion", "s", "rows written", "why"), said)
+        sys.stdout.write("\n")
+    if report.steps:
+        table(("then", "s", "what was done"), [(each.step, f"{each.seconds:.0f}", each.done) for each in report.steps])
         sys.stdout.write("\n")
     changed = [name for name, action in report.materialized.items() if action != "at head"]
     sys.stdout.write(f"{len(report.materialized)} views at the head, {len(changed)} of them brought there now\n")

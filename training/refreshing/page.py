@@ -10,6 +10,7 @@ from feature_repo.core.clock import from_us
 from training.monitor.drift import DriftReport, Finding, Verdict
 from training.monitor.picture import drift_png
 from training.refreshing.refresh import RefreshReport, TaskRefresh
+from training.refreshing.steps import StepRefresh
 from training.refreshing.written import WrittenRefresh
 
 QUIET_SHOWN = 10
@@ -32,6 +33,7 @@ def page(report: RefreshReport) -> str:
         _table(("task", "what was done", "champion", "trained", "why", "s"), map(_summary, report.tasks)),
         *(part for each in report.tasks for part in _task(each)),
         *_written(report.written),
+        *_steps(report.steps),
         "<h2>Views</h2>",
         _table(("view", "state in Redis"), ((_text(k), _text(v)) for k, v in report.materialized.items())),
     ]
@@ -82,6 +84,17 @@ def _written(models: Sequence[WrittenRefresh]) -> Iterator[str]:
         if each.gates:
             yield f"<h2>{escape(each.model)}: gates of version {escape(each.trained)}</h2>"
             yield _table(("gate", "holds"), ((_text(gate), _holds(holds)) for gate, holds in each.gates.items()))
+
+
+def _steps(steps: Sequence[StepRefresh]) -> Iterator[str]:
+    if steps:
+        yield "<h2>And then</h2>"
+        yield _table(("step", "what was done", "s"), map(_step, steps))
+
+
+def _step(each: StepRefresh) -> tuple[str, ...]:
+    done = f'<span class="failed">{escape(each.done)}</span>' if each.needs_look else escape(each.done)
+    return _text(each.step), done, f"{each.seconds:.0f}"
 
 
 def _of_shoppers(each: WrittenRefresh) -> tuple[str, ...]:

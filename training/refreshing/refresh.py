@@ -7,9 +7,10 @@ it trained on these rows before it does not train again, whether that was promot
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from feature_repo.core.clock import DAY, Clock, from_us
@@ -25,6 +26,8 @@ from training.jobs.train import train
 from training.monitor.drift import Champion, DriftReport, drift_of, load_champion
 from training.monitor.panels import last_event, task_versions
 from training.refreshing.action import Action
+from training.refreshing.steps import Step as Contributed
+from training.refreshing.steps import StepRefresh, run_steps
 from training.refreshing.written import WrittenRefresh, refresh_written
 from training.registry.register import OPTIONS, trained_on
 from training.task import Task, TaskUnavailableError
@@ -90,6 +93,8 @@ class RefreshReport:
         In the order of their declarations.
     written
         The models of shoppers whose words are written to views.
+    steps
+        What other packages did then.
     seconds
         Time it took.
     """
@@ -101,12 +106,14 @@ class RefreshReport:
     tasks: tuple[TaskRefresh, ...]
     seconds: float
     written: tuple[WrittenRefresh, ...] = ()
+    steps: tuple[StepRefresh, ...] = ()
 
     @property
     def needs_look(self) -> list[str]:
         """What somebody should look at, in words; empty if all is well."""
         found = [f"{each.task}: {each.reason}" for each in self.tasks if each.needs_look]
         found += [f"{each.model}: {each.reason}" for each in self.written if each.needs_look]
+        found += [f"{each.step}: {each.done}" for each in self.steps if each.needs_look]
         return [f"materialize: {self.materialize_error}", *found] if self.materialize_error else found
 
 
@@ -116,6 +123,7 @@ def refresh(
     tasks: Sequence[Task],
     *,
     models: Sequence[ShopperModel] = (),
+    steps: Mapping[str, Contributed] = MappingProxyType({}),
     max_age: timedelta | None = None,
     dry_run: bool = False,
     progress: Step = lambda _what, _done: None,
@@ -126,6 +134,8 @@ def refresh(
     ----------
     models
         Those that say something of every shopper: what they say at the end of the log is written, too.
+    steps
+        What other packages do then, by name: :func:`training.refreshing.steps.contributed_steps`.
     max_age
         A champion whose log ended longer before today's is trained anew; ``settings.max_age_days`` unless given. It is
         measured in the log's time: a log that stands still makes no model old.
@@ -151,7 +161,8 @@ def refresh(
         for n, model in enumerate(models):
             progress(model.name, (len(tasks) + n + 1) / turns)
             said.append(refresh_written(model, settings, clock, oldest, dry_run=dry_run))
-    return RefreshReport(at, dry_run, views, error, tuple(done), time.monotonic() - started, tuple(said))
+        others = run_steps(steps, settings, clock, dry_run=dry_run)
+    return RefreshReport(at, dry_run, views, error, tuple(done), time.monotonic() - started, tuple(said), others)
 
 
 def _materialize(settings: Settings, clock: Clock, *, dry_run: bool) -> tuple[dict[str, str], str]:

@@ -44,5 +44,5 @@ def test_no_generated_request_makes_the_server_fail(running: Running) -> None:
             )
 
         holds()
-    assert tried >= {"/v1/explain", "/v1/evidence", "/v1/what-if", "/v1/segment"}
+    assert tried >= {"/v1/explain", "/v1/evidence", "/v1/what-if", "/v1/segment", "/v1/tags"}
     assert tried >= {"/v1/features", "/v1/profiles", "/v1/predict", "/v1/events", "/v1/pseudonyms", "/healthz"}

@@ -147,6 +147,9 @@ QUESTIONS: dict[str, Question] = {
     "what if not": lambda portrait: portrait.what_if("redemption", RAW, without=["no such event"]),
     "a segment": lambda portrait: portrait.segment(RAW),
     "no segment": lambda portrait: portrait.segment("never seen"),
+    "tags": lambda portrait: portrait.tags(RAW),
+    "tags of a stranger": lambda portrait: portrait.tags("never seen"),
+    "values of tags": lambda portrait: [(type(value), value) for value in portrait.tags(1364).to_dict().values()],
     "tasks": lambda portrait: portrait.tasks(),
     "health": lambda portrait: portrait.health(),
     "warmth": lambda portrait: portrait.warm_up(),
@@ -188,6 +191,8 @@ WRONG: dict[str, Question] = {
     "what if what": lambda portrait: portrait.what_if("redemption", RAW, without="the first purchase"),
     "what if no events": lambda portrait: portrait.what_if("redemption", RAW, without=[7]),  # type: ignore[list-item]
     "a segment of a blank": lambda portrait: portrait.segment(" "),
+    "tags of a blank": lambda portrait: portrait.tags(" "),
+    "tags of several": lambda portrait: portrait.tags([RAW, RAW]),  # type: ignore[arg-type]
     "a feedback about nothing": lambda portrait: portrait.feedback(RAW, "clicked"),
     "no purpose": lambda portrait: portrait.permitted([RAW], "gossip"),  # type: ignore[arg-type]
 }

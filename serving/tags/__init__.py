@@ -1,0 +1,1 @@
+"""Tags: one expression, one evaluator, two sources; and snapshots of everybody."""
