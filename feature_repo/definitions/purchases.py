@@ -86,7 +86,7 @@ user_category_purchases = windowed_view(
     ],
 )
 
-# As many states as shoppers have items: half a million of a year of 2,469 households.
+# A state for every item of every shopper: 864,318 of a year of 2,469 households, 426 MB in Redis.
 user_item_purchases = windowed_view(
     name="user_item_purchases",
     entities=[user, item],
@@ -103,6 +103,7 @@ user_item_purchases = windowed_view(
         *total("quantity", days=(182,)),
         *days_since(within_days=364),
     ],
+    when_asked=True,
 )
 
 category_purchases = windowed_view(

@@ -285,7 +285,8 @@ def _texts(trained: Trained, settings: Settings) -> dict[str, str]:
 def _draw(trained: Trained, folder: Path) -> None:
     columns = trained.fitted.scorer().columns
     name = trained.data.task.name
-    draw_calibration({name: trained.evaluation, **_shown(trained)}, folder / "calibration.png")
+    if not trained.data.task.candidates:  # an order is not calibrated
+        draw_calibration({name: trained.evaluation, **_shown(trained)}, folder / "calibration.png")
     draw_importance(columns, trained.contributions, folder / "importance.png")
     draw_contributions(columns, trained.explained, trained.contributions, folder / "contributions.png")
 
