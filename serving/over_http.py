@@ -23,6 +23,8 @@ from serving.profile import Profile
 from serving.reasons import wire as reasons
 from serving.reasons.answers import Evidence, Segment, WhatIf, Without
 from serving.reasons.explanation import Explanation, Reason
+from serving.recommending import wire as recommending
+from serving.recommending.recommendation import Recommendations
 from serving.wire import Ask, Conversation
 
 Answer = TypeVar("Answer")
@@ -148,6 +150,10 @@ class HttpTransport:
     def segment(self, user: Any) -> Segment:
         """Return where a shopper was last placed."""
         return self._held(reasons.segment(user))
+
+    def recommend(self, user: Any, k: int, context: Mapping[str, Any]) -> Recommendations:
+        """Return a list for a shopper."""
+        return self._held(recommending.recommend(user, k, context))
 
     def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""
@@ -275,6 +281,10 @@ class AsyncHttpTransport:
     async def segment(self, user: Any) -> Segment:
         """Return where a shopper was last placed."""
         return await self._held(reasons.segment(user))
+
+    async def recommend(self, user: Any, k: int, context: Mapping[str, Any]) -> Recommendations:
+        """Return a list for a shopper."""
+        return await self._held(recommending.recommend(user, k, context))
 
     async def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""

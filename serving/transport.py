@@ -14,6 +14,7 @@ from serving.models import Scores
 from serving.profile import Profile
 from serving.reasons.answers import Evidence, Segment, WhatIf, Without
 from serving.reasons.explanation import Explanation, Reason
+from serving.recommending.recommendation import Recommendations
 
 PROFILE = "profile_v1"
 
@@ -60,6 +61,9 @@ class Transport(Protocol):
 
     def segment(self, user: Any) -> Segment:
         """Return where a shopper was last placed."""
+
+    def recommend(self, user: Any, k: int, context: Mapping[str, Any]) -> Recommendations:
+        """Return a list for a shopper."""
 
     def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""
@@ -120,6 +124,9 @@ class AsyncTransport(Protocol):
 
     async def segment(self, user: Any) -> Segment:
         """Return where a shopper was last placed."""
+
+    async def recommend(self, user: Any, k: int, context: Mapping[str, Any]) -> Recommendations:
+        """Return a list for a shopper."""
 
     async def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -76,6 +76,10 @@ class History:
         """
         none = np.zeros(0, np.int64)
         return cls(at, (), none, none, none, np.zeros(0), store)
+
+    def at_store(self, store: str) -> History:
+        """Return the same items, bought by somebody who is in a store now."""
+        return replace(self, store=store)
 
     def to_json(self) -> str:
         """Return what :meth:`from_json` reads."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from feature_repo.candidates.history import histories, history_rows
-from feature_repo.candidates.kept import SHELF_KEY, write_histories
+from feature_repo.candidates.kept import SHELF_AT_KEY, SHELF_KEY, write_histories
 from feature_repo.candidates.shelf import shelf_at
 from feature_repo.core.clock import Clock, from_us
 from feature_repo.core.settings import Settings
@@ -59,6 +59,7 @@ def bring_histories(
     shoppers = 0
     with connect_redis(settings) as client, redis_answers():
         client.set(SHELF_KEY, shelf.to_json())
+        client.set(SHELF_AT_KEY, str(at))
         while chunk := list(islice(found, CHUNK)):
             with tombstones.unchanged():  # whoever is erased from here on is found in what was written
                 standing = [(user, history) for user, history in chunk if not tombstones.holds(user)]

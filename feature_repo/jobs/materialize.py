@@ -11,9 +11,9 @@ from feast import FeatureStore, FeatureView
 from feature_repo.core.clock import Clock
 from feature_repo.core.errors import PortraitError, StoreUnavailableError, ViewsRefusedError
 from feature_repo.core.settings import Settings
+from feature_repo.core.stores import connect_redis, redis_answers
 from feature_repo.engine.batch_engine import materialize_view
 from feature_repo.engine.builder import Materialized
-from feature_repo.core.stores import connect_redis, redis_answers
 from feature_repo.engine.feature_store import kept_views, open_store, stored_views
 from feature_repo.engine.positions import Positions
 
