@@ -11,9 +11,7 @@ from typing import Any
 from feature_repo.candidates.history import History
 
 SHELF_KEY = "portrait:shelf"
-SHELF_AT_KEY = (
-    "portrait:shelf:at"  # when the shelf was written: written last, so that whoever sees it reads the new one
-)
+SHELF_AT_KEY = "portrait:shelf:at"  # instant the shelf is of; written after it: who sees it finds the new one
 _HISTORY = "portrait:history:"
 
 

@@ -134,7 +134,7 @@ class RecommendDesk:
     def _chosen(
         self, user: str, k: int, wish: Wish, seen: _Seen, scores: Matrix, order: np.ndarray[Any, Any], at: int
     ) -> list[int]:
-        """Places of the proposals on the list: the rules are applied to the best, and to all if those do not fill it."""
+        """Places of the proposals on the list: of the best by the rules, and of all if those do not fill it."""
         for most in (max(ASKED_ABOUT, 3 * k), len(order)):
             best = order[:most]
             pool = self._pool(user, seen, scores, best, at)

@@ -1,7 +1,8 @@
 """What the shop will not show, whatever the model says: small rules that are composed.
 
-A :class:`Filter` says of each item whether it may be shown; an :class:`Arrangement` chooses the list from what may, given
-the model's scores. The shop's are ``FILTERS`` and ``ARRANGEMENT``; a new rule is a class and its place there.
+A :class:`Filter` says of each item whether it may be shown; an :class:`Arrangement` chooses the list from what
+may, given the model's scores. The shop's are ``FILTERS`` and ``ARRANGEMENT``; a new rule is a class and its place
+there.
 """
 
 from __future__ import annotations
