@@ -37,6 +37,7 @@ from feature_repo.events.schema import arrow_schema, log_table, table_path
 from feature_repo.jobs.features import apply
 from feature_repo.jobs.histories import bring_histories
 from feature_repo.jobs.materialize import materialize
+from serving.bench_online import Scale as Calls
 from serving.bench_online import summary, timed
 from serving.bench_predict import make_champion, scorer_code
 from serving.catalogue import Catalogue
@@ -65,8 +66,8 @@ def measure(ground: Ground, scale: Scale) -> Findings:
     settings = ground.settings
     with quiet():
         ground.step("writing events", 0.0)
-        _write(settings, scale, ground.clock.now_us())
         apply()
+        _write(settings, scale, ground.clock.now_us())
         ground.step("materializing", 0.1)
         materialize(settings, ground.clock, views=[*VIEWS])
         bring_histories(settings, ground.clock)
@@ -80,7 +81,7 @@ def measure(ground: Ground, scale: Scale) -> Findings:
             if short:
                 raise CheckFailedError(f"{len(short)} of 20 shoppers got less than ten items.")
             sides = {"recommend": lambda asked: client.recommend(asked[0]), "floor": lambda asked: floor.ask(asked[0])}
-            taken = timed(ground, sides, users, scale)
+            taken = timed(ground, sides, users, Calls(scale.users, scale.lines, scale.calls))
     ours, peer = (summary(taken[side][1]) for side in ("recommend", "floor"))
     return Findings(
         {"1": ours, "proposed": floor.proposed},

@@ -31,7 +31,7 @@ ANSWERS = "item_feedback_v1"
 ITEM, CATEGORY = "item_id", "category"
 DAYS_SINCE = "user_item_purchases__days_since"
 LAST_ANSWER = "user_item_feedback__action_last_28d"
-ASKED_ABOUT = 60  # of the ranked items, at least, the shopper's answers are looked up
+ASKED_ABOUT = 30  # of the ranked items, at least, the shopper's answers are looked up
 
 Ask = Callable[[Callable[[Any], Any]], Any]
 

@@ -15,6 +15,7 @@ Row = Mapping[str, float]
 _WEEK = 7
 _WEEKS_FROM, _MONTHS_FROM = 11, 45
 _MONTH = 30.4
+_HABIT = 91  # days: who buys something less often has no habit of it
 _WORTH = 0.02  # share of what is bought, from which a category or a maker is one the shopper likes
 
 
@@ -82,7 +83,7 @@ def _counted(amount: float, unit: str, zh: str) -> tuple[str, str]:
 
 def _of_own(row: Row, days_since: float) -> Why | None:
     """Say what the shopper did with the item; None if nothing."""
-    if row["own_gap_days"] > 0:
+    if 0 < row["own_gap_days"] <= _HABIT:
         english, chinese = span(row["own_gap_days"])
         return Why("you_buy_it", f"You buy this every {english}.", f"您约每{chinese}购买一次")
     if np.isnan(days_since) and not row["personal"]:

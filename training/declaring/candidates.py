@@ -28,4 +28,4 @@ class Candidates:
 
     table: str = "purchase"
     most: int = 200
-    fitted_share: float = 0.3
+    fitted_share: float = 0.4
