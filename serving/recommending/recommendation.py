@@ -18,7 +18,8 @@ class Recommended:
     item_id, category
         The item; its category is empty if unknown.
     score
-        What the model says; it orders items of one list, and is no probability.
+        What the model says; it orders items of one list, and is no probability. Of whoever bought nothing yet it is the
+        share of shoppers who buy it, of the store if that is known, and of all.
     kind
         Of the reason, see :mod:`serving.recommending.reasons`.
     reason, zh

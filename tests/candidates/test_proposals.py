@@ -206,8 +206,9 @@ def test_proposals_hold_the_best_ten_of_every_method(shelf: Shelf) -> None:
 def test_no_value_of_a_proposal_is_null(shelf: Shelf) -> None:
     for history in (History.nothing(NOW), bought("i00", "new")):
         found = Proposer(taste(["i00"]), shelf).propose(history, NOW)
-        assert found.values.shape == (len(found.places), len(COLUMNS))
-        assert np.isfinite(found.values).all()
+        for name in COLUMNS:
+            assert len(found.column(name)) == len(found.places)
+            assert np.isfinite(found.column(name)).all(), name
 
 
 def bought(*items: str) -> History:
