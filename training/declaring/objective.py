@@ -81,7 +81,11 @@ BY_OBJECTIVE = {
         params={"lambdarank_pair_method": "topk", "lambdarank_num_pair_per_sample": 10},
     ),
 }
-METRICS = (*(name for each in BY_OBJECTIVE.values() for name in each.metrics), *RANKED)
+METRICS = (
+    *(name for each in BY_OBJECTIVE.values() for name in each.metrics if name not in LISTED),
+    *RANKED,
+    *LISTED,
+)
 SHOWN = {name: title for each in BY_OBJECTIVE.values() for name, title in each.shown.items()} | {
     PRECISION: "P@5",
     PRECISION_WITH_ANY: "P@5 of groups with any",

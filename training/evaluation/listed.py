@@ -40,7 +40,7 @@ def of_groups(
     [[0.5], [0.4415], [0.2917]]
     """
     hits, found, firsts = top_hits(scores, labels, groups, relevant)
-    return _BY_NAME[metric](hits, found), firsts
+    return BY_NAME[metric](hits, found), firsts
 
 
 def top_hits(
@@ -82,7 +82,7 @@ def average_precision(hits: Floats, relevant: Floats) -> Floats:
     return np.asarray((at * hits).sum(axis=1) / np.minimum(relevant, K))
 
 
-_BY_NAME: dict[str, Callable[[Floats, Floats], Floats]] = {
+BY_NAME: dict[str, Callable[[Floats, Floats], Floats]] = {
     RECALL: recall,
     NDCG: ndcg,
     MAP: average_precision,
