@@ -39,9 +39,9 @@ from feature_repo.events.schema import arrow_schema, log_table, table_path
 from feature_repo.jobs.features import apply
 from feature_repo.jobs.histories import bring_histories
 from feature_repo.jobs.materialize import materialize
+from serving.bench_model import logged, promote
 from serving.bench_online import Scale as Calls
 from serving.bench_online import summary, timed
-from serving.bench_predict import make_champion, scorer_code
 from serving.catalogue import Catalogue
 from serving.recommending.desk import CATEGORY, ITEM, TASK
 from serving.sdk import ProfileClient
@@ -183,7 +183,7 @@ def _register(settings: Settings, shelf: Shelf) -> xgboost.Booster:
             (Path(folder) / name).write_bytes(raw)
         artifacts = {Path(name).stem: str(Path(folder) / name) for name in files}
         tags = {"feature_service": SERVICE, "context": json.dumps(context)}
-        make_champion(settings.tracking_uri, scorer_code(), artifacts, name=TASK, tags=tags)
+        promote(settings, logged(settings, artifacts, name=TASK, tags=tags), name=TASK)
     return booster
 
 

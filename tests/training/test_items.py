@@ -193,8 +193,8 @@ def test_a_task_that_ranks_declares_all_it_takes(change: dict[str, object], task
 
 
 def test_a_baseline_that_is_surely_beaten_is_one_of_the_task(task: Task) -> None:
-    with pytest.raises(DeclarationError, match="no baseline 'populr'"):
-        replace(task, surely_beats=("populr",))
+    with pytest.raises(DeclarationError, match="no baseline 'fame'"):
+        replace(task, surely_beats=("fame",))
 
 
 def test_a_baseline_of_lists_gives_an_input_back(rows: Dataset, task: Task) -> None:

@@ -177,7 +177,7 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "a flag": lambda portrait: portrait.recommend(ADA, k=True),
     "a blank": lambda portrait: portrait.recommend(" "),
     "a list of shoppers": lambda portrait: portrait.recommend([ADA, BOB]),
-    "no context": lambda portrait: portrait.recommend(ADA, context={"stoer": "1"}),
+    "no context": lambda portrait: portrait.recommend(ADA, context={"shop": "1"}),
     "no store": lambda portrait: portrait.recommend(ADA, context={"store": 7}),
     "no items": lambda portrait: portrait.recommend(ADA, context={"unavailable": "a"}),
     "items that are none": lambda portrait: portrait.recommend(ADA, context={"unavailable": [7]}),
