@@ -74,6 +74,10 @@ def test_what_repeats_the_list_comes_later() -> None:
     assert Diverse(weight=0.0).choose(close, EVERY[:3], 3) == [0, 1, 2]
 
 
+def test_all_of_the_list_counts_and_not_its_last_item_alone() -> None:
+    assert Diverse(weight=0.5).choose(pool("abac", (1.0, 0.9, 0.85, 0.8)), EVERY[:4], 3) == [0, 1, 3]
+
+
 def test_what_is_not_allowed_is_never_chosen() -> None:
     assert Diverse().choose(pool("abcdef"), np.array([False, True] * 3), 6) == [1, 3, 5]
 
@@ -91,6 +95,7 @@ def why(days: float = np.nan, **said: float) -> str:
         ("You buy this every 3 weeks.", 20.0, {"own_gap_days": 21.0, "personal": 1.0, "neighbours": 9.0}),
         ("You bought this 5 weeks ago.", 35.0, {"own_gap_days": 200.0, "personal": 1.0}),
         ("You bought this a day ago.", 1.0, {"personal": 1.0}),
+        ("You bought this a day ago.", 1.0, {"personal": 1.0, "maker_share": 0.5, "category_share": 0.1}),
         ("You bought this before.", np.nan, {"personal": 0.1}),
         ("New to you, from a maker you like.", np.nan, {"maker_share": 0.2, "category_share": 0.1, "popular": 0.5}),
         ("Of a category you often buy.", np.nan, {"maker_share": 0.01, "category_share": 0.3}),
