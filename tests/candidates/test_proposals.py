@@ -129,7 +129,7 @@ def test_only_a_store_of_enough_shoppers_has_favourites(connection: duckdb.DuckD
 
 @pytest.fixture
 def shelf(connection: duckdb.DuckDBPyConnection) -> Shelf:
-    """Fifty items, the first the most popular, of which ``new`` is sold this week alone; a store loves the last twelve."""
+    """Fifty items, the first the most popular, of which ``new`` sells this week; a store loves the last twelve."""
     rows = [
         {"item_id": f"i{n:02d}", "event_timestamp": days(10), "user_id": f"u{who}", "order_id": f"{n}/{who}"}
         for n in range(50)
