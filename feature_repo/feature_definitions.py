@@ -14,7 +14,7 @@ from feature_repo.definitions.browsing import (
 from feature_repo.definitions.consent import consent_v1, user_consent
 from feature_repo.definitions.context import shop_calendar
 from feature_repo.definitions.derived import user_intent, user_price_sensitivity, user_trends
-from feature_repo.definitions.engagement import user_campaigns, user_feedback, user_redemptions
+from feature_repo.definitions.engagement import user_campaigns, user_feedback, user_item_feedback, user_redemptions
 from feature_repo.definitions.entities import category, item, purpose, user
 from feature_repo.definitions.facts import item_catalogue, user_demographics
 from feature_repo.definitions.habits import user_habits
@@ -23,6 +23,7 @@ from feature_repo.definitions.purchases import (
     category_purchases,
     item_purchases,
     user_category_purchases,
+    user_item_purchases,
     user_payments,
     user_purchases,
 )
@@ -30,8 +31,10 @@ from feature_repo.definitions.segments import risk_v1, segments_v1, standing_v1,
 from feature_repo.definitions.services import (
     category_v1,
     churn_v1,
+    item_feedback_v1,
     item_live_v1,
     item_v1,
+    items_v1,
     live_v1,
     profile_v1,
     purchase_intent_v1,
@@ -75,12 +78,14 @@ __all__ = [
     "item",
     "item_carts_live",
     "item_catalogue",
+    "item_feedback_v1",
     "item_live_v1",
     "item_purchases",
     "item_purchases_live",
     "item_v1",
     "item_views_live",
     "items",
+    "items_v1",
     "live_v1",
     "payments",
     "profile_v1",
@@ -113,6 +118,8 @@ __all__ = [
     "user_feedback",
     "user_habits",
     "user_intent",
+    "user_item_feedback",
+    "user_item_purchases",
     "user_payments",
     "user_price_sensitivity",
     "user_purchases",

@@ -26,6 +26,7 @@ from serving.models import Scores, pinned_version
 from serving.profile import Profile
 from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_without
 from serving.reasons.explanation import Explanation, Reason
+from serving.recommending.recommendation import Recommendations
 from serving.tags.answers import ShopperTags
 from serving.transport import PROFILE, AsyncTransport, Transport
 from serving.ways import check_ways, over_http
@@ -236,6 +237,12 @@ class AsyncProfileClient:
         """As :meth:`serving.sdk.ProfileClient.tags`."""
         return await self._transport.tags(user)
 
+    async def recommend(
+        self, user: str | int, *, k: int = 10, context: Mapping[str, Any] | None = None
+    ) -> Recommendations:
+        """As :meth:`serving.sdk.ProfileClient.recommend`."""
+        return await self._transport.recommend(user, k, context or {})
+
     async def tasks(self) -> tuple[str, ...]:
         """As :meth:`serving.sdk.ProfileClient.tasks`."""
         return await self._transport.tasks()
@@ -298,6 +305,10 @@ class ThreadTransport:
     async def tags(self, user: Any) -> ShopperTags:
         """Return a shopper's tags."""
         return await asyncio.to_thread(self._asked.tags, user)
+
+    async def recommend(self, user: Any, k: int, context: Mapping[str, Any]) -> Recommendations:
+        """Return a list for a shopper."""
+        return await asyncio.to_thread(self._asked.recommend, user, k, context)
 
     async def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""

@@ -39,9 +39,9 @@ def make_champion(settings: Settings, client: ProfileClient, service: str, boost
     promote(settings, register(settings, client, service, booster))
 
 
-def promote(settings: Settings, version: str) -> None:
-    """Let a version of ``bench`` be its champion."""
-    open_mlflow(settings.tracking_uri).set_registered_model_alias(TASK, CHAMPION, version)
+def promote(settings: Settings, version: str, *, name: str = TASK) -> None:
+    """Let a version of a model, ``bench`` unless named, be its champion."""
+    open_mlflow(settings.tracking_uri).set_registered_model_alias(name, CHAMPION, version)
 
 
 def register(settings: Settings, client: ProfileClient, service: str, booster: xgboost.Booster) -> str:
@@ -49,9 +49,6 @@ def register(settings: Settings, client: ProfileClient, service: str, booster: x
     settle(settings)
     names = client.features([], service=service).reading.table.column_names
     contract = {name: service_contract(open_store(), service)[name] for name in names}
-    code = find_spec("training.scorer")
-    if code is None or code.origin is None:
-        raise CheckFailedError("Package 'training' is not installed.", hint="install Portrait whole.")
     head = {
         "columns": names,
         "weights": {"linear": 0.0, "boosting": 1.0},
@@ -65,11 +62,11 @@ def register(settings: Settings, client: ProfileClient, service: str, booster: x
         Path(artifacts["contract"]).write_text(json.dumps(contract), "utf-8")
         artifacts["booster_0"] = str(Path(folder) / "booster_0.ubj")
         booster.save_model(artifacts["booster_0"])
-        return _logged(settings, service, code.origin, artifacts)
+        return logged(settings, artifacts, name=TASK, tags={"feature_service": service, "context": "[]"})
 
 
-def _logged(settings: Settings, service: str, code: str, artifacts: dict[str, str]) -> str:
-    """Log a model where MLflow's global address points, and put that back."""
+def logged(settings: Settings, artifacts: dict[str, str], *, name: str, tags: dict[str, str]) -> str:
+    """Log a model of training's code where MLflow's global address points, and put that back; return its version."""
     import mlflow  # noqa: PLC0415
 
     registry, before = open_mlflow(settings.tracking_uri), None
@@ -79,14 +76,20 @@ def _logged(settings: Settings, service: str, code: str, artifacts: dict[str, st
     try:
         with quiet_mlflow(), mlflow.start_run(experiment_id=_experiment(registry, settings)) as run:
             made = mlflow.pyfunc.log_model(
-                name=TASK, python_model=code, artifacts=artifacts, pip_requirements=["mlflow"]
+                name=name, python_model=_code(), artifacts=artifacts, pip_requirements=["mlflow"]
             )
-        if not registry.search_registered_models(f"name = '{TASK}'"):
-            registry.create_registered_model(TASK)
-        tags = {"feature_service": service, "context": "[]"}
-        return str(registry.create_model_version(TASK, made.model_uri, run_id=run.info.run_id, tags=tags).version)
+        if not registry.search_registered_models(f"name = '{name}'"):
+            registry.create_registered_model(name)
+        return str(registry.create_model_version(name, made.model_uri, run_id=run.info.run_id, tags=tags).version)
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def _code() -> str:
+    code = find_spec("training.scorer")
+    if code is None or code.origin is None:
+        raise CheckFailedError("Package 'training' is not installed.", hint="install Portrait whole.")
+    return code.origin
 
 
 def _experiment(registry: Any, settings: Settings) -> str:

@@ -41,6 +41,9 @@ from serving.reasons.answers import Evidence, Segment, WhatIf, Without
 from serving.reasons.desk import ReasonDesk
 from serving.reasons.explanation import Explanation, Reason
 from serving.reasons.segment import STANDING, segment_of
+from serving.recommending.desk import Plans, RecommendDesk
+from serving.recommending.recommendation import Recommendations
+from serving.recommending.wish import Wish, checked_count
 from serving.scoring import ModelRegistry
 from serving.served import ServedSample, positions_of
 from serving.session import RedisSession
@@ -78,6 +81,13 @@ class LocalTransport:
         )
         self._reasons = ReasonDesk(self._settings, self._catalogue, self._models, self._asked)
         self._tags = TagDesk(self._catalogue, self._models, self._clock, self._read_plan)
+        self._recommending = RecommendDesk(
+            self._models,
+            Plans(self._plan_of, self._catalogue.plan),
+            self._redis.ask,
+            self._clock,
+            self._served.note,
+        )
         self._desk = ExperimentDesk(self._models, self._collector, self._clock, self._permitted)
 
     @property
@@ -193,6 +203,11 @@ class LocalTransport:
         [found] = self._tags.tags(entity_columns([user], [USER], self._pseudonym)[USER])
         return found
 
+    def recommend(self, user: Any, k: int, context: Mapping[str, Any]) -> Recommendations:
+        """Return a list for a shopper."""
+        [pseudonym] = entity_columns([user], [USER], self._pseudonym)[USER]
+        return self._recommending.recommend(pseudonym, checked_count(k), Wish.of(context))
+
     def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""
         return self._models.tasks()
@@ -268,6 +283,7 @@ class LocalTransport:
         self._plan_of(model)
         model.scorer.score(np.zeros((1, len(model.columns))))
         self._reasons.warm_up(model)
+        self._recommending.warm_up(model)
 
     def _plan_of(self, model: Model) -> ServicePlan:
         with self._redis.aside():  # it may have to be compiled

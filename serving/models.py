@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from feature_repo.candidates.proposals import Proposer
 from feature_repo.core.allowed import ANY, Allowed
 from feature_repo.core.degrading import REFUSE
 from feature_repo.core.errors import DataError, ModelUnavailableError, did_you_mean
@@ -160,6 +161,8 @@ class Model:
         What each context column says, in English and in Chinese.
     without_redis
         What it may answer while Redis does not, see :mod:`feature_repo.core.degrading`.
+    proposer
+        Of a model that ranks: what proposes the items, on the shelf as it was at training.
     """
 
     task: str
@@ -171,6 +174,7 @@ class Model:
     allowed: Mapping[str, Allowed] = field(default_factory=dict)
     meanings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     without_redis: str = REFUSE
+    proposer: Proposer | None = None
 
     @property
     def name(self) -> str:

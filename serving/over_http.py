@@ -23,6 +23,8 @@ from serving.profile import Profile
 from serving.reasons import wire as reasons
 from serving.reasons.answers import Evidence, Segment, WhatIf, Without
 from serving.reasons.explanation import Explanation, Reason
+from serving.recommending import wire as recommending
+from serving.recommending.recommendation import Recommendations
 from serving.tags import wire as tags
 from serving.tags.answers import ShopperTags
 from serving.wire import Ask, Conversation
@@ -155,6 +157,10 @@ class HttpTransport:
         """Return a shopper's tags."""
         return self._held(tags.tags(user))
 
+    def recommend(self, user: Any, k: int, context: Mapping[str, Any]) -> Recommendations:
+        """Return a list for a shopper."""
+        return self._held(recommending.recommend(user, k, context))
+
     def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""
         return self._held(reasons.tasks())
@@ -285,6 +291,10 @@ class AsyncHttpTransport:
     async def tags(self, user: Any) -> ShopperTags:
         """Return a shopper's tags."""
         return await self._held(tags.tags(user))
+
+    async def recommend(self, user: Any, k: int, context: Mapping[str, Any]) -> Recommendations:
+        """Return a list for a shopper."""
+        return await self._held(recommending.recommend(user, k, context))
 
     async def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""

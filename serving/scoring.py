@@ -24,6 +24,9 @@ from threading import Lock, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
+from feature_repo.candidates.proposals import SHELF, TASTE, Proposer
+from feature_repo.candidates.shelf import Shelf
+from feature_repo.candidates.taste import Taste
 from feature_repo.core.allowed import Allowed
 from feature_repo.core.clock import SECOND, Clock
 from feature_repo.core.degrading import without_redis
@@ -241,6 +244,7 @@ def _load(client: Any, version: Any, uri: str) -> Model:
                 contract=json.loads((Path(path) / "artifacts" / "contract.json").read_text("utf-8")),
                 scorer=_scorer(pyfunc.load_model(path, suppress_warnings=True)),
                 allowed={each["name"]: _allowed(each.get("allowed", {})) for each in context},
+                proposer=_proposer(Path(path) / "artifacts"),
                 meanings={each["name"]: (each.get("description", ""), each.get("zh", "")) for each in context},
                 without_redis=without_redis(version.tags),
             )
@@ -249,6 +253,14 @@ def _load(client: Any, version: Any, uri: str) -> Model:
                 f"Model {version.name}@{version.version} lacks what serving needs: {type(error).__name__}: {error}",
                 hint=f"register it with `portrait train {version.name}`.",
             ) from error
+
+
+def _proposer(folder: Path) -> Proposer | None:
+    """Return what proposes the items a model ranks; None of a model that scores what it is asked about."""
+    if not (folder / TASTE).exists():
+        return None
+    shelf = Shelf.from_json((folder / SHELF).read_text("utf-8"))
+    return Proposer(Taste.from_bytes((folder / TASTE).read_bytes()), shelf)
 
 
 def _of_a_task(version: Any) -> bool:

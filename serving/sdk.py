@@ -25,6 +25,7 @@ from serving.models import Scores, pinned_version
 from serving.profile import Profile
 from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_without
 from serving.reasons.explanation import Explanation, Reason
+from serving.recommending.recommendation import Recommendations
 from serving.tags.answers import ShopperTags
 from serving.transport import PROFILE, Transport
 from serving.ways import check_ways, over_http
@@ -475,6 +476,23 @@ class ProfileClient:
             The registry does not know what tags are made of.
         """
         return self._transport.tags(user)
+
+    def recommend(self, user: str | int, *, k: int = 10, context: Mapping[str, Any] | None = None) -> Recommendations:
+        """Items for one shopper, each with a reason, by the champion of the task ``items``.
+
+        Parameters
+        ----------
+        k
+            How many at most, 1 to 100.
+        context
+            ``store`` (where the shopper is), ``category`` (of which alone), ``unavailable`` (ids not to be shown).
+
+        Raises
+        ------
+        ModelUnavailableError, NotMaterializedError, StoreUnavailableError, DataError
+            As :meth:`predict`; also before `portrait jobs histories` was run.
+        """
+        return self._transport.recommend(user, k, context or {})
 
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that have a champion.

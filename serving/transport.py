@@ -14,6 +14,7 @@ from serving.models import Scores
 from serving.profile import Profile
 from serving.reasons.answers import Evidence, Segment, WhatIf, Without
 from serving.reasons.explanation import Explanation, Reason
+from serving.recommending.recommendation import Recommendations
 from serving.tags.answers import ShopperTags
 
 PROFILE = "profile_v1"
@@ -64,6 +65,9 @@ class Transport(Protocol):
 
     def tags(self, user: Any) -> ShopperTags:
         """Return a shopper's tags."""
+
+    def recommend(self, user: Any, k: int, context: Mapping[str, Any]) -> Recommendations:
+        """Return a list for a shopper."""
 
     def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""
@@ -127,6 +131,9 @@ class AsyncTransport(Protocol):
 
     async def tags(self, user: Any) -> ShopperTags:
         """Return a shopper's tags."""
+
+    async def recommend(self, user: Any, k: int, context: Mapping[str, Any]) -> Recommendations:
+        """Return a list for a shopper."""
 
     async def tasks(self) -> tuple[str, ...]:
         """Return the tasks that have a champion."""

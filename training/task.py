@@ -17,7 +17,8 @@ from feature_repo.core.clock import delta_us
 from feature_repo.core.degrading import LAST_KNOWN, WITHOUT_REDIS
 from feature_repo.core.errors import DataError, DeclarationError, did_you_mean
 from training.declaring.baselines import baselines_of
-from training.declaring.objective import BINARY, BY_OBJECTIVE, METRICS, RANKED, Objective
+from training.declaring.candidates import BOUGHT, Candidates
+from training.declaring.objective import BINARY, BY_OBJECTIVE, METRICS, RANKED, RANKING, Objective
 from training.declaring.recipe import Recipe
 
 OBJECTIVES = tuple(BY_OBJECTIVE)
@@ -169,6 +170,12 @@ class Task:
     ceiling
         Share of the ceiling's AUC that must be reached where the true probabilities are known, see
         :mod:`training.evaluation.ceiling`; 0 for a task without.
+    surely_beats
+        Baselines whose leading metric must be lower beyond noise: the paired 95% interval of the difference, resampled
+        by shopper, is above 0.
+    candidates
+        What is ranked, where the label query asks about shoppers alone: ``others`` are then what each row is about
+        besides.
     not_worse_than
         Baselines whose AUC (R2) may be higher by at most ``TOLERANCE``.
     """
@@ -194,6 +201,8 @@ class Task:
     not_worse_than: tuple[str, ...] = ()
     without_redis: str = LAST_KNOWN
     ceiling: float = 0.0
+    surely_beats: tuple[str, ...] = ()
+    candidates: Candidates | None = None
 
     def __post_init__(self) -> None:
         self._check_words()
@@ -212,13 +221,18 @@ class Task:
         if self.without_redis not in WITHOUT_REDIS:
             hint = did_you_mean(self.without_redis, WITHOUT_REDIS)
             raise DeclarationError(f"Task '{self.name}' may answer '{self.without_redis}' without Redis.", hint=hint)
+        if (self.objective == RANKING) != (self.candidates is not None) or (self.candidates and not self.groups):
+            raise DeclarationError(
+                f"Task '{self.name}' ranks what is not proposed, or proposes what is not ranked.",
+                hint=f"give it objective '{RANKING}', candidates= and groups= together.",
+            )
         names = self.context_names
         if len(set(names)) != len(names):
             raise DeclarationError(f"Task '{self.name}' declares a context column twice.", hint="name them apart.")
 
     def _check_gates(self) -> None:
         known = self.all_baselines
-        for name in (*self.must_beat, *self.not_worse_than):
+        for name in (*self.must_beat, *self.not_worse_than, *self.surely_beats):
             if name not in known:
                 raise DeclarationError(f"Task '{self.name}' has no baseline '{name}'.", hint=did_you_mean(name, known))
         for gate in self.gates:
@@ -238,6 +252,11 @@ class Task:
         return tuple(each.name for each in self.context)
 
     @property
+    def answers(self) -> tuple[str, ...]:
+        """Columns of the label query that events after the instant decide."""
+        return (LABEL, BOUGHT) if self.candidates else (LABEL,)
+
+    @property
     def kind(self) -> Objective:
         """What follows from the objective."""
         return BY_OBJECTIVE[self.objective]
@@ -245,7 +264,7 @@ class Task:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Metrics measured on its models."""
-        return (*self.kind.metrics, *RANKED) if self.groups else self.kind.metrics
+        return (*self.kind.metrics, *RANKED) if self.groups and not self.candidates else self.kind.metrics
 
     @property
     def all_baselines(self) -> dict[str, Recipe]:

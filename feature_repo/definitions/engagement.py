@@ -1,6 +1,6 @@
 """How shoppers answer campaigns."""
 
-from feature_repo.definitions.entities import user
+from feature_repo.definitions.entities import item, user
 from feature_repo.definitions.sources import answers, campaign_exposures, coupon_redemptions
 from feature_repo.definitions.texts import Noun
 from feature_repo.definitions.windows import count, days_since, hour, last, mean, windowed_view
@@ -44,4 +44,16 @@ user_feedback = windowed_view(
         *last("action", days=(84,)),
         *days_since(within_days=84),
     ],
+)
+
+user_item_feedback = windowed_view(
+    name="user_item_feedback",
+    entities=[user, item],
+    source=answers,
+    hop=hour,
+    events=Noun("answer", "answers", "反馈"),
+    owner="growth",
+    description="What a shopper last said of one item that was recommended.",
+    zh="顾客对某一商品推荐的反馈",
+    features=[*last("action", days=(28,)), *count(days=(28,))],
 )

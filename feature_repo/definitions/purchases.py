@@ -86,6 +86,26 @@ user_category_purchases = windowed_view(
     ],
 )
 
+# A state for every item of every shopper: 864,318 of a year of 2,469 households, 426 MB in Redis.
+user_item_purchases = windowed_view(
+    name="user_item_purchases",
+    entities=[user, item],
+    source=purchases,
+    hop=day,
+    events=LINE,
+    owner="growth",
+    description="How often and how lately a shopper buys one item.",
+    zh="顾客对某一商品的购买",
+    features=[
+        *count(days=(14, 28, 84, 182, 364)),
+        *count("retail_discount", days=(182,)),
+        *decayed_count(half_life_days=(7, 21, 60, 182)),
+        *total("quantity", days=(182,)),
+        *days_since(within_days=364),
+    ],
+    when_asked=True,
+)
+
 category_purchases = windowed_view(
     name="category_purchases",
     entities=[category],

@@ -15,13 +15,14 @@ from feature_repo.definitions.browsing import (
 )
 from feature_repo.definitions.context import shop_calendar
 from feature_repo.definitions.derived import user_intent, user_price_sensitivity, user_trends
-from feature_repo.definitions.engagement import user_campaigns, user_feedback, user_redemptions
+from feature_repo.definitions.engagement import user_campaigns, user_feedback, user_item_feedback, user_redemptions
 from feature_repo.definitions.facts import item_catalogue, user_demographics
 from feature_repo.definitions.popularity import item_carts_live, item_purchases_live, item_views_live
 from feature_repo.definitions.purchases import (
     category_purchases,
     item_purchases,
     user_category_purchases,
+    user_item_purchases,
     user_payments,
     user_purchases,
 )
@@ -139,6 +140,28 @@ category_v1 = FeatureService(
     ],
     description="Will this shopper buy of this category?",
     tags={"zh": "顾客是否会购买某一品类"},
+    owner="growth",
+)
+
+items_v1 = FeatureService(
+    name="items_v1",
+    features=[
+        user_item_purchases,
+        user_category_purchases[["count_28d", "count_84d", "decayed_count_56d", "days_since"]],
+        item_purchases[["count_7d", "count_28d", "count_84d"]],
+        user_payments[["count_28d", "count_84d", "days_since"]],
+        user_purchases[["count_84d"]],
+    ],
+    description="Will this shopper buy this item?",
+    tags={"zh": "顾客是否会购买某一商品"},
+    owner="growth",
+)
+
+item_feedback_v1 = FeatureService(
+    name="item_feedback_v1",
+    features=[user_item_feedback],
+    description="What a shopper said of one item that was recommended.",
+    tags={"zh": "顾客对某一商品推荐的反馈"},
     owner="growth",
 )
 

@@ -19,6 +19,7 @@ from feature_repo.core.clock import DAY, HOUR, MINUTE, delta_us
 from feature_repo.core.errors import DeclarationError, did_you_mean
 from feature_repo.definitions.stream_view import DeclaredStreamView
 from feature_repo.definitions.texts import Noun, feature_text
+from feature_repo.engine.feature_store import BUILT, WHEN_ASKED
 from feature_repo.engine.kernels import Kernel, kernel_named
 from feature_repo.engine.monoids import BOOL, FLOAT, INT, TEXT, TIME
 from feature_repo.engine.spec import RESULT_TYPES, WindowedView, windowed_view_of
@@ -159,6 +160,7 @@ def windowed_view(
     description: str,
     zh: str,
     owner: str,
+    when_asked: bool = False,
 ) -> StreamFeatureView:
     """Build and check a windowed view.
 
@@ -175,6 +177,9 @@ def windowed_view(
         Lists of this module's helpers, unpacked.
     description, zh
         One sentence each, in English and in Chinese.
+    when_asked
+        Its state is so large that `portrait jobs materialize` builds it only when asked for the view by name, and keeps
+        it up from then on.
 
     Raises
     ------
@@ -194,7 +199,7 @@ def windowed_view(
         tiling_hop_size=hop,
         ttl=timedelta(0),
         description=description,
-        tags={"zh": zh},
+        tags={"zh": zh} | ({BUILT: WHEN_ASKED} if when_asked else {}),
         owner=owner,
         online=True,
     )

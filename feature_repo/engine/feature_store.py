@@ -10,6 +10,7 @@ from feast import FeatureStore, FeatureView, OnDemandFeatureView
 
 from feature_repo.core.errors import DeclarationError, did_you_mean
 from feature_repo.core.settings import PACKAGE_ROOT
+from feature_repo.engine.positions import Recorded
 
 
 @contextmanager
@@ -26,6 +27,14 @@ def open_store() -> FeatureStore:
     """Return the store; its registry is read when it is first asked."""
     with quiet_feast():
         return FeatureStore(repo_path=str(PACKAGE_ROOT))
+
+
+BUILT, WHEN_ASKED = "materialize", "when asked"  # tag of a view, and its word for a state too large to be built unasked
+
+
+def kept_views(views: list[FeatureView], recorded: Recorded) -> list[FeatureView]:
+    """Views that are to be in Redis: all but those that wait to be asked for by name and never were."""
+    return [view for view in views if view.tags.get(BUILT) != WHEN_ASKED or recorded.serving(view.name)]
 
 
 def stored_views(store: FeatureStore, names: list[str] | None = None) -> list[FeatureView]:

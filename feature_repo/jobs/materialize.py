@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from feast import FeatureStore, FeatureView
+
 from feature_repo.core.clock import Clock
 from feature_repo.core.errors import PortraitError, StoreUnavailableError, ViewsRefusedError
 from feature_repo.core.settings import Settings
+from feature_repo.core.stores import connect_redis, redis_answers
 from feature_repo.engine.batch_engine import materialize_view
 from feature_repo.engine.builder import Materialized
-from feature_repo.engine.feature_store import open_store, stored_views
+from feature_repo.engine.feature_store import kept_views, open_store, stored_views
+from feature_repo.engine.positions import Positions
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def materialize(
     Parameters
     ----------
     views
-        Names; None for all stored views.
+        Names; None for all that are to be kept, see :func:`feature_repo.engine.feature_store.kept_views`.
     full
         Build anew even what could be applied; readers keep the old state until the new one is whole.
     dry_run
@@ -58,7 +62,7 @@ def materialize(
     store = open_store()
     run = partial(materialize_view, project=store.project, settings=settings, clock=clock, full=full, dry_run=dry_run)
     done, refusals = [], {}
-    for view in stored_views(store, views):
+    for view in stored_views(store, views) if views else _kept(settings, store):
         progress(view.name, 0.0)
         try:
             done.append(run(view, progress=partial(progress, view.name)))
@@ -72,3 +76,8 @@ def materialize(
     if refusals:
         raise ViewsRefusedError(refusals, report)
     return report
+
+
+def _kept(settings: Settings, store: FeatureStore) -> list[FeatureView]:
+    with connect_redis(settings) as client, redis_answers():
+        return kept_views(stored_views(store), Positions(client, store.project).recorded())

@@ -12,7 +12,7 @@ from feast import FeatureView
 from feature_repo.core.clock import Clock
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb, connect_redis, redis_answers
-from feature_repo.engine.feature_store import open_store, stored_views
+from feature_repo.engine.feature_store import kept_views, open_store, stored_views
 from feature_repo.engine.positions import Position, Positions
 from feature_repo.engine.row_writer import head_of
 from feature_repo.engine.sources import is_delta, reading_from
@@ -135,6 +135,8 @@ def parity(
     """
     with contextlib.closing(_Comparison(settings, clock.now_us())) as comparison, redis_answers():
         chosen = stored_views(comparison.store, views)
+        if views is None:
+            chosen = kept_views(chosen, comparison.positions.recorded())
         with reading_from(*[view.batch_source for view in chosen]):
             sampled = sample(comparison.connection, chosen, users, seed)
             for i, view in enumerate(chosen):

@@ -28,6 +28,7 @@ from serving.http.logs import Logged
 from serving.http.metrics import Asgi, Metrics, Timed
 from serving.http.reads import reads_router
 from serving.http.reasons import reasons_router
+from serving.http.recommending import recommend_router
 from serving.http.tags import tags_router
 from serving.sdk import ProfileClient
 
@@ -78,6 +79,7 @@ def create_app(
     app.include_router(reads)
     app.include_router(reasons_router(client, access))
     app.include_router(tags_router(client, access))
+    app.include_router(recommend_router(client, access))
     app.include_router(experiments_router(client, access, metrics))
     app.include_router(health_router(client, warm_up, metrics, settings.home))
     timed = Timed(Direct(app, reads, access.needs(READ), answer), metrics)

@@ -27,13 +27,14 @@ from feature_repo.core.contributions import contributions
 from feature_repo.core.errors import CheckFailedError, PortraitError
 from feature_repo.core.settings import load_settings
 from feature_repo.core.stores import redis_client
-from serving import bench_audience, bench_online, bench_serve
+from serving import bench_audience, bench_online, bench_recommend, bench_serve
 from training import bench_drift
 
 TINY: dict[str, Any] = {
     "materialize": materialize.Scale(entities=200, rounds=1),
     "online": bench_online.Scale(users=20, events=40, calls=((1, 2), (5, 2))),
     "predict": bench_online.Scale(users=20, events=40, calls=((1, 2), (5, 2))),
+    "recommend": bench_recommend.Scale(users=40, lines=60, items=40, calls=((1, 5),)),
     "serve": bench_serve.Scale(users=20, events=40, calls=((1, 5), (5, 5)), connections=2),
     "audience": bench_audience.Scale(users=300, rounds=2),
     "pit": pit.Scale(users=10, rows=1_000, events=(20, 40), rounds=1),

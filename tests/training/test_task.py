@@ -13,6 +13,7 @@ from feature_repo.core.allowed import Allowed
 from feature_repo.core.errors import DeclarationError
 from training import tasks
 from training.declaring.recipe import Boosting, Linear, Recipe
+from training.evaluation.listed import BY_NAME as LISTS
 from training.evaluation.metrics import BY_NAME
 from training.task import METRICS, Context, Gate, Task, all_tasks, find_task
 
@@ -80,7 +81,7 @@ def test_a_recipe_must_fit_something():
 
 
 def test_every_metric_a_gate_may_name_is_measured():
-    assert tuple(BY_NAME) == METRICS
+    assert (*BY_NAME, *LISTS) == METRICS
 
 
 def test_a_fingerprint_follows_every_part_of_the_declaration():

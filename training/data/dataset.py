@@ -19,12 +19,13 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import Contract, service_contract
 from feature_repo.engine.feature_store import open_store, quiet_feast
 from feature_repo.engine.services import service_views
+from training.data.candidates import candidate_rows
 from training.data.features import features_at
 from training.data.labels import AT, label_rows
 from training.data.log_views import Versions, head_versions, tables_in
 from training.data.lookahead import check_lookahead
 from training.data.split import Mask, Split, split_by_time
-from training.declaring.objective import BINARY
+from training.declaring.objective import REGRESSION
 from training.scorer import matrix_of
 from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError, as_task
 
@@ -105,9 +106,15 @@ class Dataset:
     @property
     def labels(self) -> Labels:
         """The answers: int64, 0 or 1; float64 of a regression."""
-        if self.task.objective == BINARY:
+        if self.task.objective != REGRESSION:
             return np.asarray(self.frame[LABEL], np.int64)
         return np.asarray(self.frame[LABEL], np.float64)
+
+    @cached_property
+    def groups(self) -> npt.NDArray[np.int64] | None:
+        """Number of the group each row is ranked in; None if rows are not ranked."""
+        groups = self.task.groups
+        return np.asarray(self.frame.groupby(list(groups), sort=False).ngroup(), np.int64) if groups else None
 
     @cached_property
     def categories(self) -> dict[str, tuple[str, ...]]:
@@ -182,9 +189,11 @@ def dataset(task: Task | str, settings: Settings | None = None, *, versions: Ver
         contract, views = service_contract(store, task.service), service_views(store, task.service)
         key, *others = _join_keys(store, task)
     pinned = versions or head_versions(settings, views.tables | tables_in(task.label) | {task.pulse})
-    found = label_rows(task, settings, versions=pinned, key=key, others=others)
-    check_lookahead(task, settings, found, versions=pinned, keys=(key, *others))
-    frame = features_at(views, found.rows, versions=pinned, settings=settings)
+    asked = [] if task.candidates else others
+    found = label_rows(task, settings, versions=pinned, key=key, others=asked)
+    check_lookahead(task, settings, found, versions=pinned, keys=(key, *asked))
+    rows = candidate_rows(task, settings, found, versions=pinned) if task.candidates else found.rows
+    frame = features_at(views, rows, versions=pinned, settings=settings)
     _check_inputs(task, frame, views.names)
     split = split_rows(task, frame, found.log_end)
     content = _content_hash(frame, split, [*views.names, *task.context_names], others, found.log_end)

@@ -17,7 +17,7 @@ from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.events.log import Snapshot, reading
 from training.data.log_views import SPAN, open_span, open_tables, tables_in
-from training.declaring.objective import BINARY
+from training.declaring.objective import REGRESSION
 from training.task import KNOWN_AT, LABEL, Task, TaskUnavailableError
 
 AT = "event_timestamp"
@@ -107,7 +107,8 @@ def run_query(
             f"The label query of task '{task.name}' fails: {error}",
             hint="run it in DuckDB over the log and correct it.",
         ) from None
-    wanted = (*keys, AT, LABEL, KNOWN_AT, *task.context_names, *task.slices)
+    context = () if task.candidates else task.context_names  # what is proposed brings it
+    wanted = (*keys, AT, *task.answers, KNOWN_AT, *context, *task.slices)
     missing = [name for name in wanted if name not in found.columns]
     if missing:
         raise DeclarationError(
@@ -129,12 +130,13 @@ def _check(task: Task, rows: pd.DataFrame, empty: Sequence[str]) -> None:
             f"Task '{task.name}' finds no row to learn from in this log{why}",
             hint="its label query names the events it needs: import them, or train another task.",
         )
+    context = () if task.candidates else task.context
     wrong = {
         **_wrong_labels(task, rows[LABEL]),
         "whose label is known before it is asked for": ~(rows[KNOWN_AT] > rows[AT]),
-        "without a value for the context": rows[list(task.context_names)].isna().any(axis=1),
+        "without a value for the context": rows[[each.name for each in context]].isna().any(axis=1),
     }
-    for each in task.context:
+    for each in context:
         permitted = rows[each.name].dropna().map(each.allowed.permits).astype(bool)
         wrong[f"whose '{each.name}' is not {each.allowed}"] = ~permitted
     for what, mask in wrong.items():
@@ -145,7 +147,7 @@ def _check(task: Task, rows: pd.DataFrame, empty: Sequence[str]) -> None:
 
 
 def _wrong_labels(task: Task, labels: pd.Series[float]) -> dict[str, pd.Series[bool]]:
-    if task.objective == BINARY:
+    if task.objective != REGRESSION:
         return {"without a label of 0 or 1": ~labels.isin([0, 1])}
     finite = np.isfinite(pd.to_numeric(labels, errors="coerce").to_numpy(np.float64, na_value=np.nan))
     return {"whose label is not a finite number": pd.Series(~finite, labels.index)}

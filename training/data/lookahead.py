@@ -52,7 +52,7 @@ def check_lookahead(
     rows = found.rows
     for at in _sample(rows[AT], instants):
         asked = rows[rows[AT] == at]
-        others = [name for name in rows.columns if name not in (LABEL, KNOWN_AT)]
+        others = [name for name in rows.columns if name not in (*task.answers, KNOWN_AT)]
         if not task.horizon:
             others.append(KNOWN_AT)
         again = _again(task, settings, versions, keys, at, until=at, included=True)
@@ -61,7 +61,7 @@ def check_lookahead(
             part = asked[asked[KNOWN_AT] == known_at]
             again = _again(task, settings, versions, keys, at, until=known_at, included=False)
             again = again[again[KNOWN_AT] == known_at]
-            _compare(task, part, again, [*others, LABEL], f"'{KNOWN_AT}'")
+            _compare(task, part, again, [*others, *task.answers], f"'{KNOWN_AT}'")
 
 
 def _sample(instants: pd.Series[pd.Timestamp], count: int) -> list[pd.Timestamp]:

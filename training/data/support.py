@@ -40,7 +40,13 @@ def _lack(task: Task, settings: Settings, keys: Mapping[str, str]) -> str:
         return f"There is no entity '{unknown[0]}'."
     key, *others = (keys[name] for name in (task.entity, *task.others))
     try:
-        found = label_rows(task, settings, versions=head_versions(settings, tables), key=key, others=others)
+        found = label_rows(
+            task,
+            settings,
+            versions=head_versions(settings, tables),
+            key=key,
+            others=[] if task.candidates else others,
+        )
         split_rows(task, found.rows, found.log_end)
     except TaskUnavailableError as error:
         return error.what

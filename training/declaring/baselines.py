@@ -27,12 +27,14 @@ def baselines_of(model: Recipe, own: Mapping[str, Recipe], *, linear: str = "log
     own
         What the task declares besides, its last value for instance.
     linear
-        What the objective calls a linear model: the names end so.
+        What the objective calls a linear model: the names end so; without, there are the task's own alone.
 
     >>> from training.declaring.recipe import Boosting
     >>> list(baselines_of(Recipe(linear=Linear(), boosting=Boosting()), {}))  # doctest: +NORMALIZE_WHITESPACE
     ['recency', 'rfm_logistic', 'all_feature_logistic', 'xgboost', 'decision_tree', 'random_forest', 'linear_svm']
     """
+    if not linear:
+        return dict(own)
     found = {"recency": Recipe(inputs=RECENCY, linear=Linear()), f"rfm_{linear}": Recipe(inputs=RFM, linear=Linear())}
     found |= own
     found[f"{ALL_FEATURE}_{linear}"] = replace(model, linear=model.linear or Linear(), boosting=None)

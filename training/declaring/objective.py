@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 BINARY = "binary:logistic"
 REGRESSION = "reg:squarederror"
+RANKING = "rank:ndcg"
 PRECISION = "precision_at_5"
 PRECISION_WITH_ANY = "precision_at_5_with_any"
 RANKED = (PRECISION, PRECISION_WITH_ANY)
+RECALL, NDCG, MAP, PRECISION_10 = "recall_at_10", "ndcg_at_10", "map_at_10", "precision_at_10"
+LISTED = (RECALL, NDCG, MAP, PRECISION_10)  # of lists of ten, against all there was to find
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,10 @@ class Objective:
     link
         How a score follows from the model's margin, see :class:`training.scorer.Scorer`.
     linear
-        What a linear model of this kind is called in the names of baselines.
+        What a linear model of this kind is called in the names of baselines; empty if there is none, as of rankings,
+        where what is said of a shopper alone orders nothing.
+    params
+        What XGBoost is told besides.
     """
 
     metrics: tuple[str, ...]
@@ -40,6 +48,7 @@ class Objective:
     early_stopping: str
     link: str
     linear: str
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 BY_OBJECTIVE = {
@@ -61,8 +70,22 @@ BY_OBJECTIVE = {
         link="identity",
         linear="linear",
     ),
+    RANKING: Objective(
+        metrics=LISTED,
+        shown={RECALL: "R@10", NDCG: "NDCG@10", MAP: "MAP@10", PRECISION_10: "P@10"},
+        leading=NDCG,
+        to_beat=(RECALL, NDCG),
+        early_stopping="ndcg@10",
+        link="identity",
+        linear="",
+        params={"lambdarank_pair_method": "topk", "lambdarank_num_pair_per_sample": 10},
+    ),
 }
-METRICS = (*(name for each in BY_OBJECTIVE.values() for name in each.metrics), *RANKED)
+METRICS = (
+    *(name for each in BY_OBJECTIVE.values() for name in each.metrics if name not in LISTED),
+    *RANKED,
+    *LISTED,
+)
 SHOWN = {name: title for each in BY_OBJECTIVE.values() for name, title in each.shown.items()} | {
     PRECISION: "P@5",
     PRECISION_WITH_ANY: "P@5 of groups with any",

@@ -134,14 +134,18 @@ class Boosting:
         own = ("seeds", "rising", "falling", "max_rounds", "patience")
         directions = tuple(self.direction(column) for column in columns)
         settings = {name: value for name, value in asdict(self).items() if name not in own}
-        return settings | {
-            "objective": objective,
-            "eval_metric": BY_OBJECTIVE[objective].early_stopping,
-            "tree_method": "hist",
-            "monotone_constraints": directions,
-            "seed": seed,
-            "nthread": threads,
-        }
+        return (
+            settings
+            | dict(BY_OBJECTIVE[objective].params)
+            | {
+                "objective": objective,
+                "eval_metric": BY_OBJECTIVE[objective].early_stopping,
+                "tree_method": "hist",
+                "monotone_constraints": directions,
+                "seed": seed,
+                "nthread": threads,
+            }
+        )
 
 
 @dataclass(frozen=True)

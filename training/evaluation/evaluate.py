@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.declaring.objective import BINARY, BY_OBJECTIVE, RANKED
-from training.evaluation.metrics import BINS, BY_NAME, Labels, Scores, bins_of, recommended
+from training.declaring.objective import BINARY, BY_OBJECTIVE, LISTED, RANKED
+from training.evaluation.listed import of_groups
+from training.evaluation.metrics import BINS, BY_NAME, Labels, Scores, bins_of, mean, recommended
 from training.task import TOLERANCE, Task
 
 RESAMPLES = 300
@@ -90,6 +91,8 @@ class Rows:
         What the labels are, see :mod:`training.declaring.objective`.
     groups
         Number of the group each row is ranked in; None if rows are not ranked.
+    relevant
+        How much each row's group had to find, proposed or not; None if nothing is proposed.
     """
 
     labels: Labels
@@ -97,12 +100,13 @@ class Rows:
     slices: pd.DataFrame
     objective: str = BINARY
     groups: npt.NDArray[np.int64] | None = None
+    relevant: npt.NDArray[np.float64] | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """What is measured on them."""
         own = BY_OBJECTIVE[self.objective].metrics
-        return own if self.groups is None else (*own, *RANKED)
+        return own if self.groups is None or self.relevant is not None else (*own, *RANKED)
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Rows:
         """Return some of the rows, without slices."""
@@ -116,6 +120,7 @@ class Rows:
             shoppers=self.shoppers[places],
             slices=self.slices.iloc[places],
             groups=None if self.groups is None else self.groups[places],
+            relevant=None if self.relevant is None else self.relevant[places],
         )
 
 
@@ -153,6 +158,8 @@ def value_of(metric: str, scores: Scores, rows: Rows) -> float:
 
 def measure_of(metric: str, scores: Scores, rows: Rows) -> Measure:
     """Return a metric of rows as a function of how often each of their shoppers is drawn."""
+    if metric in LISTED:
+        return _measure_of_lists(metric, scores, rows)
     if metric not in RANKED or rows.groups is None:
         return _measure(metric, scores, rows.labels, _codes(rows))
     top = recommended(metric, scores, rows.labels, rows.groups)
@@ -186,6 +193,9 @@ def check_gates(
         outcomes[f"not_worse_than:{name}"] = Outcome(
             value, f">= -{TOLERANCE:g} {kind.shown[kind.leading]}", value >= -TOLERANCE
         )
+    for name in task.surely_beats:
+        low = differences[name].low
+        outcomes[f"surely_beats:{name}"] = Outcome(low, f"> 0 {kind.shown[kind.leading]}, low end of 95%", low > 0)
     for name in task.must_beat:
         value = _least_gain(kind.to_beat, model, baselines[name])
         titles = " and ".join(kind.shown[metric] for metric in kind.to_beat)
@@ -200,7 +210,17 @@ def _least_gain(names: Iterable[str], model: Evaluation, baseline: Evaluation) -
     return min(model.metrics[name].value - baseline.metrics[name].value for name in names)
 
 
+def _measure_of_lists(metric: str, scores: Scores, rows: Rows) -> Measure:
+    if rows.groups is None or rows.relevant is None:
+        raise ValueError(f"{metric} is of groups that had something to find")
+    found, firsts = of_groups(metric, scores, rows.labels, rows.groups, rows.relevant)
+    codes = _codes(rows)[firsts]
+    return lambda draws: mean(found, draws[:, codes])
+
+
 def _estimated(name: str, scores: Scores, rows: Rows) -> Estimate:
+    if name in LISTED:
+        return _estimate(_measure_of_lists(name, scores, rows), rows)
     if name in RANKED and rows.groups is not None:
         top = recommended(name, scores, rows.labels, rows.groups)
         scores, rows = scores[top], rows.at(top)

@@ -51,12 +51,12 @@ def average_precision(scores: Scores, labels: Labels, weights: Weights) -> npt.N
 def logloss(scores: Scores, labels: Labels, weights: Weights) -> npt.NDArray[np.float64]:
     """Mean negative log likelihood, natural logarithm."""
     likely = np.where(labels == 1, scores, 1.0 - scores)
-    return _mean(-np.log(np.clip(likely, _TINY, 1.0)), weights)
+    return mean(-np.log(np.clip(likely, _TINY, 1.0)), weights)
 
 
 def brier(scores: Scores, labels: Labels, weights: Weights) -> npt.NDArray[np.float64]:
     """Mean squared distance of score and label."""
-    return _mean((scores - labels) ** 2, weights)
+    return mean((scores - labels) ** 2, weights)
 
 
 def ece(scores: Scores, labels: Labels, weights: Weights) -> npt.NDArray[np.float64]:
@@ -81,13 +81,13 @@ def r2(scores: Scores, labels: Labels, weights: Weights) -> npt.NDArray[np.float
     >>> r2(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]), np.ones((1, 3))).round(4).tolist()
     [0.5]
     """
-    variance = _mean(labels**2, weights) - _mean(labels, weights) ** 2
-    return 1 - _ratio(_mean((labels - scores) ** 2, weights), np.where(variance > _TINY, variance, 0.0))
+    variance = mean(labels**2, weights) - mean(labels, weights) ** 2
+    return 1 - _ratio(mean((labels - scores) ** 2, weights), np.where(variance > _TINY, variance, 0.0))
 
 
 def mae(scores: Scores, labels: Labels, weights: Weights) -> npt.NDArray[np.float64]:
     """Mean absolute distance of score and label, in the label's unit."""
-    return _mean(np.abs(labels - scores), weights)
+    return mean(np.abs(labels - scores), weights)
 
 
 def spearman(scores: Scores, labels: Labels, weights: Weights) -> npt.NDArray[np.float64]:
@@ -104,7 +104,7 @@ def spearman(scores: Scores, labels: Labels, weights: Weights) -> npt.NDArray[np
 def precision_at_k(scores: Scores, labels: Labels, weights: Weights) -> npt.NDArray[np.float64]:
     """Share of positives among rows that :func:`top_rows` chose; all rows of a group must have one weight."""
     del scores
-    return _mean(labels, weights)
+    return mean(labels, weights)
 
 
 def top_rows(scores: Scores, groups: npt.NDArray[np.int64], k: int = AT_K) -> npt.NDArray[np.int64]:
@@ -172,7 +172,8 @@ def _centred_ranks(values: Scores, weights: Weights) -> npt.NDArray[np.float64]:
     return np.asarray((middle - weights.sum(axis=1, keepdims=True) / 2)[:, place])
 
 
-def _mean(values: Scores, weights: Weights) -> npt.NDArray[np.float64]:
+def mean(values: Scores, weights: Weights) -> npt.NDArray[np.float64]:
+    """Return the weighted mean of values, NaN of no weight."""
     return _ratio(weights @ values, weights.sum(axis=1))
 
 

@@ -10,9 +10,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from training.data.candidates import RELEVANT
 from training.data.dataset import Dataset
 from training.declaring.recipe import Recipe
 from training.evaluation.evaluate import Estimate, Evaluation, Outcome, Rows, check_gates, difference, evaluate
+from training.evaluation.recommended import Shown, lists_of
 from training.evaluation.study import Study
 from training.fitting.fit import Fitted
 from training.fitting.plain import Compared, Scores, fit_baseline
@@ -58,6 +60,8 @@ class Trained:
         Gate -> outcome.
     study
         What else was measured on the model.
+    lists
+        Of a task that ranks: what the lists of the model and of each baseline are like.
     fits
         How the model, under the task's name, and each baseline were fitted.
     """
@@ -71,6 +75,7 @@ class Trained:
     gates: dict[str, Outcome]
     fits: dict[str, Fit] = field(default_factory=dict)
     study: Study | None = None
+    lists: dict[str, Shown] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -147,7 +152,8 @@ def fit_and_measure(
     best = None if ceiling is None else evaluate(ceiling, rows)
     gates = check_gates(task, evaluation, measured, differences, best)
     measured |= {} if best is None else {"ceiling": best}
-    return Trained(data, prepared, fitted, evaluation, measured, differences, gates, fits)
+    lists = lists_of(data, scores) if task.candidates else {}
+    return Trained(data, prepared, fitted, evaluation, measured, differences, gates, fits, lists=lists)
 
 
 def _scores(scorer: Scores, data: Dataset) -> npt.NDArray[np.float64]:
@@ -170,11 +176,11 @@ def spread(rows: int, most: int) -> npt.NDArray[np.int64]:
 def rows_to_measure(data: Dataset) -> Rows:
     """Return what scores of the test rows are measured against."""
     frame, task = data.frame.loc[data.test], data.task
-    groups = np.asarray(frame.groupby(list(task.groups), sort=False).ngroup(), np.int64) if task.groups else None
     return Rows(
         data.labels[data.test],
         frame[data.key].to_numpy(),
         frame[list(task.slices)],
         objective=task.objective,
-        groups=groups,
+        groups=None if data.groups is None else data.groups[data.test],
+        relevant=frame[RELEVANT].to_numpy(np.float64) if task.candidates else None,
     )

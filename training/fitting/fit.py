@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xgboost
 from threadpoolctl import threadpool_limits
 from xgboost.callback import TrainingCallback
@@ -130,6 +131,8 @@ class Fitting:
         All rows.
     threads
         As many as pay off.
+    groups
+        Which rows are ranked against each other, if the objective ranks.
     """
 
     recipe: Recipe
@@ -139,6 +142,7 @@ class Fitting:
     labels: Labels = field(repr=False)
     objective: str
     threads: int
+    groups: npt.NDArray[np.int64] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, recipe: Recipe, data: Dataset, threads: int) -> Fitting:
@@ -158,7 +162,8 @@ class Fitting:
         _check_directions(recipe.boosting, categories)
         matrix = data.matrix(columns)
         used = min(threads, 1 + matrix.size // CELLS_PER_THREAD)
-        return cls(recipe, columns, categories, matrix, data.labels, data.task.objective, used)
+        groups = data.groups if data.task.candidates else None
+        return cls(recipe, columns, categories, matrix, data.labels, data.task.objective, used, groups)
 
     def on(
         self,
@@ -203,9 +208,13 @@ class Fitting:
 
     def rows(self, rows: Mask) -> xgboost.DMatrix:
         """Return some rows as XGBoost reads them."""
+        places = np.flatnonzero(rows)
+        if self.groups is not None:  # XGBoost wants the rows of a group together
+            places = places[np.argsort(self.groups[places], kind="stable")]
         return xgboost.DMatrix(
-            self.matrix[rows],
-            self.labels[rows],
+            self.matrix[places],
+            self.labels[places],
+            qid=None if self.groups is None else self.groups[places],
             feature_names=list(self.columns),
             feature_types=feature_types(self.columns, self.categories),
             nthread=self.threads,

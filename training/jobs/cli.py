@@ -159,6 +159,7 @@ def _render_model(name: str, outcome: dict[str, Any]) -> None:
     lines += [_line(f"  {part}", columns, metrics) for part, metrics in outcome["slices"].items()]
     lines += [_line(baseline, columns, metrics) for baseline, metrics in outcome["baselines"].items()]
     table(["", *columns.values()], lines)
+    _render_lists(name, outcome.get("lists", {}))
     sys.stdout.write("\n")
     table(
         ["gate", "", "measured"],
@@ -166,6 +167,17 @@ def _render_model(name: str, outcome: dict[str, Any]) -> None:
     )
     sys.stdout.writelines(f"\n{note}\n" for note in outcome.get("notes", ()))
     sys.stdout.write(f"\n{_sentence(name, outcome)}\n")
+
+
+def _render_lists(task: str, lists: dict[str, dict[str, float]]) -> None:
+    if not lists:
+        return
+    sys.stdout.write("\n")
+    names = list(next(iter(lists.values())))
+    lines = [
+        ["this model" if name == task else name, *(f"{each[n]:.3f}" for n in names)] for name, each in lists.items()
+    ]
+    table(["lists of ten", *(name.replace("_", " ") for name in names)], lines)
 
 
 def _columns(metrics: dict[str, float]) -> dict[str, str]:

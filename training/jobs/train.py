@@ -61,6 +61,9 @@ class TrainReport:
         Time it took.
     study
         Threshold and what it decides, lift, slices, fairness and what else was asked for, in short.
+    lists
+        Of a task that ranks: what the lists of the model, under the task's name, and of each baseline are like, see
+        :mod:`training.evaluation.recommended`.
     """
 
     task: str
@@ -81,6 +84,7 @@ class TrainReport:
     notes: tuple[str, ...] = ()
     unchanged: bool = False
     study: dict[str, Any] = field(default_factory=dict)
+    lists: dict[str, Metrics] = field(default_factory=dict)
 
 
 def train(
@@ -160,8 +164,9 @@ def _train(
         prepared=prepared,
     )
     step("studying the model", 0.6)
-    found = study(data, trained.fitted, settings, extras=extras, recipe=trained.recipe, threads=settings.threads)
-    trained = replace(trained, study=found)
+    if not task.candidates:  # lists are studied where they are measured; thresholds and lift are of probabilities
+        found = study(data, trained.fitted, settings, extras=extras, recipe=trained.recipe, threads=settings.threads)
+        trained = replace(trained, study=found)
     step("registering the model", 0.7)
     report = _report(trained, started)
     try:
@@ -187,6 +192,7 @@ def _report(trained: Trained, started: float) -> TrainReport:
         notes=trained.notes,
         seconds=time.monotonic() - started,
         study=trained.study.compact() if trained.study else {},
+        lists={name: dict(each.figures) for name, each in trained.lists.items()},
     )
 
 

@@ -154,9 +154,12 @@ def panels(look: Look, sample: Sample | None = None) -> tuple[Sample, list[Panel
             events = [_events(connection, look, name, sample.events) for name in look.tables]
             shoppers = _shoppers(connection, look, sample.inputs)
             spine = _fetch(connection, f"SELECT * FROM {SPINE} WHERE {_kept(look, sample.inputs)}")
+    seen = [*events, Panel(SHOPPERS, shoppers)]
+    if look.task.candidates:  # whose inputs are of what is proposed, which is learnt anew at every instant
+        return sample, seen
     constants = look.task.context_names if look.task.horizon is None else ()
     inputs = Panel(FEATURE, _features(look, spine), constants)
-    return sample, [*events, Panel(SHOPPERS, shoppers), inputs]
+    return sample, [*seen, inputs]
 
 
 def _choose(connection: duckdb.DuckDBPyConnection, look: Look) -> Sample:

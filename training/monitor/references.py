@@ -15,7 +15,7 @@ from feature_repo.core.clock import delta_us
 from feature_repo.core.errors import ModelUnavailableError
 from feature_repo.core.settings import Settings
 from training.data.dataset import Dataset
-from training.data.labels import AT
+from training.data.labels import AT, label_rows
 from training.monitor.panels import FEATURE, WEEK_US, Look, Panel, Sample, panels
 from training.monitor.signals import Signal, signals_of
 from training.monitor.summary import summary
@@ -114,7 +114,14 @@ def reference_of(data: Dataset, scorer: Predicts, settings: Settings) -> Referen
     sample, found = panels(look)
     seen = [scored(panel, scorer) for panel in found]
     signals = tuple(signal for panel in seen if len(panel.frame) for signal in signals_of(panel))
-    return Reference(end, sample, signals, answers_of(data.frame))
+    return Reference(end, sample, signals, answers_of(_questions(data, settings)))
+
+
+def _questions(data: Dataset, settings: Settings) -> pd.DataFrame:
+    """Rows as the label query gives them: those of a task that ranks are what was proposed."""
+    if not data.task.candidates:
+        return data.frame
+    return label_rows(data.task, settings, versions=data.log_versions, key=data.key).rows
 
 
 def read_reference(found: Mapping[str, Any], task: str) -> Reference:

@@ -16,13 +16,15 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from feature_repo.core.clock import SystemClock, from_us
+from feature_repo.candidates.proposals import SHELF, TASTE
+from feature_repo.core.clock import SystemClock, delta_us, from_us
 from feature_repo.core.console import to_json
 from feature_repo.core.degrading import TAG
 from feature_repo.core.mlflow_client import champion_of
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.engine.contract import fingerprint
 from training import scorer
+from training.data.candidates import head_state
 from training.data.dataset import Dataset, dataset
 from training.data.entity_rows import entity_rows, rows_by_role
 from training.evaluation.charts import draw_calibration, draw_contributions, draw_importance
@@ -77,7 +79,7 @@ def register(trained: Trained, settings: Settings, report: Mapping[str, Any] | N
 def _bundle(trained: Trained, settings: Settings, folder: Path, report: Mapping[str, Any]) -> Bundle:
     task = trained.data.task
     _write_run(trained, settings, folder / "run")
-    _write_model(trained, folder / "model")
+    _write_model(trained, settings, folder / "model")
     pq.write_table(entity_rows(trained.data), folder / ENTITY_ROWS)
     shutil.copyfile(scorer.__file__, folder / CODE)
     example = _example(trained.data, trained.fitted.scorer().columns)
@@ -219,6 +221,8 @@ def _metrics(trained: Trained) -> Iterator[tuple[str, float]]:
         yield from trained.study.metrics()
     yield from _named("", trained.evaluation)
     yield from trained.prepared.metrics.items()
+    for name, shown in trained.lists.items():
+        yield from ((f"lists/{name}/{figure}", value) for figure, value in shown.figures.items() if np.isfinite(value))
     for name, loss in trained.fitted.choice.losses.items():
         yield f"calibration/{name}/logloss", loss
     for name, found in trained.baselines.items():
@@ -247,13 +251,23 @@ def _write_run(trained: Trained, settings: Settings, folder: Path) -> None:
         write_study(trained.study, folder, task=trained.data.task)
 
 
-def _write_model(trained: Trained, folder: Path) -> None:
+def _write_model(trained: Trained, settings: Settings, folder: Path) -> None:
     """Write the artifacts of the model; the scorer finds them under their names without the ending."""
     folder.mkdir()
     (folder / "head.json").write_text(json.dumps(trained.fitted.head), "utf-8")
     (folder / "contract.json").write_text(json.dumps(trained.data.contract), "utf-8")
+    if trained.data.task.candidates:
+        _write_retrieval(trained.data, settings, folder)
     for number, raw in enumerate(trained.fitted.boosters):
         (folder / f"booster_{number:02}.ubj").write_bytes(raw)
+
+
+def _write_retrieval(data: Dataset, settings: Settings, folder: Path) -> None:
+    """Write what proposes the items the model ranks, as of the log's end; of no shopper in particular."""
+    end = data.split.cut + delta_us(data.task.holdout)
+    taste, shelf = head_state(data.task, settings, versions=data.log_versions, end=end)
+    (folder / TASTE).write_bytes(taste.to_bytes())
+    (folder / SHELF).write_text(shelf.to_json(), "utf-8")
 
 
 def _texts(trained: Trained, settings: Settings) -> dict[str, str]:
@@ -271,7 +285,8 @@ def _texts(trained: Trained, settings: Settings) -> dict[str, str]:
 def _draw(trained: Trained, folder: Path) -> None:
     columns = trained.fitted.scorer().columns
     name = trained.data.task.name
-    draw_calibration({name: trained.evaluation, **_shown(trained)}, folder / "calibration.png")
+    if not trained.data.task.candidates:  # an order is not calibrated
+        draw_calibration({name: trained.evaluation, **_shown(trained)}, folder / "calibration.png")
     draw_importance(columns, trained.contributions, folder / "importance.png")
     draw_contributions(columns, trained.explained, trained.contributions, folder / "contributions.png")
 

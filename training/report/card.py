@@ -13,6 +13,7 @@ from training.declaring.objective import BINARY, SHOWN
 from training.evaluation.charts import importance
 from training.evaluation.evaluate import Estimate, Evaluation
 from training.evaluation.pages import markdown_table, sections
+from training.evaluation.recommended import FIGURES
 from training.evaluation.trained import Trained
 from training.report.card_facts import facts
 from training.task import KNOWN_AT, Task
@@ -32,6 +33,7 @@ def model_card(trained: Trained) -> str:
         markdown_table(["rows", "observed from", "observed until", "answers known by"], _instants(trained.data)),
         markdown_table(["", *_titles(trained)], _scores(trained)),
         _boosting(trained),
+        *_lists(trained),
         "\n".join(f"- {note}" for note in trained.notes),
         "## Gates",
         markdown_table(["gate", "bound", "measured", "holds"], _gates(trained)),
@@ -93,6 +95,20 @@ def _figures(found: Evaluation) -> list[str]:
 
 def _interval(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _lists(trained: Trained) -> list[str]:
+    if not trained.lists:
+        return []
+    lines = [
+        [
+            f"**{name}**" if name == trained.data.task.name else name,
+            *(f"{value:.3f}" for value in each.figures.values()),
+        ]
+        for name, each in trained.lists.items()
+    ]
+    told = "\n".join(f"- {name}: {text}" for name, text in FIGURES.items())
+    return ["## Lists of ten", markdown_table(["", *FIGURES], lines), told]
 
 
 def _boosting(trained: Trained) -> str:

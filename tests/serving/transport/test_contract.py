@@ -190,6 +190,9 @@ WRONG: dict[str, Question] = {
     "too much evidence": lambda portrait: evidence_told(portrait, 101),
     "what if what": lambda portrait: portrait.what_if("redemption", RAW, without="the first purchase"),
     "what if no events": lambda portrait: portrait.what_if("redemption", RAW, without=[7]),  # type: ignore[list-item]
+    "a list without a champion": lambda portrait: portrait.recommend(RAW),
+    "a list of no items": lambda portrait: portrait.recommend(RAW, k=0),
+    "a list in no context": lambda portrait: portrait.recommend(RAW, context={"campaign_days": 30}),
     "a segment of a blank": lambda portrait: portrait.segment(" "),
     "tags of a blank": lambda portrait: portrait.tags(" "),
     "tags of several": lambda portrait: portrait.tags([RAW, RAW]),  # type: ignore[arg-type]
