@@ -53,7 +53,8 @@ def service_contract(store: FeatureStore, service: str, *, inputs: bool = False)
         raise DeclarationError("The registry holds no feature services.", hint="run `portrait features apply`.")
     if service not in known:
         raise DeclarationError(
-            f"There is no feature service '{service}' in the registry.", hint=did_you_mean(service, known)
+            f"There is no feature service '{service}' in the registry.",
+            hint=f"{did_you_mean(service, known)} One that is declared is applied by `portrait features apply`.",
         )
     definitions = _Definitions(store.list_all_feature_views())
     asked = list(known[service].feature_view_projections)

@@ -96,6 +96,7 @@ def test_a_name_that_is_not_there_is_told_in_whole_sentences(applied: Path) -> N
     with pytest.raises(DeclarationError) as caught:
         service_contract(open_store(), "x")
     assert caught.value.what == "There is no feature service 'x' in the registry."
+    assert "`portrait features apply`" in caught.value.hint
     with pytest.raises(DeclarationError) as caught:
         stored_views(open_store(), ["x"])
     assert caught.value.what == "There is no stored view 'x'."
