@@ -152,7 +152,10 @@ def test_a_person_is_erased_everywhere_and_others_stay(shop_of_few: Settings, re
     report = erase(settings, SystemClock(), raw(0))
     assert report.rows == rehearsal.rows == {"purchase": 4, "payment": 4, "quarantine": 4, "users": 1}
     assert report.keys == rehearsal.keys > 1
-    assert (report.queued, report.elsewhere) == (1, {"entity_rows": 1, "served_features": 0, "audiences": 0})
+    assert (report.queued, report.elsewhere) == (
+        1,
+        {"entity_rows": 1, "served_features": 0, "snapshots": 0, "audiences": 0},
+    )
     assert 1 < report.refolded <= rehearsal.refolded  # some are too old for a state of the live views
     assert (report.raw_id, report.rebuilt, rehearsal.files_scanned) == ("everywhere", (), 0)
     assert_gone(settings, redis, 0, report)
@@ -410,7 +413,7 @@ def test_on_the_real_data_nothing_is_left_not_even_in_the_append_only_file(built
         report = run_portrait("jobs erase 2375", home)
         assert (report["rows"]["purchase"], report["elsewhere"], report["found"]) == (
             586,
-            {"entity_rows": 2, "served_features": 0, "audiences": 0},
+            {"entity_rows": 2, "served_features": 0, "snapshots": 0, "audiences": 0},
             0,
         )
         assert not [file for file in (home / "redis").rglob("*") if file.is_file() and needle in file.read_bytes()]

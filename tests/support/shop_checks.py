@@ -12,8 +12,9 @@ import pyarrow as pa
 from feature_repo.core.clock import SECOND, FixedClock, SystemClock
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb, connect_redis
-from feature_repo.engine.feature_store import open_store, stored_views
+from feature_repo.engine.feature_store import kept_views, open_store, stored_views
 from feature_repo.engine.oracle import oracle_value
+from feature_repo.engine.positions import Positions
 from feature_repo.engine.spec import is_windowed, windowed_view_of
 from feature_repo.events.log import read_snapshot
 from feature_repo.events.schema import arrow_schema
@@ -99,11 +100,12 @@ def assert_equals_oracle(settings: Settings, traffic: Traffic, at: int) -> None:
 
 
 def values_of(settings: Settings, at: int) -> Values:
-    """Return what Redis says in every windowed view of everybody."""
+    """Return what Redis says in every windowed view of everybody that it holds."""
     with closing(connect_redis(settings)) as client:
         store = open_store()
         found = {}
-        for view in filter(is_windowed, stored_views(store)):
+        kept = kept_views(stored_views(store), Positions(client, store.project).recorded())
+        for view in filter(is_windowed, kept):
             side = RedisSide(store, client, view, pa.Table.from_pylist(_entities(sorted(view.join_keys))), at)
             found[view.name] = side.values(side.held())
     return found
