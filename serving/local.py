@@ -16,6 +16,7 @@ from feature_repo.core.degrading import DEFAULTS, REFUSE
 from feature_repo.core.errors import (
     DataError,
     DeclarationError,
+    NotMaterializedError,
     PortraitError,
     StoreUnavailableError,
 )
@@ -146,8 +147,8 @@ class LocalTransport:
         """Return the tags of shoppers for their portraits."""
         try:
             return [each.tags for each in self._tags.tags(users, at=at)]
-        except (DeclarationError, StoreUnavailableError) as error:
-            # Applied by an earlier version, or Redis went away between two questions: a portrait goes without.
+        except (DeclarationError, NotMaterializedError, StoreUnavailableError) as error:
+            # Applied or built by an earlier version, or Redis went away between two questions: a portrait goes without.
             _log.warning("Portraits have no tags: %s", error)
             return [()] * len(users)
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Name = Annotated[
     str,
     typer.Argument(
-        help="What to measure: materialize, online, predict, pit, pit-asof, serve, memory, stream, commits, drift.",
+        help="What to measure: materialize, online, predict, pit, pit-asof, serve, memory, stream, commits, drift, "
+        "audience, recommend.",
         metavar="NAME",
     ),
 ]

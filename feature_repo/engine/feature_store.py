@@ -34,7 +34,12 @@ BUILT, WHEN_ASKED = "materialize", "when asked"  # tag of a view, and its word f
 
 def kept_views(views: list[FeatureView], recorded: Recorded) -> list[FeatureView]:
     """Views that are to be in Redis: all but those that wait to be asked for by name and never were."""
-    return [view for view in views if view.tags.get(BUILT) != WHEN_ASKED or recorded.serving(view.name)]
+    return [view for view in views if not is_when_asked(view) or recorded.serving(view.name)]
+
+
+def is_when_asked(view: FeatureView) -> bool:
+    """Return whether a view waits to be asked for by name."""
+    return bool(view.tags.get(BUILT) == WHEN_ASKED)
 
 
 def stored_views(store: FeatureStore, names: list[str] | None = None) -> list[FeatureView]:

@@ -244,7 +244,8 @@ def _views(
     declared: Declarations, recorded: Mapping[bytes, bytes], tables: Iterable[TableStatus]
 ) -> tuple[ViewStatus, ...]:
     heads = {table.name: table for table in tables}
-    return tuple(_view(each, recorded, heads.get(each.table)) for each in declared.views)
+    kept = (each for each in declared.views if not each.when_asked or _position(each, recorded))
+    return tuple(_view(each, recorded, heads.get(each.table)) for each in kept)
 
 
 def _view(view: Declared, recorded: Mapping[bytes, bytes], table: TableStatus | None) -> ViewStatus:

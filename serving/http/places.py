@@ -10,7 +10,7 @@ HOME = "$PORTRAIT_HOME"
 ELSEWHERE = "<path>"
 
 # Two names and more behind a slash, as no word of a sentence has; addresses of servers and of this API are none.
-_PATH = re.compile(r"(?:(?:sqlite|file):/{2,})?(?<![\w/.$:>~-])/(?!v1/)[^\s'\"/,;()]+(?:/[^\s'\",;()]*)+")
+_PATH = re.compile(r"(?:sqlite|file):/{2,}[^\s'\",;()]+|(?<![\w/.$:>~-])/(?!v1/)[^\s'\"/,;()]+(?:/[^\s'\",;()]*)+")
 
 
 def without_places(text: str, home: Path) -> str:

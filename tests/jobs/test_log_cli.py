@@ -78,7 +78,7 @@ def test_check_says_what_a_log_supports_and_why_not(tmp_path: Path, mapping: str
         ]
         assert views["user_category_purchases"]["reasons"] == ["No 'purchase' event has a 'category'."]
     tasks = {each["name"]: each for each in report["tasks"]}
-    assert set(tasks) == {"category", "churn", "purchase_intent", "redemption", "spend"}
+    assert set(tasks) == {"category", "churn", "items", "purchase_intent", "redemption", "spend"}
     assert not any(each["supported"] for each in tasks.values())
     assert "'campaign_exposure'" in tasks["redemption"]["reasons"][0]
 
@@ -92,7 +92,7 @@ def test_check_finds_that_the_demo_supports_all_but_views_of_what_shoppers_do_in
         "click": ("user_clicks", "user_clicks_live"),
         "cart": ("item_carts_live", "user_carts", "user_carts_live", "user_category_carts"),
         "consent": ("user_consent",),
-        "feedback": ("user_feedback",),
+        "feedback": ("user_feedback", "user_item_feedback"),
     }
     assert lacking == {
         "shop_calendar": ["It reads 'user_views_live', which is not supported."],

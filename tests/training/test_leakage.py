@@ -49,6 +49,8 @@ VIEWS = (
     "user_demographics",
     "user_feedback",
     "user_habits",
+    "user_item_feedback",
+    "user_item_purchases",
     "user_payments",
     "user_purchases",
     "user_redemptions",

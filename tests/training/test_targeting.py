@@ -12,9 +12,9 @@ from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings, load_settings
 from training.data.dataset import Dataset
 from training.evaluation.trained import fit_and_measure
+from training.models.lift_cli import models
 from training.registry.register import register
 from training.registry.targeting import lift_of
-from training.registry.targeting_cli import models
 from training.runs.tracking import tracking
 from training.task import Task
 

@@ -266,7 +266,7 @@ def test_a_log_that_cannot_support_a_task_is_told(shop: Settings, write, capsys)
     assert found["tasks"].pop("purchase_intent") == {
         "unavailable": "Task 'purchase_intent' needs 'view' events, and the log has none."
     }
-    assert set(found["tasks"]) == {"category", "churn", "spend"}
+    assert set(found["tasks"]) == {"category", "churn", "items", "spend"}
     assert all("unavailable" in each for each in found["tasks"].values())
     assert cli.main(["train", "redemption", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["type"] == "TaskUnavailableError"

@@ -29,11 +29,14 @@ class Declared:
     position
         Field of the project's state hash that says how far an ordinary view is written; empty for a windowed one,
         whose field follows from the state that is served.
+    when_asked
+        Whether nothing is amiss while it is not built.
     """
 
     name: str
     table: str
     position: str
+    when_asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,11 @@ def _from_registry(settings: Settings) -> Declarations:
 def _declared(views: Views) -> list[Declared]:
     from feature_repo.engine.positions import rows_hash  # noqa: PLC0415
 
-    windowed = [Declared(view.name, table, "") for table, found in views.fed.windowed.items() for view in found]
+    windowed = [
+        Declared(view.name, table, "", when_asked=view.name in views.when_asked)
+        for table, found in views.fed.windowed.items()
+        for view in found
+    ]
     ordinary = [
         Declared(view.name, table, f"at:{view.name}:{rows_hash(view)}:0")
         for table, found in views.fed.ordinary.items()

@@ -9,7 +9,7 @@ from feast import FeatureView
 
 from feature_repo.core.errors import DeclarationError
 from feature_repo.core.settings import Settings
-from feature_repo.engine.feature_store import open_store, stored_views
+from feature_repo.engine.feature_store import is_when_asked, open_store, stored_views
 from feature_repo.engine.sources import is_delta, located
 from feature_repo.engine.spec import WindowedView, is_windowed, windowed_view_of
 from feature_repo.events.schema import TABLES
@@ -44,6 +44,7 @@ class Views:
         self._stamp: tuple[int, int] | None = None
         self.project = ""
         self.fed = Fed()
+        self.when_asked: frozenset[str] = frozenset()
 
     def refresh(self) -> bool:
         """Read the registry if it has changed; return whether it has. Without one, nothing is fed."""
@@ -53,9 +54,11 @@ class Views:
         store = open_store()
         self.project = store.project
         try:
-            self.fed = _by_table(self._settings, stored_views(store))
+            stored = stored_views(store)
+            self.fed = _by_table(self._settings, stored)
+            self.when_asked = frozenset(view.name for view in stored if is_when_asked(view))
         except DeclarationError:  # nothing applied yet: events are kept, and folded once there are views
-            self.fed = Fed()
+            self.fed, self.when_asked = Fed(), frozenset()
         self._stamp = stamp
         return True
 

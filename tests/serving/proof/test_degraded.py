@@ -145,7 +145,7 @@ def test_features_and_portraits_are_the_last_known_ones_and_never_guessed(
         assert found.degraded
         assert found.to_arrow().to_pylist() == features.to_arrow().to_pylist()[::-1]
         assert (found.known, found.missing) == (features.known[::-1], features.missing[::-1])
-        assert portrait.profile(RAW) == replace(profile, degraded=True)
+        assert portrait.profile(RAW) == replace(profile, degraded=True, tags=())
         for question in (portrait.features, portrait.profile):
             with pytest.raises(StoreUnavailableError):
                 question("never seen")

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from feature_repo.core.console import Json, command_group, emit, example, progress, table
+from feature_repo.core.console import Json, emit, example, progress, table
+from training.models.cli import models
 
 if TYPE_CHECKING:
     from training.registry.targeting import Lift
-
-models = command_group("models")
 
 
 @models.command(
