@@ -55,7 +55,7 @@ def test_the_highest_100_of_the_real_test_campaigns_redeem_far_more_often_than_c
             found.spread_of_all, abs=1e-4
         )
     words = ["lift", "redemption", "--top", "50", "--json"]
-    told = json.loads(CliRunner().invoke(models, words[1:], catch_exceptions=False).stdout)
+    told = json.loads(CliRunner().invoke(models, words, catch_exceptions=False).stdout)
     assert (told["top"], told["campaigns"]) == (50, [])
 
 
