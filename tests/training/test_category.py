@@ -119,5 +119,8 @@ def test_drift_of_pairs_is_told_from_a_week_like_the_last(
         assert set(report.alarms) >= ALARMS[change.name]
     else:  # events alone: that each pair buys what it bought the week before moves its counts as no real week does
         assert {each.kind for each in report.findings if each.name in report.alarms} <= {"feature"}
+    compared = {each.name.split("__", 1)[0] for each in report.findings if each.kind == "feature"}
+    assert compared >= {"user_payments", "user_category_purchases"}
+    assert "category_purchases" not in compared  # of as many categories as there are, which are few
     kinds = {each.kind for each in report.findings if each.verdict is not Verdict.UNKNOWN}
     assert kinds == {"event", "shopper", "feature", "score", "answer"}

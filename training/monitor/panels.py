@@ -7,6 +7,7 @@ a year, follow slowly, and are what the model reads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from feature_repo.core.settings import Settings
 from feature_repo.core.stores import connect_duckdb
 from feature_repo.engine.duckdb_sql import quote
 from feature_repo.engine.feature_store import open_store, quiet_feast
-from feature_repo.engine.services import ServiceViews, service_views
+from feature_repo.engine.services import ServiceViews, StoredView, service_views
 from feature_repo.events.log import reading
 from feature_repo.events.schema import arrow_schema
 from training.data.features import features_at
@@ -39,6 +40,8 @@ ACTIVE_WEEKS = 12
 NEW_WEEKS = 4
 MOST_ROWS = 150_000
 MOST_EVENTS = 600_000
+# Inputs that are of fewer things a week are no sample: what PSI says of so few is noise.
+LEAST_THINGS = 100
 
 EVENT, SHOPPERS, FEATURE, SCORE = "event", "shopper", "feature", "score"
 _OWN = ("event_id", "user_id", "log_version")
@@ -54,18 +57,18 @@ class Panel:
         What its columns are: ``event``, ``shopper`` or ``feature``.
     frame
         ``week``, ``shopper`` and the columns compared, each under the name it is shown by.
-    constants
-        Columns that are the same in all rows, as the caller's defaults.
+    left_out
+        Columns that are not compared: the same in all rows, as the caller's defaults, or of a few things alone.
     """
 
     kind: str
     frame: pd.DataFrame
-    constants: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
         """The columns compared."""
-        return [name for name in self.frame.columns if name not in (WEEK, SHOPPER, *self.constants)]
+        return [name for name in self.frame.columns if name not in (WEEK, SHOPPER, *self.left_out)]
 
     def kind_of(self, name: str) -> str:
         """Return what a column is: the panel's kind, or ``score``."""
@@ -158,7 +161,7 @@ def panels(look: Look, sample: Sample | None = None) -> tuple[Sample, list[Panel
     if look.task.candidates:  # whose inputs are of what is proposed, which is learnt anew at every instant
         return sample, seen
     constants = look.task.context_names if look.task.horizon is None else ()
-    inputs = Panel(FEATURE, _features(look, spine), constants)
+    inputs = Panel(FEATURE, _features(look, spine), (*constants, *_of_few(look, spine)))
     return sample, [*seen, inputs]
 
 
@@ -215,6 +218,22 @@ def _spine_query(look: Look) -> str:
         SELECT {WEEK}, {quote(look.key)}, make_timestamptz({look.at} - {WEEK} * {WEEK_US}) AS {AT} {context}
         FROM {ACTIVE}
     """
+
+
+def _of_few(look: Look, spine: pd.DataFrame) -> Iterator[str]:
+    """Inputs about a few things and not about shoppers, such as categories: what moves them is seen in the events."""
+    for each in _views(look.task).stored:
+        if _things(look, spine, each) < LEAST_THINGS:
+            yield from (f"{each.prefix}__{name}" for name in each.features)
+
+
+def _things(look: Look, spine: pd.DataFrame, view: StoredView) -> float:
+    """Of how many entities a view is asked in a week at most; of shoppers it does not matter."""
+    named = view.view.projection.join_key_map
+    keys = [named.get(key, key) for key in view.view.join_keys]
+    if look.key in keys or not set(keys) <= set(spine.columns):
+        return math.inf
+    return float(spine[[WEEK, *keys]].drop_duplicates().groupby(WEEK).size().max())
 
 
 def _features(look: Look, spine: pd.DataFrame) -> pd.DataFrame:
