@@ -13,7 +13,7 @@ import xgboost
 
 from feature_repo.bench.synthetic import SEED
 from feature_repo.core.errors import CheckFailedError
-from feature_repo.core.mlflow_client import CHAMPION, open_mlflow, quiet_mlflow
+from feature_repo.core.mlflow_client import CHAMPION, open_mlflow, pointed_at, quiet_mlflow
 from feature_repo.core.mlflow_home import artifact_root, settle
 from feature_repo.core.settings import Settings
 from feature_repo.engine.contract import service_contract
@@ -66,23 +66,16 @@ def register(settings: Settings, client: ProfileClient, service: str, booster: x
 
 
 def logged(settings: Settings, artifacts: dict[str, str], *, name: str, tags: dict[str, str]) -> str:
-    """Log a model of training's code where MLflow's global address points, and put that back; return its version."""
+    """Log and register a model of training's code in the home's MLflow; return its version."""
     import mlflow  # noqa: PLC0415
 
-    registry, before = open_mlflow(settings.tracking_uri), None
-    if mlflow.is_tracking_uri_set():
-        before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    try:
-        with quiet_mlflow(), mlflow.start_run(experiment_id=_experiment(registry, settings)) as run:
-            made = mlflow.pyfunc.log_model(
-                name=name, python_model=_code(), artifacts=artifacts, pip_requirements=["mlflow"]
-            )
+    registry, needs = open_mlflow(settings.tracking_uri), ["mlflow"]
+    with quiet_mlflow(), pointed_at(settings.tracking_uri):
+        with mlflow.start_run(experiment_id=_experiment(registry, settings)) as run:
+            made = mlflow.pyfunc.log_model(name=name, python_model=_code(), artifacts=artifacts, pip_requirements=needs)
         if not registry.search_registered_models(f"name = '{name}'"):
             registry.create_registered_model(name)
         return str(registry.create_model_version(name, made.model_uri, run_id=run.info.run_id, tags=tags).version)
-    finally:
-        mlflow.set_tracking_uri(before)
 
 
 def _code() -> str:

@@ -23,6 +23,8 @@ from feature_repo.core.stores import mask_password
 CHAMPION = "champion"
 SQLITE = "sqlite:///"
 
+_ADDRESS = "MLFLOW_TRACKING_URI"
+
 # MLflow says "invalid parameter" for an alias that is not set and for a name no model can have.
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _LOUD = ("mlflow", "alembic")
@@ -82,6 +84,25 @@ def quiet_mlflow() -> Iterator[None]:
         yield
     finally:
         _silence.end()
+
+
+@contextmanager
+def pointed_at(uri: str) -> Iterator[None]:
+    """Let MLflow's address, which is one for the whole process, be this one; afterwards it is what it was before."""
+    import mlflow  # noqa: PLC0415 - seconds
+
+    # MLflow keeps its address in the environment too, from where our settings would read it back: both are put back as
+    # they were, which may have been two.
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    said = os.environ.get(_ADDRESS)
+    try:
+        mlflow.set_tracking_uri(uri)
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+        os.environ.pop(_ADDRESS, None)
+        if said is not None:
+            os.environ[_ADDRESS] = said
 
 
 def open_mlflow(uri: str, *, timeout_s: float = 5.0) -> Any:

@@ -1,7 +1,8 @@
 """What a server tells its operator: a line on stderr for each request and each happening, as JSON or as text.
 
 A line never holds what a request said: not its body, not its address (only which route it went to), not the id a proxy
-gave it. Of an exception it holds the type and where it was raised, not its message, which may quote anything.
+gave it. Of an exception and of a library's warning it holds the type and where it was raised, not its message, which
+may quote anything.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import logging
 import secrets
 import time
 import traceback
+import warnings
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic_core import to_json
 
@@ -41,6 +43,7 @@ def log_as(how: str | None) -> None:
     handler.setFormatter(Lines(how or TEXT))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("portrait").setLevel(logging.INFO if how else logging.WARNING)
+    warnings.showwarning = _tell_of_warning
 
 
 class Lines(logging.Formatter):
@@ -103,6 +106,18 @@ class Logged:
         facts = {"method": scope["method"], "route": route, "ms": round(took_ms, 3), **about}
         level = logging.ERROR if about["status"] == 500 else logging.INFO  # noqa: PLR2004 - HTTP's own
         _log.log(level, "request", extra={"facts": facts})
+
+
+def _tell_of_warning(
+    message: Warning | str,  # noqa: ARG001 - may quote anything
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - stderr
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    facts = {"warning": category.__name__, "raised": [f"{filename}:{lineno}"]}
+    logging.getLogger("py.warnings").warning("a library warns", extra={"facts": facts})
 
 
 def _frames(error: BaseException) -> Iterator[str]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from feature_repo.core.mlflow_client import open_mlflow, quiet_mlflow, unavailable
+from feature_repo.core.mlflow_client import open_mlflow, pointed_at, quiet_mlflow, unavailable
 from feature_repo.core.mlflow_home import artifact_root, mlflow_lock, settle
 from feature_repo.core.settings import Settings, ensure_home
-
-VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 @contextmanager
@@ -26,7 +23,7 @@ def tracking(settings: Settings) -> Iterator[Any]:
         The server does not answer, or the database cannot be opened or brought to where the home is.
     """
     (ensure_home(settings) / "mlflow").mkdir(mode=0o700, parents=True, exist_ok=True)
-    with quiet_mlflow(), _pointed_at(settings.tracking_uri):
+    with quiet_mlflow(), pointed_at(settings.tracking_uri):
         settle(settings)
         with mlflow_lock(settings):  # two processes that create the database at once damage it
             client = open_mlflow(settings.tracking_uri)
@@ -39,24 +36,6 @@ def _ask(client: Any, uri: str) -> None:
         client.search_experiments(max_results=1)
     except Exception as error:
         raise unavailable(uri, error) from error
-
-
-@contextmanager
-def _pointed_at(uri: str) -> Iterator[None]:
-    import mlflow  # noqa: PLC0415 - seconds
-
-    # MLflow keeps its address in the environment too, from where our settings would read it back: both are put back as
-    # they were, which may have been two.
-    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    said = os.environ.get(VARIABLE)
-    try:
-        mlflow.set_tracking_uri(uri)
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)
-        os.environ.pop(VARIABLE, None)
-        if said is not None:
-            os.environ[VARIABLE] = said
 
 
 def experiment_id(client: Any, settings: Settings, name: str) -> str:

@@ -140,3 +140,19 @@ def test_an_exception_is_told_by_its_type_and_place_and_not_by_what_it_says(how:
     assert "\n" not in line
     assert "KeyError" in line
     assert Path(__file__).name in line
+
+
+WARNS = """
+import warnings
+from serving.http.logs import log_as
+
+log_as("json")
+warnings.warn("ada@example.com is odd", RuntimeWarning)
+"""
+
+
+def test_a_librarys_warning_is_a_line_too_and_does_not_quote_it() -> None:
+    said = subprocess.run([sys.executable, "-c", WARNS], capture_output=True, text=True, check=True)
+    line = json.loads(said.stderr)
+    assert (line["level"], line["warning"], line["raised"]) == ("warning", "RuntimeWarning", ["<string>:6"])
+    assert IDS[1] not in said.stderr

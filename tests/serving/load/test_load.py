@@ -1,9 +1,9 @@
-"""A minute at four fifths of what the server can: its real champion, real Redis, loopback."""
+"""Two minutes at four fifths of what the server can: its real champion, real Redis, loopback."""
 
 from __future__ import annotations
 
 import time
-from itertools import islice
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,12 +17,11 @@ pytestmark = pytest.mark.slow
 
 CONNECTIONS = 4
 SHARE = 0.8
-SECONDS = 60.0
+SECONDS = 120.0  # of which thirds are compared: over a minute alone, chance is as large as the bound
 MEASURED_S = 5.0
 HOUSEHOLDS = 2_500
-# Bytes in a minute. With 2,000 portraits it goes up and down by 20 MiB, as each thread's DuckDB gives back late, and
-# comes to nothing; an answer that is never given back, of 40 kB, would be 100.
-MOST_GROWTH = 48 << 20
+WARMING = 60  # times all questions: until each thread has met each of them, and shoppers are remembered, memory grows
+MOST_GROWTH = 16 << 20  # bytes in a minute
 
 
 def questions() -> list[tuple[bytes, str, int]]:
@@ -41,20 +40,36 @@ def questions() -> list[tuple[bytes, str, int]]:
 
 
 def capacity(server: Serving) -> float:
-    """Requests a second, for some seconds, after as many to warm up."""
+    """Requests a second, for some seconds, of a server that is warm."""
     requests = [request for request, _, _ in questions()]
-    counts: list[tuple[float, int]] = []
-    for _ in range(2):
-        began, asked = time.monotonic(), 0
-        while time.monotonic() < began + MEASURED_S:
-            load(server.address, requests, connections=CONNECTIONS)
-            asked += len(requests)
-        counts.append((time.monotonic() - began, asked))
-    seconds, asked = counts[-1]
-    return asked / seconds
+    load(server.address, WARMING * requests, connections=2 * CONNECTIONS)
+    began, asked = time.monotonic(), 0
+    while time.monotonic() < began + MEASURED_S:
+        load(server.address, requests, connections=CONNECTIONS)
+        asked += len(requests)
+    return asked / (time.monotonic() - began)
 
 
-def test_a_minute_at_80_percent_of_capacity_has_no_error_and_no_leak(
+def growth(watched: Sequence[tuple[float, int]]) -> float:
+    """Bytes a minute, from the first third to the last, of the least seen in each.
+
+    Each thread's DuckDB takes and gives back some 15 MiB as it goes: what never comes back raises the least.
+    """
+    third = len(watched) // 3
+    (began, before), (ended, after) = (
+        (np.mean([at for at, _ in part]), min(size for _, size in part)) for part in (watched[:third], watched[-third:])
+    )
+    return float(60 * (after - before) / (ended - began))
+
+
+def test_what_is_never_given_back_is_growth_and_what_comes_and_goes_is_none() -> None:
+    coming = [(t / 2, (500 << 20) + (t % 10) * (2 << 20)) for t in range(120)]
+    assert growth(coming) == 0
+    leaking = [(at, size + round(at * (30 << 20) / 60)) for at, size in coming]
+    assert growth(leaking) == pytest.approx(30 << 20, rel=0.1)
+
+
+def test_two_minutes_at_80_percent_of_capacity_has_no_error_and_no_leak(
     shop: Settings, record_property: pytest.RecordProperty
 ) -> None:
     with serving() as server:
@@ -68,12 +83,11 @@ def test_a_minute_at_80_percent_of_capacity_has_no_error_and_no_leak(
             connections=2 * CONNECTIONS,
             watch=server.resident_bytes,
         )
-    instants, memory = zip(*islice(found.watched, len(found.watched) // 3, None), strict=True)
-    growth = SECONDS * np.polyfit(instants, memory, 1)[0]
+    grown = growth(found.watched)
     p50, p99 = 1e3 * np.percentile(found.times, [50, 99])
-    said = f"{most:.0f} requests/s at most; p50 {p50:.1f} ms, p99 {p99:.1f} ms; {growth / 2**20:.1f} MiB a minute"
+    said = f"{most:.0f} requests/s at most; p50 {p50:.1f} ms, p99 {p99:.1f} ms; {grown / 2**20:.1f} MiB a minute"
     record_property("load", said)
     print(said)  # noqa: T201 - shown by pytest -rP
     assert found.wrong == []
     assert len(found.times) == int(np.ceil(SHARE * most * SECONDS))
-    assert growth < MOST_GROWTH, said
+    assert grown < MOST_GROWTH, said
