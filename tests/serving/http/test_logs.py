@@ -151,7 +151,7 @@ warnings.warn("ada@example.com is odd", RuntimeWarning)
 """
 
 
-def test_a_librarys_warning_is_a_line_too_and_does_not_quote_it() -> None:
+def test_a_warning_of_a_library_is_a_line_too_and_does_not_quote_it() -> None:
     said = subprocess.run([sys.executable, "-c", WARNS], capture_output=True, text=True, check=True)
     line = json.loads(said.stderr)
     assert (line["level"], line["warning"], line["raised"]) == ("warning", "RuntimeWarning", ["<string>:6"])
