@@ -18,11 +18,16 @@ def check_number(service: str, types: Mapping[str, pa.DataType], name: str) -> N
         The service has no such feature, or it holds text or times.
     """
     kind = type_of(service, types, name)
-    if pa.types.is_string(kind) or pa.types.is_timestamp(kind):
+    if not is_number(kind):
         raise DataError(
             f"Feature '{name}' is a {kind}, and models read numbers.",
             hint="leave it out of the model's service, or derive a number from it in an on-demand view.",
         )
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Return whether models read a type as it is."""
+    return not (pa.types.is_string(kind) or pa.types.is_timestamp(kind))
 
 
 def type_of(service: str, types: Mapping[str, pa.DataType], name: str) -> pa.DataType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -95,6 +96,10 @@ class LocalTransport:
     def exposures(self) -> Exposures:
         """Exposures on their way to the stream."""
         return self._desk.exposures
+
+    def together(self) -> AbstractContextManager[None]:
+        """What this thread asks until the end of the block has the time of one question."""
+        return self._redis.together()
 
     def close(self) -> None:
         """Send exposures that wait, and give the connections back; later questions open new ones."""

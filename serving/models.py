@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -101,6 +101,24 @@ class Scores:
     def scores(self) -> tuple[Score, ...]:
         """All of them."""
         return tuple(Score(**row) for row in self.rows())
+
+    def parts(self, lengths: Iterable[int]) -> Iterator[Scores]:
+        """Split answers into those of so many rows each, in order."""
+        start = 0
+        for length in lengths:
+            rows = slice(start, start + length)
+            read_at = self.read_at[rows]
+            yield replace(
+                self,
+                users=self.users[rows],
+                values=self.values[rows],
+                features_as_of=min(read_at, default=self.features_as_of),
+                nulls=self.nulls[rows],
+                defaulted=self.defaulted[rows],
+                known=self.known[rows],
+                read_at=read_at,
+            )
+            start += length
 
     def rows(self) -> list[dict[str, Any]]:
         """Fields of each :class:`Score` by name, for whoever writes them down at once."""
@@ -204,7 +222,7 @@ class Model:
         ModelUnavailableError
             The message names the first features that differ, or the settings.
         """
-        changed = differences({name: self.contract.get(name, "") for name in self.features}, current)
+        changed = differences(self._trained_on, current)
         if not changed:
             return
         self._check_settings(changed, current)
@@ -215,6 +233,10 @@ class Model:
             hint="apply the definitions it was trained on (`portrait features apply`), or "
             f"run `portrait train {self.task}`.",
         )
+
+    @cached_property
+    def _trained_on(self) -> Contract:
+        return {name: self.contract.get(name, "") for name in self.features}
 
     def _check_settings(self, changed: Sequence[str], current: Contract) -> None:
         trained = {name: value for each in changed for name, value in settings_of(self.contract.get(each, "")).items()}

@@ -24,7 +24,7 @@ from feature_repo.engine.feature_store import quiet_feast
 from feature_repo.engine.hash_reader import Field, HashRead
 from feature_repo.engine.positions import Positions
 from feature_repo.engine.window_reader import Answers, Served, ViewRead, WindowReader
-from serving.feature_types import check_number, type_of
+from serving.feature_types import check_number, is_number, type_of
 from serving.service_views import (
     Columns,
     Entities,
@@ -206,6 +206,11 @@ class ServicePlan:
                 )
         return len(entities[self.entity_columns[0]]) if self.entity_columns else 0
 
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        """Features that are numbers."""
+        return frozenset(name for name, kind in self.types.items() if is_number(kind))
+
     def check_numeric(self, name: str) -> None:
         """Refuse a feature that is no number.
 
@@ -313,8 +318,12 @@ class Reading:
             A column is not in the service, holds times, or holds texts and is not in ``texts``.
         """
         texts = texts or {}
+        numbers = self.plan.numbers
         for name in columns:
-            self.plan.check_text(name) if name in texts else self.plan.check_numeric(name)
+            if name in texts:
+                self.plan.check_text(name)
+            elif name not in numbers:
+                self.plan.check_numeric(name)
         found = self.stored if all(name in self.stored for name in columns) else self.columns
         matrix = np.empty((self.length, len(columns)))
         for i, name in enumerate(columns):

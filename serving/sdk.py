@@ -503,3 +503,10 @@ class ProfileClient:
             MLflow does not answer.
         """
         return self._transport.tasks()
+
+
+def client_by(transport: Transport) -> ProfileClient:
+    """Return a client that asks by a transport that is there already."""
+    client = ProfileClient.__new__(ProfileClient)
+    client._transport = transport  # noqa: SLF001 - of this module
+    return client

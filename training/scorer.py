@@ -18,6 +18,7 @@ A text is a number to the model: its place in a list that is stored with it, NaN
 
 from __future__ import annotations
 
+import ctypes
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xgboost
+from xgboost.libpath import find_lib_path
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MLflow warns of type hints of its own
@@ -38,6 +40,13 @@ Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
 IS_NULL = -1
+# XGBoost's own library, which this process has loaded already, and what `inplace_predict` asks it for a margin with:
+# https://xgboost.readthedocs.io/en/stable/c.html
+_LIBRARY = ctypes.CDLL(find_lib_path()[0])
+_LIBRARY.XGBGetLastError.restype = ctypes.c_char_p
+_MARGIN = (
+    b'{"type": 1, "training": false, "iteration_begin": 0, "iteration_end": 0, "strict_shape": false, "missing": NaN}'
+)
 _FLAT = 1e-9  # shares that sum to less than this cannot be stretched
 
 
@@ -134,9 +143,9 @@ class Scorer(mlflow.pyfunc.PythonModel):
         weights = self._head["weights"]
         total = np.zeros(len(matrix))
         if self._linear is not None:
-            total += weights["linear"] * (
-                terms(self._linear, matrix) @ self._linear["coef"] + self._linear["intercept"]
-            )
+            # Added up row by row, each in one piece: a product of matrices rounds a row by how many others there are.
+            shares = np.ascontiguousarray(terms(self._linear, matrix) * self._linear["coef"]).sum(axis=1)
+            total += weights["linear"] * (shares + self._linear["intercept"])
         if self._boosters and len(matrix):
             total += weights["boosting"] * np.mean([_margin(booster, matrix) for booster in self._boosters], axis=0)
         return total
@@ -263,7 +272,19 @@ def _booster(source: bytearray | str) -> xgboost.Booster:
 
 
 def _margin(booster: xgboost.Booster, matrix: Matrix) -> npt.NDArray[np.float64]:
-    return np.asarray(booster.inplace_predict(matrix, predict_type="margin", validate_features=False), np.float64)
+    """Return the margin of ``Booster.inplace_predict``, without what it does to find out what it was given.
+
+    That takes as long as the trees of 30 rows.
+    """
+    rows = np.ascontiguousarray(matrix, np.float64)
+    shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
+    found = ctypes.POINTER(ctypes.c_float)()
+    told = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f8", "version": 3}' % (rows.ctypes.data, *rows.shape)
+    outputs = map(ctypes.byref, (shape, dimensions, found))
+    if _LIBRARY.XGBoosterPredictFromDense(booster.handle, told, _MARGIN, None, *outputs):
+        raise xgboost.core.XGBoostError(_LIBRARY.XGBGetLastError().decode())
+    # The numbers are this thread's until it asks again: they are copied.
+    return np.ctypeslib.as_array(found, (len(rows),)).astype(np.float64)
 
 
 mlflow.models.set_model(Scorer())

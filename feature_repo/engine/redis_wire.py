@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -102,16 +103,9 @@ class Wire:
     def _received(self, count: int) -> list[Any]:
         """Take replies that came in the same piece as the last, without asking redis-py for each again."""
         received = getattr(self._connection._parser, "_reader", None)  # noqa: SLF001 - hiredis, if redis-py uses it
-        found: list[Any] = []
         if received is None or self._connection.protocol in _PUSHES:
-            return found
-        take = received.gets
-        for _ in range(count):
-            reply = take()
-            if reply is NOT_ENOUGH_DATA:
-                break
-            found.append(reply)
-        return found
+            return []
+        return list(islice(iter(received.gets, NOT_ENOUGH_DATA), count))
 
 
 @contextmanager

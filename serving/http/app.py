@@ -18,6 +18,7 @@ from feature_repo.core.errors import PortraitError
 from feature_repo.core.settings import Settings
 from feature_repo.events.stream.collector import Collector, Standing
 from serving.http.access import Access
+from serving.http.batches import Batches
 from serving.http.direct import Direct
 from serving.http.events import events_router
 from serving.http.experiments import experiments_router
@@ -30,7 +31,8 @@ from serving.http.reads import reads_router
 from serving.http.reasons import reasons_router
 from serving.http.recommending import recommend_router
 from serving.http.tags import tags_router
-from serving.sdk import ProfileClient
+from serving.local import LocalTransport
+from serving.sdk import client_by
 
 
 def create_app(
@@ -56,7 +58,8 @@ def create_app(
     """
     clock = clock or SystemClock()
     collector = Collector(settings, clock, standing=standing, timeout_s=settings.timeout_s)
-    client = ProfileClient(settings=settings, clock=clock, timeout_s=settings.timeout_s)
+    transport = LocalTransport(settings, clock, timeout_s=settings.timeout_s)
+    client = client_by(transport)
 
     metrics, warm_up = Metrics(), WarmUp(client)
 
@@ -75,7 +78,7 @@ def create_app(
     app.add_exception_handler(Exception, broken)
     access = Access(ApiKeys(settings.home), clock, per_second=settings.rate_limit)
     app.include_router(events_router(collector, access))
-    reads = reads_router(client, access, metrics)
+    reads = reads_router(client, Batches(transport), access, metrics)
     app.include_router(reads)
     app.include_router(reasons_router(client, access))
     app.include_router(tags_router(client, access))

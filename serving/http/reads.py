@@ -6,7 +6,7 @@ Shoppers are named in bodies alone: an address is kept in logs of every proxy on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from pydantic_core import from_json
 from feature_repo.core.errors import DataError
 from serving.http.access import Access
 from serving.http.answers import FeatureRows, Portraits, Pseudonyms, ScoreList
+from serving.http.batches import Asked, Batches
 from serving.http.bodies import body_of, flag, json_of, known_names, listed, name_of, object_of
 from serving.http.failures import responses
 from serving.http.keys import READ
@@ -43,18 +44,20 @@ _SCHEMAS: dict[str, Any] = {
     "typed": {"type": "boolean"},
 }
 _BESIDE = frozenset({"typed"})
+_PREDICTED = ("task", "users", "entities", "context", "experiment", "version", "typed")
 _FAILURES = responses(401, 403, 404, 413, 415, 422, 429, 503)
 
+_Read = Callable[[dict[str, Any]], Awaitable[bytes]]
 
-def reads_router(client: ProfileClient, access: Access, metrics: Metrics) -> APIRouter:
-    """Return the routes that ask a client, for keys that may read."""
+
+def reads_router(client: ProfileClient, batches: Batches, access: Access, metrics: Metrics) -> APIRouter:
+    """Return the routes that ask a client, for keys that may read; of a model, in batches where that can be."""
     router = APIRouter(prefix="/v1", tags=["reads"], dependencies=[Depends(access.needs(READ))])
 
-    def route(path: str, answer: type, read: Callable[[dict[str, Any]], Any], like: str, summary: str) -> None:
+    def route(path: str, answer: type, read: _Read, like: str, summary: str) -> None:
         async def asked(request: Request) -> Response:
             said = object_of(await body_of(request), like=like)
-            # In a thread: the loop goes on with other requests while Redis and the model work.
-            return Response(await run_in_threadpool(lambda: json_of(read(said))), media_type="application/json")
+            return Response(await read(said), media_type="application/json")
 
         router.add_api_route(
             path,
@@ -67,14 +70,22 @@ def reads_router(client: ProfileClient, access: Access, metrics: Metrics) -> API
             name=path.removeprefix("/"),
         )
 
-    route(
-        "/pseudonyms", Pseudonyms, lambda said: _pseudonyms(client, said), _LIKE_PROFILES, "Name shoppers by pseudonym"
-    )
-    route("/features", FeatureRows, lambda said: _features(client, said, metrics), _LIKE_FEATURES, "Read features now")
-    route("/profiles", Portraits, lambda said: _profiles(client, said, metrics), _LIKE_PROFILES, "Read portraits now")
-    route(
-        "/predict", ScoreList, lambda said: _scores(client, said, metrics), _LIKE_PREDICT, "Ask the champion of a task"
-    )
+    def aside(answered: Callable[[dict[str, Any]], Any]) -> _Read:
+        # In a thread: the loop goes on with other requests while Redis and the model work.
+        return lambda said: run_in_threadpool(lambda: json_of(answered(said)))
+
+    async def predict(said: dict[str, Any]) -> bytes:
+        if (asked := _batched(said)) is not None:
+            return await batches.ask(asked, said["users"], lambda scores: json_of(_scored(scores, said, metrics)))
+        return await aside(lambda said: _predicted(client, said, metrics))(said)
+
+    names = aside(lambda said: _pseudonyms(client, said))
+    features = aside(lambda said: _features(client, said, metrics))
+    profiles = aside(lambda said: _profiles(client, said, metrics))
+    route("/pseudonyms", Pseudonyms, names, _LIKE_PROFILES, "Name shoppers by pseudonym")
+    route("/features", FeatureRows, features, _LIKE_FEATURES, "Read features now")
+    route("/profiles", Portraits, profiles, _LIKE_PROFILES, "Read portraits now")
+    route("/predict", ScoreList, predict, _LIKE_PREDICT, "Ask the champion of a task")
     return router
 
 
@@ -131,18 +142,36 @@ def _pseudonyms(client: ProfileClient, said: dict[str, Any]) -> Any:
     return {"users": client.keys(listed(said, "users", most=MOST_ROWS, like=_LIKE_PROFILES))}
 
 
-def _scores(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
-    names = ("task", "users", "entities", "context", "experiment", "version", "typed")
-    known_names(said, names, like=_LIKE_PREDICT)
-    typed, context = flag(said, "typed"), said.get("context") or {}
+def _batched(said: dict[str, Any]) -> Asked | None:
+    """Return what a question asks of whom; None if it is one of its own kind."""
+    known_names(said, _PREDICTED, like=_LIKE_PREDICT)
+    flag(said, "typed")
+    task, context = name_of(said, "task", ""), _context(said)
+    listed_context = any(isinstance(value, list | dict) for value in context.values())
+    if "entities" in said or said.get("experiment") is not None or listed_context:
+        return None
+    listed(said, "users", most=MOST_ROWS, like=_LIKE_PREDICT)
+    version = said.get("version")
+    return Asked(task, "" if version is None else pinned_version(version), context)
+
+
+def _context(said: dict[str, Any]) -> Mapping[str, Any]:
+    context = said.get("context") or {}
     if not isinstance(context, Mapping):
         raise DataError("'context' is no object.", hint=f"send {_LIKE_PREDICT}.")
-    task, asked = name_of(said, "task", ""), asked_of(said, _LIKE_PREDICT)
+    return context
+
+
+def _scored(scores: Scores, said: dict[str, Any], metrics: Metrics) -> Any:
+    metrics.scored(scores)
+    tell(model=scores.model, rows=len(scores), degraded=scores.degraded)
+    return {"scores": scores.rows()} | (_about(scores) if said.get("typed") else {})
+
+
+def _predicted(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> Any:
+    task, asked, context = name_of(said, "task", ""), asked_of(said, _LIKE_PREDICT), _context(said)
     if said.get("experiment") is None:
-        scores = client.predict(task, asked, context=context, version=said.get("version"))
-        metrics.scored(scores)
-        tell(model=scores.model, rows=len(scores), degraded=scores.degraded)
-        return {"scores": scores.rows()} | (_about(scores) if typed else {})
+        return _scored(client.predict(task, asked, context=context, version=said.get("version")), said, metrics)
     if said.get("version") is not None:
         pinned_version(said["version"], said["experiment"])
     split = client.predict(task, asked, context=context, experiment=said["experiment"])
@@ -151,7 +180,7 @@ def _scores(client: ProfileClient, said: dict[str, Any], metrics: Metrics) -> An
     models = ", ".join(part.model for _, part in split.parts)
     tell(model=models, rows=len(split), degraded=any(part.degraded for _, part in split.parts))
     answer: dict[str, Any] = {"scores": [vars(each) for each in split]}
-    if typed:
+    if said.get("typed"):
         answer["parts"] = [{"rows": rows, **_about(part)} for rows, part in split.parts]
     return answer
 

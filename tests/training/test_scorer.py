@@ -85,11 +85,24 @@ def test_shares_are_those_of_each_part_of_a_blend(fitted: Fitted, rows: Dataset)
     np.testing.assert_allclose(scorer.shares(matrix)[:, :-1], (trees[:, :-1] + line * part["coef"]) / 2, atol=1e-7)
 
 
-def test_a_row_scores_the_same_alone_and_among_others(fitted: Fitted, rows: Dataset):
-    scorer, matrix = fitted.scorer(), rows.matrix()[:64]
-    alone = np.concatenate([scorer.score(matrix[i : i + 1]) for i in range(len(matrix))])
-    np.testing.assert_allclose(scorer.score(matrix), alone, rtol=1e-12)
+def test_a_row_scores_the_same_to_the_last_bit_alone_and_among_others(fitted: Fitted, rows: Dataset):
+    scorer = fitted.scorer()
+    matrix = rows.matrix()[:200]
+    together = scorer.score(matrix)
+    for size in (1, 2, 7, 64, 65):
+        pieces = [scorer.score(matrix[start : start + size]) for start in range(0, len(matrix), size)]
+        np.testing.assert_array_equal(np.concatenate(pieces), together)
     assert scorer.score(matrix[:0]).shape == (0,)
+
+
+def test_trees_say_what_xgboost_says_and_an_error_of_its_is_raised(fitted: Fitted, rows: Dataset):
+    booster = scorer_file._booster(bytearray(fitted.boosters[0]))
+    matrix = rows.matrix()[:50]
+    for asked in (matrix, np.asfortranarray(matrix), np.full_like(matrix[:1], np.nan)):
+        expected = booster.inplace_predict(asked, predict_type="margin")
+        np.testing.assert_array_equal(scorer_file._margin(booster, asked), expected)
+    with pytest.raises(xgboost.core.XGBoostError, match="feature"):
+        scorer_file._margin(booster, matrix[:, :3])
 
 
 def test_a_blend_is_the_mean_of_its_parts_on_the_logit(fitted: Fitted, rows: Dataset):
