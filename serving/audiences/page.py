@@ -12,7 +12,7 @@ from typing import Any
 from feature_repo.core.errors import SettingsError
 from feature_repo.engine.retrieval import replacing
 from serving.audiences.insight import SIGNIFICANT, Insight, Trait
-from serving.audiences.words import said, spoken
+from serving.audiences.words import called, worded
 
 # Nothing is fetched and nothing runs, whatever a value of the log says.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -89,8 +89,8 @@ def _tags(traits: Iterable[Trait]) -> Iterator[str]:
     for tag, group in groupby(traits, key=lambda each: each.tag):
         rows = sorted(group, key=lambda each: (each.value is None, -each.index))
         shown = rows if len(rows) <= _MOST else sorted(rows, key=lambda each: -each.people)[:_MOST]
-        yield f"<h2>{_text(spoken(tag))} <small><code>{_text(tag)}</code></small></h2>"
-        head = '<th class="number">TGI</th><th class="number">audience</th><th class="number">everybody</th>'
+        yield f"<h2>{_both(*called(tag))} <small><code>{_text(tag)}</code></small></h2>"
+        head = "".join(f'<th class="number">{name}</th>' for name in ("TGI", "audience 人群", "everybody 全体"))
         yield f'<table><tr><th></th><th></th>{head}<th class="number">adjusted p</th></tr>'
         yield from map(_row, shown)
         yield "</table>"
@@ -101,12 +101,16 @@ def _tags(traits: Iterable[Trait]) -> Iterator[str]:
 def _row(trait: Trait) -> str:
     kind = "" if trait.significant or trait.asked else ' class="chance"'
     return (
-        f"<tr{kind}><td>{_text(said(trait.value))}</td><td>{_bar(trait.index)}</td>"
+        f"<tr{kind}><td>{_both(*worded(trait.tag, trait.value))}</td><td>{_bar(trait.index)}</td>"
         f'<td class="number">{_number(trait.index, ".0f")}</td>'
         f'<td class="number" title="{trait.people:,} shoppers">{trait.share:.1%}</td>'
         f'<td class="number" title="{trait.everyone:,} shoppers">{trait.share_of_everyone:.1%}</td>'
         f'<td class="number">{_number(trait.adjusted, ".2g")}</td></tr>'
     )
+
+
+def _both(english: str, chinese: str) -> str:
+    return _text(english) + (f' <span class="zh" lang="zh">{_text(chinese)}</span>' if chinese else "")
 
 
 def _bar(index: float) -> str:

@@ -99,3 +99,10 @@ def test_the_page_fetches_and_runs_nothing_whatever_a_tag_says(tmp_path: Path) -
     write_page(found, tmp_path / "out" / "page.html")
     assert (tmp_path / "out" / "page.html").read_text("utf-8") == text
     assert (tmp_path / "out" / "page.html").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_page_says_declared_tags_and_their_values_in_chinese_too(tmp_path: Path) -> None:
+    found = asked(tmp_path, {"tag__churn_risk": ["high", None] * 20, "score__churn": [0.9, 0.1] * 20}, "churn > .5")
+    text = page(found)
+    for chinese in ("流失风险", "高", "未知"):
+        assert f'<span class="zh" lang="zh">{chinese}</span>' in text
