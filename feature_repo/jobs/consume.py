@@ -32,6 +32,7 @@ from feature_repo.events.stream_table import StreamTable
 from feature_repo.jobs.consuming.keeping import keeping
 from feature_repo.jobs.consuming.meter import Meter, Reading
 from feature_repo.jobs.consuming.pipeline import Intake, Pipeline
+from feature_repo.jobs.consuming.shortening import shorten
 from feature_repo.jobs.consuming.views import Views
 from feature_repo.privacy.tombstones import Tombstones
 
@@ -46,6 +47,8 @@ _HEARTBEAT_US = SECOND
 _RETRY_S = 1.0
 # So many reads that found nothing say that nothing waits.
 _IDLE = 3
+# So many say that it has been quiet for seconds, and something else may be done.
+_QUIET = 40
 
 _log = logging.getLogger("portrait")
 
@@ -187,6 +190,8 @@ class Consumer:
             "reading": asdict(reading),
         }
         client.hset(CONSUMERS, self.name, json.dumps(said))
+        if self._idle >= _QUIET and not self.settings.redis_url:
+            shorten(client)
         self.progress(reading)
 
 
