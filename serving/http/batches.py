@@ -1,8 +1,8 @@
 """Questions to a model that would wait for each other are asked together: a hundred rows take little longer than ten.
 
 What many threads want at once, the interpreter gives to one at a time. So one batch is asked at a time; what comes
-meanwhile is the next. A question that comes alone does not wait, and none waits longer than ``PATIENCE_S``: those
-before it stand where something does not answer.
+meanwhile is the next. A question that comes alone does not wait, and nobody waits for a batch that has not ended after
+``PATIENCE_S``, as something it asks does not answer: the next one is asked beside it.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class Batches:
         self._transport = transport
         self._waiting: deque[_Question] = deque()
         self._working = 0
+        self._began = 0.0  # when the last batch was (s of the loop's clock)
+        self._watch: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself does not hold on to them
 
     async def ask(self, asked: Asked, users: list[Any], finish: Finish) -> bytes:
@@ -91,16 +93,19 @@ class Batches:
         self._waiting.append(question)
         if not self._working:
             self._begin()
-            return await question.answer
-        impatience = loop.call_later(PATIENCE_S, self._begin_with, question)
-        try:
-            return await question.answer
-        finally:
-            impatience.cancel()
+        elif self._watch is None:
+            self._watch = loop.call_later(PATIENCE_S, self._look)
+        return await question.answer
 
-    def _begin_with(self, question: _Question) -> None:
-        if question in self._waiting:
+    def _look(self) -> None:
+        """Begin a batch beside one that does not end, for those who wait."""
+        self._watch = None
+        if not self._waiting:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._began >= PATIENCE_S:
             self._begin()
+        self._watch = loop.call_later(PATIENCE_S, self._look)
 
     def _begin(self) -> None:
         self._working += 1
@@ -111,6 +116,7 @@ class Batches:
     async def _work(self) -> None:
         try:
             while batch := self._next():
+                self._began = asyncio.get_running_loop().time()
                 await self._answer(batch)
                 if self._working > 1:
                     break

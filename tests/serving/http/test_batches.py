@@ -17,6 +17,7 @@ from feature_repo.core.settings import Settings
 from hung_redis import paused
 from running_app import Running
 from serving import Scores
+from serving.http import batches as batches_file
 from serving.http.batches import MOST_ROWS, Asked, Batches
 from serving.local import LocalTransport
 
@@ -57,11 +58,18 @@ class Counting(LocalTransport):
     def __init__(self, settings: Settings, clock: FixedClock) -> None:
         super().__init__(settings, clock, timeout_s=5.0)
         self.rows: list[int] = []
+        self.takes_s = 0.02
+        self.at_once, self.most_at_once = 0, 0
 
     def predict(self, task: str, users: Any, context: Mapping[str, Any]) -> Scores:
         self.rows.append(len(users))
-        time.sleep(0.02)
-        return super().predict(task, users, context)
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        try:
+            time.sleep(self.takes_s)
+            return super().predict(task, users, context)
+        finally:
+            self.at_once -= 1
 
 
 def values(scores: Scores) -> bytes:
@@ -130,6 +138,23 @@ def test_what_is_not_alike_is_not_mixed(transport: Counting) -> None:
     assert transport.rows == [1, 1, 1]
     assert short != longer
     assert isinstance(wrong, DataError)
+
+
+@pytest.mark.parametrize(("patience_s", "at_once"), [(1.0, {1}), (0.02, set(range(2, 15)))])
+def test_one_is_asked_at_a_time_however_many_wait_unless_it_does_not_end(
+    transport: Counting, monkeypatch: pytest.MonkeyPatch, patience_s: float, at_once: set[int]
+) -> None:
+    monkeypatch.setattr(batches_file, "PATIENCE_S", patience_s)
+    batches, transport.takes_s = Batches(transport), 0.1
+    contexts = [{"campaign_days": float(days)} for days in range(30, 45)]  # together they take longer than any patience
+
+    async def ask() -> list[bytes]:
+        waiting = [batches.ask(Asked("redemption", "", context), ["2375"], values) for context in contexts]
+        return await asyncio.gather(*waiting)
+
+    asyncio.run(ask())
+    assert transport.rows == [1] * len(contexts)
+    assert transport.most_at_once in at_once
 
 
 def test_who_goes_away_leaves_the_others_their_answers(transport: Counting) -> None:
