@@ -55,7 +55,7 @@ daemonize no
 dir ./
 appendonly yes
 appendfsync everysec
-auto-aof-rewrite-min-size 4gb
+auto-aof-rewrite-min-size 1gb
 auto-aof-rewrite-percentage 200
 save ""
 rdbcompression no

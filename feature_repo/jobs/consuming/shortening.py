@@ -1,7 +1,7 @@
 """Have the server's append-only file written anew while nothing happens.
 
 That takes a core for half a second or more, and events that arrive meanwhile wait. The embedded server does it by
-itself once the file has grown to some gigabytes; a consumer that has nothing to do has it done long before, so that the
+itself once the file has grown to a gigabyte; a consumer that has nothing to do has it done before, so that the
 file is short when the server starts again.
 """
 
