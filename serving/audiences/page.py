@@ -27,7 +27,8 @@ h1 { font-size: 1.4rem; margin-bottom: 0; } h2 { font-size: 1.05rem; margin: 2re
 code { font-size: .85em; overflow-wrap: anywhere; } p.note, small, .zh { opacity: .75; }
 table { border-collapse: collapse; width: 100%; table-layout: fixed; }
 th { text-align: left; font-weight: 500; opacity: .75; } th, td { padding: .2rem .6rem .2rem 0; }
-th.number, td.number { text-align: right; } td.number { white-space: nowrap; } tr + tr td { border-top: 1px solid var(--line); }
+th.number, td.number { text-align: right; } td.number { white-space: nowrap; }
+tr + tr td { border-top: 1px solid var(--line); }
 th:first-child { width: 26%; } th:nth-child(2) { width: 28%; } td { overflow-wrap: anywhere; }
 tr.chance { opacity: .5; } .bar { display: flex; height: .8rem; }
 .half { width: 50%; display: flex; } .half i { display: block; height: 100%; }

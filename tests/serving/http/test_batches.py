@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from feature_repo.core.clock import FixedClock, SystemClock
+from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings
 from hung_redis import paused
@@ -38,18 +38,6 @@ QUESTIONS: list[dict[str, Any]] = [
     {"users": ["2375"], "context": {"no such": 1}},
     {"entities": {"user_id": ["2375"]}},
 ]
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock(SystemClock().now_us())
-
-
-@pytest.fixture
-def running(shop: Settings, clock: FixedClock) -> Iterator[Running]:
-    found = Running(shop, clock)
-    yield found
-    found.close()
 
 
 class Counting(LocalTransport):

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from feature_repo.core.clock import FixedClock, SystemClock
+from feature_repo.core.clock import FixedClock
 from feature_repo.core.console import plain
 from feature_repo.core.settings import Settings
 from running_app import Running
@@ -18,18 +18,6 @@ from serving.http.reads import MOST_ROWS
 RAW = "2375"
 USERS = [RAW, 1364, "never seen"]
 ROUTES = ("features", "profiles", "predict")
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock(SystemClock().now_us())
-
-
-@pytest.fixture
-def running(shop: Settings, clock: FixedClock) -> Iterator[Running]:
-    found = Running(shop, clock)
-    yield found
-    found.close()
 
 
 @pytest.fixture

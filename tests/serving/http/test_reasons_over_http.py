@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from feature_repo.core.clock import FixedClock, SystemClock
-from feature_repo.core.settings import Settings
+from feature_repo.core.clock import FixedClock
 from running_app import Running
 from serving import ProfileClient
 
@@ -26,18 +24,6 @@ TRACE: dict[str, Any] = {
     "until": "2026-11-28T00:00:00Z",
     "log_version": 4,
 }
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock(SystemClock().now_us())
-
-
-@pytest.fixture
-def running(shop: Settings, clock: FixedClock) -> Iterator[Running]:
-    found = Running(shop, clock)
-    yield found
-    found.close()
 
 
 def test_an_explanation_is_the_sdks_and_adds_up(running: Running, clock: FixedClock) -> None:
