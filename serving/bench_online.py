@@ -170,4 +170,5 @@ BENCH = Bench(
         Size.FULL: Scale(users=20_000, events=60, calls=((1, 3_000), (10, 1_500), (100, 600), (500, 200))),
     },
     measure=measure,
+    least=2.0,
 )

@@ -220,4 +220,5 @@ BENCH = Bench(
         Size.FULL: Scale(users=20_000, events=60, calls=((1, 1_500), (100, 300), (500, 75))),
     },
     measure=measure,
+    least=2.0,
 )

@@ -71,11 +71,19 @@ class Bench:
         What each size means to :attr:`measure`: a dataclass of the bench's own.
     measure
         Takes the ground to stand on and one of the sizes; runs ours and the peer in turn.
+    least
+        A small run's ratio is no less unless something was made slower: loose, as machines differ and are shared.
     """
 
     name: str
     sizes: Mapping[Size, Any]
     measure: Callable[[Ground, Any], Findings]
+    least: float = 0.0
+
+
+def bench_names() -> list[str]:
+    """Return the names of all declared benches."""
+    return [entry.name for entry in contributions(GROUP)]
 
 
 def bench_entry(name: str) -> EntryPoint:

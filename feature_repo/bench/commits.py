@@ -144,4 +144,5 @@ BENCH = Bench(
     name="commits",
     sizes={Size.SMALL: Scale(commits=300), Size.FULL: Scale(commits=2_000)},
     measure=measure,
+    least=2.0,
 )

@@ -74,7 +74,7 @@ def temporary_ground(step: Step) -> Iterator[Ground]:
         The server cannot start.
     """
     with (
-        _ended_by_sigterm(),
+        ended_by_sigterm(),
         tempfile.TemporaryDirectory(prefix="portrait-bench-") as directory,
         _home_named(Path(directory) / "home"),
     ):
@@ -98,7 +98,7 @@ def _home_named(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the bench as an interruption does: its server would outlive it otherwise."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -81,4 +81,5 @@ BENCH = Bench(
     name="materialize",
     sizes={Size.SMALL: Scale(entities=10_000), Size.FULL: Scale(entities=200_000)},
     measure=measure,
+    least=2.0,
 )

@@ -154,4 +154,5 @@ BENCH = Bench(
     name="pit",
     sizes={Size.SMALL: Scale(users=2_000, rows=50_000), Size.FULL: Scale(users=20_000, rows=500_000)},
     measure=measure,
+    least=2.0,
 )
