@@ -92,7 +92,10 @@ def insight(audiences: Audiences, audience: str) -> Insight:
     """
     found, everyone = audiences.members(audience), audiences.index.everyone
     if not found.people:
-        raise DataError("Nobody belongs to the audience, so nothing sets it apart.", hint="ask for more people.")
+        raise DataError(
+            "Nobody belongs to the audience, so nothing sets it apart.",
+            hint="`portrait audience estimate` tells what in it nobody has.",
+        )
     traits = [
         each
         for name, column in _tags(audiences)

@@ -168,7 +168,10 @@ class _Asked:
 
     def _close(self, name: str) -> str:
         short = {each.split("__", 1)[-1]: each for each in self.index.names}
-        close = difflib.get_close_matches(name, [*self.index.names, *short], n=1)
+        known = [*self.index.names, *short]
+        close = difflib.get_close_matches(name, known, n=1) or sorted(
+            (each for each in known if name.lower() in each), key=len
+        )
         return f"did you mean '{close[0]}'?" if close else "`portrait audience columns` lists what there is."
 
     def _other_kind(self, name: Name, at: int, column: Tags | Numbers) -> DataError:
@@ -182,5 +185,7 @@ class _Asked:
 
 def _other_values(value: str, column: Tags) -> str:
     held = {str(each): len(people) for each, people in column.holders.items()}
+    if not held:
+        return "it is known of nobody, and `portrait tags compute` says why."
     frequent = sorted(held, key=lambda each: -held[each])[:_SHOWN]
     return did_you_mean(value, difflib.get_close_matches(value, held, n=1) or frequent)

@@ -221,6 +221,7 @@ def test_names_may_be_short_where_they_are_the_only_ones(tmp_path: Path) -> None
 
 ERRORS = {
     "chrun_risk = 'high'": ("There is no column 'chrun_risk' (at character 1)", "did you mean 'churn_risk'?"),
+    "risk = 'high'": ("There is no column 'risk' (at character 1)", "did you mean 'churn_risk'?"),
     "churn_risk > 3": ("'churn_risk' is a text (at character 1)", "churn_risk = 'high'"),
     "weekend = 'yes'": ("'weekend' is yes or no (at character 11)", "write weekend, or not weekend."),
     "true and count_84d = 'a'": ("'count_84d' is a number (at character 22)", "count_84d > 3"),
@@ -243,6 +244,13 @@ def test_a_value_that_nobody_has_is_told_not_refused(tmp_path: Path) -> None:
     found = members(indexed(tmp_path, {"tag__churn_risk": ["high", "low"]}), "churn_risk = 'hgh'")
     assert not found.people
     assert found.notes == ("Nobody has churn_risk 'hgh': did you mean 'high'?",)
+
+
+def test_a_tag_that_is_known_of_nobody_leads_to_the_reason(tmp_path: Path) -> None:
+    found = members(indexed(tmp_path, {"tag__churn_risk": pa.array([None], pa.string())}), "churn_risk = 'high'")
+    assert found.notes == (
+        "Nobody has churn_risk 'high': it is known of nobody, and `portrait tags compute` says why.",
+    )
 
 
 def test_a_damaged_snapshot_is_named(tmp_path: Path) -> None:
