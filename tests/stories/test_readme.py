@@ -33,16 +33,6 @@ def test_every_command_the_readme_names_exists() -> None:
         assert words in known or words.split()[0] in known or any(each.startswith(words) for each in known), words
 
 
-def test_every_setting_the_readme_names_exists_and_has_the_default_it_says() -> None:
-    fields = {f"PORTRAIT_{name.upper()}": field for name, field in Settings.model_fields.items()}
-    assert set(re.findall(r"PORTRAIT_[A-Z_]+", README)) <= set(fields)
-    rows = re.findall(r"^\| (`PORTRAIT_[^|]*) \| ([^|]*)\|", README, re.MULTILINE)
-    assert rows
-    for names, defaults in rows:
-        said = [each.strip(" `").replace(",", "") for each in defaults.split(", ")]
-        assert said == [str(fields[name.strip(" `")].default) for name in names.split(",")], names
-
-
 def test_the_output_the_readme_shows_is_the_demos(demo_text: str) -> None:
     shown = re.search(r"What it printed here.*?```\n(.*?)```", README, re.DOTALL)
     printed = {shape(line) for line in demo_text.splitlines()}
