@@ -48,6 +48,16 @@ def test_every_link_leads_to_a_file_and_a_heading(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=named)
+def test_every_source_that_is_cited_is_named_and_no_other(path: Path) -> None:
+    text = prose(path)
+    cited, sources = (
+        set(re.findall(r"\]\[([a-z-]+)\]", text)),
+        set(re.findall(r"^\[([a-z-]+)\]: http", text, re.MULTILINE)),
+    )
+    assert cited == sources
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=named)
 def test_every_command_line_parses(path: Path) -> None:
     for line in command_lines(path):
         for words in invocations(line):
