@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SECTION = (ROOT / "README.md").read_text("utf-8").split("## Your own log", 1)[1].split("\n## ", 1)[0]
+SECTION = (ROOT / "feature_repo" / "README.md").read_text("utf-8").split("## Your own log", 1)[1].split("\n## ", 1)[0]
 
 
 def test_the_example_of_the_readme_runs_and_prints_what_it_shows(tmp_path: Path) -> None:
