@@ -20,6 +20,7 @@ from feature_repo.core.stores import atomic_write
 from feature_repo.events.complete_journey import NO_MONEY, PACKAGE, TABLE_NAMES, Journey, package_folder
 from feature_repo.events.door import Admitted, admit
 from feature_repo.events.quarantine import quarantine_rows
+from feature_repo.events.stats import log_stats
 from feature_repo.events.wall_clock import WEEK
 from feature_repo.privacy.pseudonyms import load_pseudonymiser
 
@@ -102,6 +103,31 @@ def load_demo(
         rules = journey.rules()
     tell("done", 1.0)
     return _report(tables, rejected, rules, weeks, time.monotonic() - started)
+
+
+def ensure_demo(settings: Settings, clock: Clock, *, folder: Path | None = None) -> LoadReport | None:
+    """Load the demo into an empty home; leave a home with other events alone, and one that holds the demo as it is.
+
+    Returns
+    -------
+    LoadReport or None
+        None where the demo was there.
+
+    Raises
+    ------
+    SettingsError
+        The log holds events, and none of the demo's. Nothing was written.
+    DataError
+        As :func:`load_demo`.
+    """
+    found = [each for each in log_stats(settings) if each.rows or each.quarantined]
+    if found and _kept_shift(settings.home / "demo.json") is None:
+        raise SettingsError(
+            f"The log of {settings.home} holds events of another source, which the demo's would be mixed with.",
+            hint="set PORTRAIT_HOME to another directory, or run `portrait events demo` if that is what you want.",
+        )
+    whole = set(TABLE_NAMES) <= {each.name for each in found} and any(each.quarantined for each in found)
+    return None if whole else load_demo(settings, clock, folder=folder)
 
 
 def _publish(log_root: Path, journey: Journey, tell: Progress) -> Iterator[tuple[str, Admitted]]:

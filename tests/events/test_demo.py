@@ -8,13 +8,15 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from feature_repo.core.clock import DAY, FixedClock, to_us
 from feature_repo.core.errors import DataError, SettingsError
 from feature_repo.core.settings import Settings
 from feature_repo.events.complete_journey import SOURCES, TABLE_NAMES, Journey, package_folder
-from feature_repo.events.demo import load_demo
+from feature_repo.events.demo import ensure_demo, load_demo
+from feature_repo.events.door import admit
 from feature_repo.events.log import read_snapshot
 from feature_repo.events.schema import arrow_schema
 from feature_repo.events.stats import log_stats
@@ -225,6 +227,31 @@ def test_importing_again_changes_nothing_even_weeks_later(demo) -> None:
     assert again.read == again.duplicates + sum(again.quarantined.values())
     assert again.shift_weeks == demo.report.shift_weeks
     assert {name: read_snapshot(demo.settings.log_root / name) for name in names} == before
+
+
+def test_a_demo_that_is_there_is_not_read_again(demo, tmp_path: Path) -> None:
+    assert ensure_demo(demo.settings, CLOCK, folder=tmp_path) is None
+
+
+def test_an_empty_home_and_one_with_a_part_of_the_demo_get_it(demo, own_settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="missing"):
+        ensure_demo(own_settings, CLOCK, folder=tmp_path)
+    shutil.copytree(demo.settings.home, own_settings.home, dirs_exist_ok=True)
+    shutil.rmtree(own_settings.log_root / TABLE_NAMES[-1])
+    with pytest.raises(DataError, match="missing"):
+        ensure_demo(own_settings, CLOCK, folder=tmp_path)
+
+
+def test_the_demo_is_not_mixed_with_events_of_another_source(own_settings: Settings) -> None:
+    load_pseudonymiser(own_settings.home)
+    at = pa.array([NOW], pa.timestamp("us", "UTC"))
+    row = {"event_id": ["a"], "event_timestamp": at, "ingested_at": at, "user_id": ["u_" + "0" * 32]}
+    admit(own_settings.log_root, "purchase", pa.table(row), source="till")
+    with pytest.raises(SettingsError, match="another source") as refused:
+        ensure_demo(own_settings, CLOCK)
+    assert "PORTRAIT_HOME" in refused.value.hint
+    assert [each.rows for each in log_stats(own_settings)] == [1]
+    assert not (own_settings.home / "demo.json").exists()
 
 
 def test_another_shift_than_the_homes_is_refused(demo) -> None:
