@@ -15,7 +15,7 @@ import pyarrow as pa
 from feature_repo.events.importing.convert import LINE
 from feature_repo.events.importing.mapping import Mapping
 from feature_repo.events.importing.staging import COMMIT_ROWS, FILE, Staged
-from feature_repo.events.log import EVENT_ID, EVENT_TIMESTAMP, INGESTED_AT
+from feature_repo.events.log import CLIENT_TIMESTAMP, EVENT_ID, EVENT_TIMESTAMP, INGESTED_AT
 
 PAYMENT = "payment"
 PURCHASE = "purchase"
@@ -23,11 +23,14 @@ PURCHASE = "purchase"
 _COUPONS = ("coupon_discount", "coupon_match_discount")
 _ID = "'i-' || left(sha256(to_json(struct_pack(payment := user_id, store_id, order_id, moment))::VARCHAR), 32)"
 
-# Lines that several files hold are one line. Sums of DOUBLEs depend on the order they are added in: here it is fixed.
+# Lines that several files hold are one line. The moment is what the file says: a line dated ahead of now is in the log
+# at now, which is another instant when it comes again. Sums of DOUBLEs depend on the order they are added in: it is
+# fixed here.
 _PAYMENTS = f"""
 SELECT {_ID} AS {EVENT_ID}, * EXCLUDE (moment) FROM (
     SELECT
-        user_id, order_id, store_id, CASE WHEN order_id IS NULL THEN {EVENT_TIMESTAMP} END AS moment,
+        user_id, order_id, store_id,
+        CASE WHEN order_id IS NULL THEN coalesce({CLIENT_TIMESTAMP}, {EVENT_TIMESTAMP}) END AS moment,
         max({EVENT_TIMESTAMP}) AS {EVENT_TIMESTAMP}, max({INGESTED_AT}) AS {INGESTED_AT},
         sum(amount ORDER BY id) AS amount,
         count(*) AS lines,

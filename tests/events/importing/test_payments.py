@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from feature_repo.core.clock import FixedClock, to_us
+from feature_repo.core.clock import HOUR, FixedClock, to_us
 from feature_repo.core.settings import Settings
 from feature_repo.events.importing.job import ImportReport, import_events
 from feature_repo.events.importing.mapping_file import read_mapping
@@ -129,6 +129,18 @@ def test_an_order_of_an_earlier_import_keeps_its_payment(own_settings: Settings,
     late = bring(own_settings, [written(tmp_path / "b.csv", [LINE, LINE._replace(item="8")])])
     assert (late.published, late.derived, late.duplicates) == (1, 0, 1)
     assert [row["lines"] for row in rows_of(own_settings, "payment")] == [1]
+
+
+def test_lines_dated_ahead_of_now_are_the_same_orders_when_they_come_again(
+    own_settings: Settings, tmp_path: Path
+) -> None:
+    ahead = [LINE._replace(at=f"2026-01-01 {hour}:00", order="") for hour in ("05", "06")]
+    file = written(tmp_path / "a.csv", ahead)
+    mapping = read_mapping(MAPPING, "m")
+    reports = [
+        import_events(own_settings, FixedClock(to_us(NOW) + hours * HOUR), [str(file)], mapping) for hours in (0, 1, 9)
+    ]
+    assert [(each.published, each.derived) for each in reports] == [(2, 2), (0, 0), (0, 0)]
 
 
 @pytest.mark.parametrize(("duplicates", "amount"), [("keep", 5.0), ("drop", 2.5)])
