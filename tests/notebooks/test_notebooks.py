@@ -21,6 +21,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
 PACKAGES = ("feature_repo", "serving", "training")
 CELL_TIMEOUT_S = 600
+# These make a home of their own, and leave the reader's alone.
+APART = ("02_feature_by_hand", "07_bring_your_own_log")
 
 
 def read(path: Path) -> Any:
@@ -65,6 +67,10 @@ def kernel_home(shared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     stop_servers(tmp_path)
 
 
+def files(home: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file()}
+
+
 def executed(path: Path) -> Any:
     notebook = read(path)
     place = {"metadata": {"path": str(path.parent)}}
@@ -81,6 +87,7 @@ def outputs(notebook: Any) -> list[Any]:
 def test_a_notebook_runs_draws_warns_of_nothing_and_stops_what_it_started(
     path: Path, kernel_home: Path, tmp_path: Path
 ) -> None:
+    before = files(kernel_home)
     found = outputs(executed(path))
     said = "".join(output.text for output in found if output.get("name") == "stderr")
     assert "Warning" not in said
@@ -88,6 +95,7 @@ def test_a_notebook_runs_draws_warns_of_nothing_and_stops_what_it_started(
     assert not stop_servers(kernel_home.parent)
     assert not stop_servers(tmp_path)
     assert not list(tmp_path.glob("portrait-*"))
+    assert path.stem not in APART or files(kernel_home) == before
 
 
 def test_they_are_numbered_from_one_to_seven() -> None:
@@ -109,6 +117,12 @@ def test_a_notebook_begins_with_its_title_and_says_it_in_chinese_too(path: Path)
     assert first.cell_type == "markdown"
     assert first.source.startswith(f"# {path.stem[:2]} ")
     assert re.search("[\u4e00-\u9fff]{10}", first.source)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_a_notebook_makes_a_home_of_its_own_or_refuses_one_that_holds_other_events(path: Path) -> None:
+    assert ('os.environ["PORTRAIT_HOME"] =' in code(path)) == (path.stem in APART)
+    assert ("ensure_demo(settings" in code(path)) == (path.stem not in APART)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS[:-1], ids=NAMES[:-1])
