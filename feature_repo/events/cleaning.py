@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from feature_repo.core.errors import DataError
 from feature_repo.events.log import CLIENT_TIMESTAMP, EVENT_TIMESTAMP, INGESTED_AT
-from feature_repo.events.schema import INT_MAX, INT_MIN, arrow_schema, choices
+from feature_repo.events.records import INT_MAX, INT_MIN
+from feature_repo.events.schema import arrow_schema, choices
 from feature_repo.privacy.pseudonyms import PSEUDONYM_PATTERN
 
 USER_ID = "user_id"

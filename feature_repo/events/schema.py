@@ -1,67 +1,63 @@
 """What can happen to a shopper: one class per event type, one table of the log per class.
 
 A class is a declaration: its fields are the table's columns, and the Arrow schema is derived from it. A column is a
-string, an int64, a float64, a bool or an instant (``timestamp[us, UTC]``), nothing else. `TABLES` at the end is the
-table of contents; adding an event type is one class and one line there.
+string, an int64, a float64, a bool or an instant (``timestamp[us, UTC]``), nothing else. `TABLES` is the table of
+contents, with what changes slowly (`dimensions`); adding an event type is one class and one line in `EVENTS`.
 """
 
 from __future__ import annotations
 
-import types
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 import pyarrow as pa
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from feature_repo.core.errors import DeclarationError, did_you_mean
+from feature_repo.events.arrow_fields import arrow_field
+from feature_repo.events.dimensions import DIMENSIONS, Item, User, UserHabits, UserSegment, UserUnusual
 from feature_repo.events.log import LogTable
+from feature_repo.events.records import (
+    INT_MAX,
+    INT_MIN,
+    Count,
+    Event,
+    Instant,
+    PersonEvent,
+    Pseudonym,
+    Record,
+    Text,
+    Visit,
+)
 from feature_repo.privacy.consent import PurposeName
-from feature_repo.privacy.pseudonyms import PSEUDONYM_PATTERN
 
-# Every integer between them is exact in every engine: as a double, in JSON, in a Redis script.
-INT_MIN = -(2**53)
-INT_MAX = 2**53
-
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=INT_MIN, le=INT_MAX)]
-Instant = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
-Pseudonym = Annotated[str, Field(pattern=PSEUDONYM_PATTERN)]
-
-
-class Record(BaseModel):
-    """One row of a table: its identity and its times. Money is in the shop's currency; NULL means not known."""
-
-    # A validation message would otherwise quote the input, which may be a raw user id.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    event_id: Text = Field(description="Unique within the table; a row with a known id is a duplicate.")
-    event_timestamp: Instant = Field(description="When it happened: the earlier of the client's time and arrival.")
-    client_timestamp: Instant | None = Field(default=None, description="What the client's clock said; NULL if unsaid.")
-    ingested_at: Instant = Field(description="When the platform knew; equals event_timestamp for historical imports.")
-
-
-class Event(Record):
-    """Something happened, perhaps to a visitor who is not signed in."""
-
-    user_id: Pseudonym | None = Field(default=None, description="Pseudonym of the shopper; NULL for an anonymous one.")
-
-
-class PersonEvent(Event):
-    """Something that only a known shopper does."""
-
-    user_id: Pseudonym = Field(description="Pseudonym of the shopper.")
-
-
-class Visit(Event):
-    """An event inside a session of the web shop or the app."""
-
-    session_id: Text | None = Field(default=None, description="Visit the event belongs to.")
-    device: Text | None = Field(default=None, description="Kind of device: mobile, desktop, tablet.")
-    region: Text | None = Field(default=None, description="Region the visit comes from, as the platform codes it.")
-
+# Beside the classes of the event types, which `EVENTS` names.
+__all__ = [
+    "DIMENSIONS",
+    "EVENTS",
+    "INT_MAX",
+    "INT_MIN",
+    "TABLES",
+    "Count",
+    "Event",
+    "Instant",
+    "Item",
+    "PersonEvent",
+    "Pseudonym",
+    "Record",
+    "Text",
+    "User",
+    "UserHabits",
+    "UserSegment",
+    "UserUnusual",
+    "Visit",
+    "arrow_schema",
+    "choices",
+    "log_table",
+    "table_class",
+    "table_path",
+]
 
 # Browsing -------------------------------------------------------------------------------------------------------------
 
@@ -326,82 +322,6 @@ class Consent(PersonEvent):
     source: Text | None = Field(default=None, description="Where it was said.")
 
 
-# Slowly changing facts ------------------------------------------------------------------------------------------------
-
-
-class User(Record):
-    """What a shopper said about the household; a later row replaces an earlier one."""
-
-    user_id: Pseudonym = Field(description="Pseudonym of the shopper.")
-    age_band: Text | None = Field(default=None, description="Age band, such as 45-54.")
-    income: Text | None = Field(default=None, description="Income band, such as 35-49K.")
-    home_ownership: Text | None = Field(default=None, description="Owner or renter.")
-    marital_status: Text | None = Field(default=None, description="Marital status.")
-    household_size: Text | None = Field(default=None, description="Persons, the last band open, such as 5+.")
-    household_comp: Text | None = Field(default=None, description="Composition, such as 2 Adults No Kids.")
-    kids_count: Text | None = Field(default=None, description="Children, the last band open, such as 3+.")
-
-
-class Item(Record):
-    """What is sold; a later row replaces an earlier one."""
-
-    item_id: Text = Field(description="Item.")
-    category: Text | None = Field(default=None, description="Category.")
-    department: Text | None = Field(default=None, description="Department.")
-    manufacturer_id: Text | None = Field(default=None, description="Manufacturer.")
-    brand: Text | None = Field(default=None, description="Brand.")
-    package_size: Text | None = Field(default=None, description="Package as printed, such as 22 LB.")
-
-
-# What jobs conclude about shoppers ------------------------------------------------------------------------------------
-
-
-class UserSegment(Record):
-    """Where a segmentation placed a shopper at an instant; a later row replaces an earlier one."""
-
-    user_id: Pseudonym = Field(description="Pseudonym of the shopper.")
-    segment: Text | None = Field(default=None, description="Segment, such as champions or at_risk.")
-    stage: Text | None = Field(default=None, description="Stage of life: new, active, slipping, dormant, returned.")
-    distance: float | None = Field(default=None, description="From the segment's middle, in standard deviations.")
-    strength: float | None = Field(default=None, description="0 on the border to the next segment, 1 in the middle.")
-    model_version: Text | None = Field(default=None, description="Version of the registered model 'segments'.")
-
-
-class UserUnusual(Record):
-    """How unusual a shopper's behaviour was at an instant; a later row replaces an earlier one."""
-
-    user_id: Pseudonym = Field(description="Pseudonym of the shopper.")
-    score: float | None = Field(default=None, description="Share of shoppers at the fit who were less unusual.")
-    tier: Text | None = Field(default=None, description="usual, notable, unusual, very_unusual.")
-    response: Text | None = Field(default=None, description="What the tier asks for, such as none or watch.")
-    reasons: Text | None = Field(default=None, description="Rules that applied, by name, comma between; NULL if none.")
-    model_version: Text | None = Field(default=None, description="Version of the registered model 'unusual'.")
-
-
-class UserHabits(Record):
-    """How a shopper shops, and where among all shoppers, at an instant; a later row replaces an earlier one."""
-
-    user_id: Pseudonym = Field(description="Pseudonym of the shopper.")
-    favourite_category: Text | None = Field(default=None, description="Category of most order lines in 182 days.")
-    second_category: Text | None = Field(default=None, description="Category of the second most.")
-    third_category: Text | None = Field(default=None, description="Category of the third most.")
-    category_share: float | None = Field(default=None, description="Share of lines in the favourite category.")
-    favourite_brand: Text | None = Field(default=None, description="Brand of most order lines in 182 days.")
-    brand_share: float | None = Field(default=None, description="Share of lines of the favourite brand.")
-    favourite_maker: Text | None = Field(default=None, description="Manufacturer of most order lines in 182 days.")
-    maker_share: float | None = Field(default=None, description="Share of lines of the favourite manufacturer.")
-    weekday: Count | None = Field(default=None, description="Weekday of most visits in 182 days, 1 is Monday.")
-    weekday_share: float | None = Field(default=None, description="Share of visits on it.")
-    daypart: Text | None = Field(default=None, description="morning, afternoon, evening or night of most visits.")
-    daypart_share: float | None = Field(default=None, description="Share of visits in it.")
-    cycle_days: float | None = Field(default=None, description="Median days from one day of visits to the next.")
-    cycle_spread: float | None = Field(default=None, description="Middle half of these gaps, over their median.")
-    price_rank: float | None = Field(default=None, description="Share of shoppers who choose cheaper items.")
-    spend_rank: float | None = Field(default=None, description="Share of shoppers who spend less in 84 days.")
-    visit_rank: float | None = Field(default=None, description="Share of shoppers who come less often in 84 days.")
-    basket_rank: float | None = Field(default=None, description="Share of shoppers with smaller baskets in 84 days.")
-
-
 # Table of contents ----------------------------------------------------------------------------------------------------
 
 EVENTS: dict[str, type[Event]] = {
@@ -428,23 +348,7 @@ EVENTS: dict[str, type[Event]] = {
     "support": Support,
     "consent": Consent,
 }
-DIMENSIONS: dict[str, type[Record]] = {
-    "users": User,
-    "items": Item,
-    "user_segments": UserSegment,
-    "user_unusual": UserUnusual,
-    "user_habits": UserHabits,
-}
 TABLES: dict[str, type[Record]] = {**EVENTS, **DIMENSIONS}
-
-_ARROW_TYPES: dict[Any, pa.DataType] = {
-    str: pa.string(),
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
-    datetime: pa.timestamp("us", "UTC"),
-    AwareDatetime: pa.timestamp("us", "UTC"),
-}
 
 
 def table_class(name: str) -> type[Record]:
@@ -477,7 +381,7 @@ def arrow_schema(event_type: str) -> pa.Schema:
     pyarrow.Field<granted: bool not null>
     """
     fields = table_class(event_type).model_fields
-    return pa.schema([_arrow_field(event_type, name, info.annotation) for name, info in fields.items()])
+    return pa.schema([arrow_field(event_type, name, info.annotation) for name, info in fields.items()])
 
 
 @cache
@@ -504,26 +408,3 @@ def table_path(log_root: Path, name: str) -> Path:
 def log_table(log_root: Path, name: str) -> LogTable:
     """Open a table of the log by name; ``ensure()`` creates it."""
     return LogTable(table_path(log_root, name), arrow_schema(name))
-
-
-def _arrow_field(event_type: str, name: str, annotation: Any) -> pa.Field:
-    plain, nullable = _plain(annotation)
-    if plain not in _ARROW_TYPES:
-        raise DeclarationError(
-            f"Column '{name}' of event '{event_type}' is {plain!r}.",
-            hint="declare it as str, int, float, bool or an instant.",
-        )
-    return pa.field(name, _ARROW_TYPES[plain], nullable=nullable)
-
-
-def _plain(annotation: Any) -> tuple[Any, bool]:
-    """Strip ``Annotated`` and ``| None``: the bare type, and whether it may be NULL."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _plain(get_args(annotation)[0])
-    if origin is Literal:
-        return str, False
-    if origin in (Union, types.UnionType):
-        [inner] = [part for part in get_args(annotation) if part is not types.NoneType]
-        return _plain(inner)[0], True
-    return annotation, False

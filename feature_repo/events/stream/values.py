@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from feature_repo.core.clock import to_us
-from feature_repo.events.schema import INT_MAX, INT_MIN, arrow_schema
+from feature_repo.events.records import INT_MAX, INT_MIN
+from feature_repo.events.schema import arrow_schema
 
 Convert = Callable[[Any], Any]
 
