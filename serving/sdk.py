@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -10,30 +10,25 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_repo.core.clock import Clock
-from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings
-from feature_repo.events.stream.collector import Collected, Said
 from feature_repo.privacy.consent import PURPOSES, Consent, PurposeName, known_purpose
+from serving.asking_why import AskingWhy
 from serving.consents import CONSENT, consents_of, pairs, permissions
-from serving.entities import USER, entity_columns
-from serving.experiments.enrolment import Assignment
-from serving.experiments.exposures import Exposures
 from serving.experiments.scores import SplitScores
 from serving.features import Features
-from serving.feedback import feedback_event
 from serving.models import Scores, pinned_version
 from serving.profile import Profile
-from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_without
-from serving.reasons.explanation import Explanation, Reason
+from serving.reasons.answers import Segment
 from serving.recommending.recommendation import Recommendations
 from serving.tags.answers import ShopperTags
+from serving.telling import Telling
 from serving.transport import PROFILE, Transport
 from serving.ways import check_ways, over_http
 
 __all__ = ["PROFILE", "Features", "ProfileClient"]
 
 
-class ProfileClient:
+class ProfileClient(AskingWhy, Telling):
     """Reads shoppers' features and portraits from Redis, asks the registered models about them, and tracks events.
 
     Use it as a context manager, and one for many questions: what it compiles and loads is kept, and follows the
@@ -269,29 +264,6 @@ class ProfileClient:
             return self._transport.predict(task, users, context or {})
         return self._transport.split(experiment, task, users, context or {})
 
-    def track(self, events: Said | Iterable[Said]) -> Collected:
-        """Send events into the stream; they are in the shoppers' profiles when `portrait jobs consume` has read them.
-
-        Parameters
-        ----------
-        events
-            One :class:`~serving.tracking.Event`, or a list, of which a bad one does not keep the others out; also
-            mappings with ``event_type``, and instances of the classes of ``feature_repo.events.schema``.
-
-        Returns
-        -------
-        Collected
-            How many were accepted; which were rejected, and why.
-
-        Raises
-        ------
-        BufferFullError
-            Consumers are behind: send ``events[error.accepted:]`` again after ``error.retry_after_s``.
-        StoreUnavailableError
-            The broker does not answer. Send the same events again: they have ids, so nothing is doubled.
-        """
-        return self._transport.track(events)
-
     def warm_up(self) -> None:
         """Compile, connect and load what the first questions would have to wait for: portraits, and every champion.
 
@@ -310,148 +282,6 @@ class ProfileClient:
         Of MLflow it is what was found at its last use: what is loaded goes on answering without.
         """
         return self._transport.health()
-
-    def variant(
-        self, user: str | int, experiment: str, *, expose: bool = True, placement: str | None = None
-    ) -> Assignment:
-        """Which variant of an experiment a shopper gets; the same always, in every process.
-
-        Who is not in it gets the control, and the answer says why: it does not run now, or the shopper does not permit
-        its purpose.
-
-        Parameters
-        ----------
-        expose
-            Note that the shopper meets the variant now; where that is not certain yet, say False, and ask again when it
-            is. An exposure is sent in the background: where the stream is full or away, it is lost and counted.
-        placement
-            Where it is met.
-
-        Raises
-        ------
-        DeclarationError
-            There is no such experiment.
-        DataError
-            It is not an id.
-        """
-        [found] = self.variants([user], experiment, expose=expose, placement=placement)
-        return found
-
-    def variants(
-        self, users: Any, experiment: str, *, expose: bool = True, placement: str | None = None
-    ) -> tuple[Assignment, ...]:
-        """As :meth:`variant`, of many shoppers: a raw id or pseudonym, or an iterable of them."""
-        return self._transport.variants(users, experiment, expose, placement)
-
-    @property
-    def exposures(self) -> Exposures:
-        """Exposures on their way to the stream: ``exposures.counts()`` says what was sent and what was lost.
-
-        Raises
-        ------
-        SettingsError
-            A server notes them: its metrics count them.
-        """
-        return self._transport.exposures
-
-    def feedback(
-        self,
-        user: str | int,
-        outcome: str,
-        *,
-        item: str | None = None,
-        campaign: str | None = None,
-        value: float | None = None,
-        recommendation_id: str | None = None,
-        model: str | None = None,
-        event_id: str | None = None,
-    ) -> Collected:
-        """Say what became of something that was shown or said; parameters as of ``serving.feedback.feedback_event``.
-
-        It goes the way of all events: it is in the profile when `portrait jobs consume` has read it, and takes no more
-        consent than they do; of people who were erased it is dropped.
-
-        Raises
-        ------
-        DataError
-            It is about nothing, or a value is none of its kind.
-        BufferFullError, StoreUnavailableError
-            As :meth:`track`.
-        """
-        said = feedback_event(
-            entity_columns([user], [USER], str)[USER][0],
-            outcome,
-            item=item,
-            campaign=campaign,
-            value=value,
-            recommendation_id=recommendation_id,
-            model=model,
-            event_id=event_id,
-        )
-        taken = self.track(said)
-        for each in taken.rejected:
-            raise DataError(each.message, hint="see `ProfileClient.feedback`.")
-        return taken
-
-    def explain(
-        self, task: str, user: Any, *, context: Mapping[str, Any] | None = None, version: str | int | None = None
-    ) -> Explanation:
-        """Say why a model answers as it does about one shopper: reasons that add up to its margin, in words.
-
-        Parameters
-        ----------
-        user
-            A raw id or pseudonym; for a model that is about pairs, a DataFrame of one row.
-        context, version
-            As in :meth:`predict`.
-
-        Raises
-        ------
-        ModelUnavailableError, NotMaterializedError, StoreUnavailableError, DataError
-            As :meth:`predict`; also of a model that cannot say why.
-        """
-        pinned = None if version is None else pinned_version(version)
-        return self._transport.explain(task, user, context or {}, pinned)
-
-    def evidence(self, user: str | int, reason: Reason, *, most: int = 20) -> tuple[Evidence, ...]:
-        """Show what the log holds of each windowed value behind a reason: its newest events, and the value again.
-
-        Parameters
-        ----------
-        most
-            Events to show of each, at most 100.
-
-        Raises
-        ------
-        DataError, DeclarationError, LogError
-            It is no reason, its views are not declared any more, or a table is damaged.
-        """
-        return self._transport.evidence(user, reason, most)
-
-    def what_if(
-        self,
-        task: str,
-        user: Any,
-        *,
-        without: Without = LAST_PURCHASE,
-        context: Mapping[str, Any] | None = None,
-        version: str | int | None = None,
-    ) -> WhatIf:
-        """Say what the score of one shopper would be if some events had not happened.
-
-        Parameters
-        ----------
-        without
-            ``last_purchase``: all of the last order. Or ids of events, as :meth:`evidence` shows them.
-
-        Raises
-        ------
-        ModelUnavailableError, NotMaterializedError, StoreUnavailableError, DataError, LogError
-            As :meth:`explain` and :meth:`evidence`.
-        """
-        check_without(without)
-        pinned = None if version is None else pinned_version(version)
-        return self._transport.what_if(task, user, without, context or {}, pinned)
 
     def segment(self, user: str | int) -> Segment:
         """Segment and stage of life a shopper was last placed in; ``known`` is False if never.

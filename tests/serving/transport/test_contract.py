@@ -231,7 +231,8 @@ def test_a_view_that_is_not_built_is_missing_alike(shop: Settings, url: str, clo
 
 def test_faces_and_questions_are_the_same() -> None:
     def face(kind: type) -> dict[str, list[str]]:
-        public = {name: method for name, method in vars(kind).items() if name[0] != "_" or name == "__init__"}
+        members = ((name, inspect.getattr_static(kind, name)) for name in dir(kind))
+        public = {name: method for name, method in members if name[0] != "_" or name == "__init__"}
         found = {name: getattr(method, "fget", method) for name, method in public.items()}
         return {name: list(inspect.signature(method).parameters.values()) for name, method in found.items()}
 
