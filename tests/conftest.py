@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,19 +44,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "both_servers: run against the embedded server and against Debian's")
-    config.addinivalue_line("markers", "slow: takes half a minute or more; begun first")
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, whatever order they are in: a worker that began one last would be waited for.
+    """Files whose slow tests take longest come first, the others in whatever order they are in.
 
-    A worker takes whole files. Left to itself xdist begins with the files of the most tests, which are quick ones.
+    A worker takes whole files, and one more before it is done: a long one begun last would be waited for.
     """
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    seconds: dict[Path, dict[int, float]] = defaultdict(dict)
+    for item in items:
+        for mark in item.iter_markers("slow"):
+            seconds[item.path][id(mark)] = mark.args[0]
+    items.sort(key=lambda item: -sum(seconds[item.path].values()))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -122,6 +121,7 @@ def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the demo loaded, materialized and trained on: made once for all workers, by a user's commands."""
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root = Path(os.environ.get("PORTRAIT_TEST_SHOP", root))  # of two runs, the second of which has it made already
     # A name that paths, URIs and globs all treat differently.
     home, done = root / "张三 shop", root / "shop.done"
     with (root / "shop.lock").open("w") as lock:

@@ -61,6 +61,7 @@ def test_every_declared_bench_is_run_here():
     assert sorted(TINY) == sorted(entry.name for entry in contributions(GROUP))
 
 
+@pytest.mark.slow(120)
 @pytest.mark.parametrize("name", TINY)
 def test_a_bench_reports_the_contracts_shape_and_how_far_it_is(name: str):
     told: list[float] = []

@@ -15,6 +15,7 @@ def error_of(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
 
 
+@pytest.mark.slow(12)
 @pytest.mark.parametrize(("before", "checked"), [("", False), (CHECKED, True), ("import feast; ", True)])
 def test_argument_types_are_checked_where_it_was_asked_for(before: str, checked: bool) -> None:
     assert ("TypeCheckError" in error_of(f"{before}import feature_repo; {WRONG}")) == checked

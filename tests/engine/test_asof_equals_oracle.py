@@ -14,9 +14,10 @@ import pyarrow as pa
 from feast import Entity, FeatureView, Field, FileSource, ValueType
 from feast.data_format import DeltaFormat
 from feast.types import Int64, String
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from example_counts import examples
 from feature_repo.core.clock import HOUR, from_us
 from feature_repo.engine.point_in_time import PointInTimeQuery, Request, spine_of
 from feature_repo.events.log import LogTable
@@ -108,7 +109,7 @@ def answered(view: FeatureView, spine: pd.DataFrame, *, known_by_at: bool) -> li
         return PointInTimeQuery(request).run(connection, spine_of(connection, spine, request.join_keys)).to_pylist()
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@examples(150, seconds=20, suppress_health_check=list(HealthCheck))
 @given(
     first=Facts,
     corrections=Facts,

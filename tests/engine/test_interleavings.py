@@ -19,9 +19,10 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from example_counts import examples
 from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import NotMaterializedError, StoreUnavailableError
 from feature_repo.engine.applier import Applier, Head
@@ -194,7 +195,7 @@ def test_a_build_that_ran_within_another_of_the_view_keeps_its_state(tmp_path: P
     history.assert_at_head(history.specs[0])
 
 
-@pytest.mark.slow
+@pytest.mark.slow(15)
 @pytest.mark.parametrize("command", range(6))
 def test_a_job_that_a_consumer_overtakes_does_not_miss_commits(tmp_path: Path, redis: Any, command: int) -> None:
     history = History(tmp_path / "history", redis)
@@ -213,7 +214,7 @@ def test_a_job_that_a_consumer_overtakes_does_not_miss_commits(tmp_path: Path, r
     history.assert_at_head(history.specs[0])
 
 
-@settings(max_examples=160, suppress_health_check=list(HealthCheck))
+@examples(160, seconds=33, suppress_health_check=list(HealthCheck))
 @given(steps=Steps, last=st.integers(0, 2))
 def test_no_interleaving_shows_a_wrong_number_and_the_last_run_shows_the_right_ones(
     redis: Any, steps: list[Any], last: int
@@ -231,8 +232,7 @@ def test_no_interleaving_shows_a_wrong_number_and_the_last_run_shows_the_right_o
         history.assert_at_head(history.specs[last])
 
 
-@pytest.mark.slow
-@settings(max_examples=160, suppress_health_check=list(HealthCheck))
+@examples(160, seconds=23, suppress_health_check=list(HealthCheck))
 @given(steps=Fed, last=st.integers(0, 2))
 def test_consumers_of_some_shards_among_all_others_show_no_wrong_number(
     redis: Any, steps: list[Any], last: int
@@ -251,7 +251,7 @@ def test_consumers_of_some_shards_among_all_others_show_no_wrong_number(
         history.assert_at_head(history.specs[last])
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@examples(60, seconds=16, suppress_health_check=list(HealthCheck))
 @given(batches=st.lists(events(users=3), min_size=1, max_size=5), memory=st.booleans(), several=st.booleans())
 def test_consumers_alone_keep_a_built_state_at_the_head(
     redis: Any, batches: list[list[Event]], memory: bool, several: bool

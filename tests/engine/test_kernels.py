@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from example_counts import examples
 from feature_repo.core.clock import HOUR
 from feature_repo.core.errors import DataError, DeclarationError, StoreUnavailableError
 from feature_repo.engine import entity_monoids
@@ -153,7 +154,7 @@ def test_a_commit_in_memory_is_folded_as_duckdb_folds_the_log(history: list[Even
         assert_same({name: [column[i] for i in order] for name, column in found.items()}, same, scale)
 
 
-@settings(max_examples=60)
+@examples(60, seconds=8)
 @given(events(users=4), events(users=4), st.integers(-30, 8), st.lists(st.booleans(), min_size=4, max_size=4))
 def test_what_is_folded_into_stored_states_gives_the_bytes_of_merging_them(
     before: list[Event], after: list[Event], oldest: int, stored: list[bool]

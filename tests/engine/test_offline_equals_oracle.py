@@ -12,9 +12,10 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from example_counts import examples
 from feature_repo.core.clock import DAY, HOUR, MINUTE, from_us, to_us
 from feature_repo.core.errors import DataError
 from feature_repo.engine import chunks, entity_monoids, monoids, past, point_in_time
@@ -68,8 +69,7 @@ def cut_into(size: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(150, seconds=20, suppress_health_check=list(HealthCheck))
 @given(
     history=events(users=4),
     moments=Moments,

@@ -10,9 +10,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from example_counts import examples
 from feature_repo.core.clock import DAY, HOUR, FixedClock
 from feature_repo.core.errors import NotMaterializedError, StoreUnavailableError
 from feature_repo.engine.builder import Materialized, StateBuilder
@@ -71,7 +72,7 @@ def commit(table: LogTable, start: int, batch: list[Event]) -> None:
 Batches = st.lists(events(), min_size=1, max_size=4)
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@examples(60, seconds=10, suppress_health_check=list(HealthCheck))
 @given(batches=Batches, repeat=st.lists(st.booleans(), min_size=4, max_size=4), later=st.integers(0, 30))
 def test_a_state_built_and_applied_in_any_steps_equals_the_oracle(
     redis: Any, connection: Any, batches: list[list[Event]], repeat: list[bool], later: int
@@ -138,8 +139,7 @@ def test_rows_merged_by_a_run_that_died_are_not_merged_again_with_later_ones(
     assert online(redis, spec, NOW)["u0"]["count_all_24h"] == 3
 
 
-@pytest.mark.slow
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@examples(60, seconds=23, suppress_health_check=list(HealthCheck))
 @given(first=events(users=3), built=st.booleans(), rounds=Rounds)
 def test_a_run_killed_between_any_two_commands_is_finished_by_the_next(
     redis: Any, connection: Any, first: list[Event], built: bool, rounds: list[tuple[list[Event], list[int], bool]]

@@ -29,6 +29,8 @@ from feature_repo.events.schema import table_path
 from feature_repo.jobs.features import apply
 from feature_repo.jobs.materialize import materialize
 
+pytestmark = pytest.mark.slow(15)
+
 ADA, BOB = ("u_" + digit * 32 for digit in "ab")
 AT = datetime.now(UTC) - timedelta(days=1)
 

@@ -23,6 +23,8 @@ from feature_repo.events.stats import log_stats
 from feature_repo.events.wall_clock import WEEK
 from feature_repo.privacy.pseudonyms import Pseudonymiser, load_pseudonymiser
 
+pytestmark = pytest.mark.slow(33)
+
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)  # as in conftest.py
 CLOCK = FixedClock(to_us(NOW))
 PEOPLE = ("purchase", "payment", "campaign_exposure", "coupon_redeem", "users", "quarantine")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from example_counts import examples
 from feature_repo.core.errors import DataError
 from feature_repo.events.cleaning import faults
 from feature_repo.events.door import Admitted, admit
@@ -105,6 +106,7 @@ numbers = st.sampled_from([None, 0, INT_MAX, INT_MAX + 1, -INT_MAX - 1])
 drawn = st.lists(st.fixed_dictionaries({"event_id": ids, "user_id": users, "quantity": numbers}), max_size=6)
 
 
+@examples(100, seconds=10)
 @given(drawn)
 def test_every_row_is_published_known_or_refused(tmp_path_factory: pytest.TempPathFactory, changes: list[dict]) -> None:
     root = tmp_path_factory.mktemp("door")

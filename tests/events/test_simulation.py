@@ -76,6 +76,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 # The same seed is the same shop ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow(8)
 def test_a_seed_gives_the_same_rows_however_they_are_cut(shop: Shop, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(simulation_sending, "_MOST_EVENTS", 9_000)
     assert len(chunks(shop.settings, PLAN)) == 5

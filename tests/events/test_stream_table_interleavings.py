@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from example_counts import examples
 from feature_repo.core.errors import LogError
 from feature_repo.events import stream_table
 from feature_repo.events.log import LogTable, read_snapshot
@@ -158,7 +159,7 @@ def forget_entries(path: Path) -> None:
             entry.unlink()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(25, seconds=10, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEP, min_size=3, max_size=14), st.lists(st.booleans(), min_size=2, max_size=2))
 def test_each_event_is_in_the_log_once_with_the_version_that_was_told(actions: list[tuple], own: list[bool]) -> None:
     """Whether a consumer writes its own entries or has `deltalake` write them is no difference to anybody."""

@@ -73,6 +73,7 @@ def test_left_overs_are_removed_when_they_are_a_day_old(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "tmp").iterdir()] == ["import-new"]
 
 
+@pytest.mark.slow(10)
 def test_a_stream_is_compacted_on_its_way_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_upkeep, "DUE_VERSIONS", 4)
     path = filled(tmp_path)
@@ -118,6 +119,7 @@ def test_files_that_no_version_names_go_after_an_hour(tmp_path: Path) -> None:
     assert ids(read_snapshot(path)) == ["a", "b", "c"]
 
 
+@pytest.mark.slow(10)
 def test_a_streams_entries_and_lost_files_go_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_upkeep, "DUE_VERSIONS", 2)
     monkeypatch.setattr(stream_upkeep, "MERGES_PER_TIDYING", 2)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from example_counts import examples
 from feature_repo.events import removal, table_files, upkeep
 from feature_repo.events.log import LogTable, Snapshot, read_snapshot
 from feature_repo.events.removal import remove_rows
@@ -132,7 +133,7 @@ class Table:
                 assert held(each.newer(above), above) == held(head, above)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(15, seconds=28, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEP, min_size=3, max_size=10))
 def test_upkeep_is_no_ones_concern_who_writes_or_reads(steps: list[tuple]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -168,6 +168,7 @@ def test_without_a_redis_a_consumer_says_so_at_once(home: Any, monkeypatch: pyte
         Consumer(load_settings(), SystemClock()).run()
 
 
+@pytest.mark.slow(6)
 def test_the_command_ends_on_a_signal_with_a_report(shop: Settings) -> None:
     send(shop, line(1))
     command = [sys.executable, "-m", "feature_repo.cli", "jobs", "consume", "--json"]

@@ -25,6 +25,8 @@ from own_shops import Importer, Sender, consume_all, end_leases, kill_redis, ope
 from shop_checks import assert_holds
 from shop_stream import Traffic
 
+pytestmark = pytest.mark.slow(135)
+
 DEATHS = 50
 RESTARTS = 5
 SLACK_S = 15.0  # of a busy machine
@@ -50,7 +52,6 @@ def killed_in_the_middle(chance: random.Random, name: str) -> bool:
     return consumer.kill() == TAKING
 
 
-@pytest.mark.slow
 def test_fifty_consumers_of_redis_die_and_nothing_is_lost_or_doubled(shop: Settings, seed: int) -> None:
     traffic, chance, deaths = Traffic(seed, shop.partitions), random.Random(seed), 0
     with Sender(shop, traffic, size=40).sending():
@@ -109,7 +110,6 @@ def test_two_share_a_stream_with_imports_and_who_dies_or_sleeps_is_replaced(shop
     assert_holds(shop, traffic)
 
 
-@pytest.mark.slow
 def test_a_fold_longer_than_a_lease_keeps_its_partitions_and_who_is_stopped_loses_them(
     shop: Settings, seed: int
 ) -> None:

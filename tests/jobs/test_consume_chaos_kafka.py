@@ -16,6 +16,8 @@ from shop_checks import assert_holds
 from shop_stream import Traffic
 from tansu_process import Broker
 
+pytestmark = pytest.mark.slow(130)
+
 DEATHS = 50
 FLEET = 8
 PATIENCE_S = 90.0
@@ -31,7 +33,6 @@ def kafka_shop(home: Path, kafka_broker: Broker, monkeypatch: pytest.MonkeyPatch
         yield settings
 
 
-@pytest.mark.slow
 def test_fleets_of_consumers_of_kafka_die_and_nothing_is_lost_or_doubled(kafka_shop: Settings, seed: int) -> None:
     # To be given partitions takes a member three seconds, and those of a dead one six: they live and die together.
     traffic, chance, deaths = Traffic(seed, kafka_shop.partitions), random.Random(seed), 0

@@ -26,6 +26,8 @@ from own_shops import Importer, Sender, consume_all, end_leases, opened
 from shop_checks import assert_holds
 from shop_stream import Traffic
 
+pytestmark = pytest.mark.slow(40)
+
 # A nightly run takes longer: PORTRAIT_SOAK_S=120.
 SOAK_S = float(os.environ.get("PORTRAIT_SOAK_S") or 20)
 EVENTS_PER_S = 2_000
@@ -53,7 +55,6 @@ def resident_bytes(pid: int) -> int:
     return pages * resource.getpagesize()
 
 
-@pytest.mark.slow
 def test_everything_at_once_ends_with_no_mismatch(home: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setenv("PORTRAIT_THREADS", "2")
     with opened(load_settings()) as settings:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from example_counts import examples
 from feature_repo.core.clock import SECOND, SystemClock
 from feature_repo.core.errors import StoreUnavailableError
 from feature_repo.core.settings import Settings
@@ -331,8 +330,7 @@ class Story:
                 assert close(value if there else None, expected), (view.name, feature.name, entity)
 
 
-@pytest.mark.slow
-@examples(max_examples=40, suppress_health_check=list(HealthCheck))
+@examples(40, seconds=33, suppress_health_check=list(HealthCheck))
 @given(steps=Steps, seed=st.integers(0, 10**6))
 def test_no_order_of_what_happens_loses_or_doubles_an_event(
     settings: Settings, redis: Any, steps: list[Any], seed: int

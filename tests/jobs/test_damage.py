@@ -59,6 +59,7 @@ def test_redis_gone_is_told_within_the_time_out(broken: Settings) -> None:
         materialize(broken, SystemClock(), views=["user_campaigns"])
 
 
+@pytest.mark.slow(5)
 def test_a_damaged_registry_says_how_to_make_it_anew(broken: Settings) -> None:
     kept = broken.registry_path.read_bytes()
     broken.registry_path.write_bytes(b"\xff\xff not a registry")

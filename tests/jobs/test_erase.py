@@ -176,6 +176,7 @@ def test_by_pseudonym_it_is_the_same(shop_of_few: Settings, redis: redis_py.Redi
     assert_gone(shop_of_few, redis, 3, report)
 
 
+@pytest.mark.slow(7)
 def test_nothing_brings_the_person_back(shop_of_few: Settings, redis: redis_py.Redis, tmp_path: Path) -> None:
     settings = shop_of_few
     source = tmp_path / "orders.csv"
@@ -203,7 +204,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.slow
+@pytest.mark.slow(62)
 def test_an_erasure_that_stops_before_any_step_is_finished_by_the_next(
     shop_of_few: Settings, redis: redis_py.Redis
 ) -> None:
@@ -229,6 +230,7 @@ def test_an_erasure_that_stops_before_any_step_is_finished_by_the_next(
     assert_others_as_built(shop_of_few, redis)
 
 
+@pytest.mark.slow(7)
 def test_one_that_stops_between_the_note_and_the_commit_or_behind_the_commit_is_finished(
     shop_of_few: Settings, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +264,7 @@ erase(load_settings(), SystemClock(), sys.argv[1], progress=stop)
 """
 
 
+@pytest.mark.slow(12)
 def test_one_that_is_killed_is_finished(shop_of_few: Settings, redis: redis_py.Redis) -> None:
     for person, step in enumerate(("table payment", "states of others", "append-only file")):
         command = [sys.executable, "-c", CHILD, raw(person), step]
@@ -401,6 +404,7 @@ def test_what_is_left_somewhere_is_exit_1_and_named_without_the_person(
     assert "nothing found" in capsys.readouterr().out
 
 
+@pytest.mark.slow(30)
 def test_on_the_real_data_nothing_is_left_not_even_in_the_append_only_file(built_shop: Path, tmp_path: Path) -> None:
     home = tmp_path / "shop"
     shutil.copytree(built_shop, home)

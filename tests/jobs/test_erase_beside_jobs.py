@@ -29,6 +29,8 @@ from shop_checks import assert_same, rows_of, values_of
 from shop_stream import pseudonym
 from sleepers import Sleeper, build, consume
 
+pytestmark = pytest.mark.slow(104)
+
 USERS = [pseudonym(n) for n in range(22)]
 PEOPLE, OTHERS = USERS[:14], USERS[14:]
 
@@ -112,7 +114,6 @@ def live_states(client: Any, key: bytes) -> list[bytes]:
     return [name for name, blob in client.hgetall(key).items() if int.from_bytes(blob[4:8], "little")]
 
 
-@pytest.mark.slow
 def test_a_consumer_that_wakes_after_an_erasure_brings_nobody_back(shop: Settings) -> None:
     send(shop, "before", PEOPLE)
     consume_all(shop)
@@ -130,7 +131,6 @@ def test_a_consumer_that_wakes_after_an_erasure_brings_nobody_back(shop: Setting
     assert len(ids) == len(set(ids)) == 2 * len(IN_A_CONSUMER) * 3 * len(OTHERS)
 
 
-@pytest.mark.slow
 def test_a_build_that_wakes_after_an_erasure_starts_over_and_a_dead_one_is_not_gone_on_with(shop: Settings) -> None:
     send(shop, "before", [*PEOPLE, *OTHERS])
     consume_all(shop)

@@ -58,6 +58,7 @@ def apply_changed(place: Path, file: str, old: str, new: str) -> tuple[int, dict
         ("days=(28, 84, 182)", "days=(28.01,)", "no windows"),
     ],
 )
+@pytest.mark.slow(26)
 def test_a_mistake_in_a_declaration_is_told_with_its_place(tmp_path: Path, old: str, new: str, said: str) -> None:
     code, answer = apply_changed(tmp_path, "purchases.py", old, new)
     assert code == 2, answer
@@ -102,6 +103,7 @@ def test_a_name_that_is_not_there_is_told_in_whole_sentences(applied: Path) -> N
     assert caught.value.what == "There is no stored view 'x'."
 
 
+@pytest.mark.slow(8)
 def test_a_plan_after_an_apply_finds_nothing_and_a_second_apply_writes_nothing(applied: Path) -> None:
     written = (applied / "registry.db").stat()
     assert apply().changes == ()

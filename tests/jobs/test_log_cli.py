@@ -10,6 +10,7 @@ from support_commands import portrait, run_portrait
 FIXTURES = Path(__file__).parents[1] / "events" / "fixtures"
 
 
+@pytest.mark.slow(3)
 def test_import_tells_in_json_what_became_of_every_row(tmp_path: Path) -> None:
     data = tmp_path / "orders.csv"
     data.write_bytes((FIXTURES / "order_lines.csv").read_bytes() + b"000042;never;0009;00123;1;1,00\n")
@@ -33,6 +34,7 @@ def test_import_tells_a_reader_where_a_reason_was_met_first(tmp_path: Path) -> N
     assert f"{data}, line 7" in told
 
 
+@pytest.mark.slow(3)
 def test_too_many_bad_rows_exit_with_1_and_a_wrong_mapping_with_2(tmp_path: Path) -> None:
     data = tmp_path / "orders.csv"
     data.write_bytes((FIXTURES / "order_lines.csv").read_bytes() + b"x\n")
@@ -45,6 +47,7 @@ def test_too_many_bad_rows_exit_with_1_and_a_wrong_mapping_with_2(tmp_path: Path
     assert error["hint"] == "did you mean 'item_id'?"
 
 
+@pytest.mark.slow(3)
 def test_map_writes_a_draft_once(tmp_path: Path) -> None:
     out = tmp_path / "draft.yaml"
     report = run_portrait(f"events map {FIXTURES / 'order_lines.csv'} --out {out}", tmp_path / "home")
@@ -56,6 +59,7 @@ def test_map_writes_a_draft_once(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow(10)
 @pytest.mark.parametrize("mapping", ["", "order_lines"])
 def test_check_says_what_a_log_supports_and_why_not(tmp_path: Path, mapping: str) -> None:
     if mapping:
@@ -83,6 +87,7 @@ def test_check_says_what_a_log_supports_and_why_not(tmp_path: Path, mapping: str
     assert "'campaign_exposure'" in tasks["redemption"]["reasons"][0]
 
 
+@pytest.mark.slow(13)
 def test_check_finds_that_the_demo_supports_all_but_views_of_what_shoppers_do_in_a_web_shop(shop_home: Path) -> None:
     report = run_portrait("features check", shop_home)
     lacking = {each["name"]: each["reasons"] for each in report["views"] if not each["supported"]}

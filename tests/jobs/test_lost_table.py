@@ -20,6 +20,8 @@ from feature_repo.jobs.features import apply
 from feature_repo.jobs.materialize import materialize
 from feature_repo.jobs.parity import parity
 
+pytestmark = pytest.mark.slow(18)
+
 SHOPPER = "u_" + "0" * 32
 SHOPPING = {"purchase", "payment", "campaign_exposure", "coupon_redeem", "users", "items", "consent"}
 READ = SHOPPING | {"view", "search", "click", "cart", "feedback", "user_segments", "user_unusual", "user_habits"}

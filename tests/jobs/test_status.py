@@ -36,6 +36,8 @@ from feature_repo.jobs.status import CONSUMERS as READ_FROM
 from feature_repo.jobs.status import StreamStatus, ViewStatus, stream_status
 from tansu_process import Broker
 
+pytestmark = pytest.mark.slow(14)
+
 NOW = 1_795_262_400_000_000
 READING = Reading(
     events=7,

@@ -23,6 +23,7 @@ def campaigns(spread: float, many: int, seed: int, rows: int = 300) -> list[Answ
     return found
 
 
+@pytest.mark.slow(20)
 @pytest.mark.parametrize("spread", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("rows", [20, 300])
 def test_nineteen_of_twenty_campaigns_are_within_their_intervals(spread: float, rows: int) -> None:
@@ -36,6 +37,7 @@ def test_coins_alone_hold_far_too_seldom_where_campaigns_differ() -> None:
     assert np.mean([expected(each.scores, 0.0).covers(each.labels.sum()) for each in made]) < 0.5
 
 
+@pytest.mark.slow(9)
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
 def test_the_spread_that_was_put_in_is_found(spread: float) -> None:
     assert spread_of(campaigns(spread, 60, seed=3)) == pytest.approx(spread, abs=0.2)

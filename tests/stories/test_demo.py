@@ -11,6 +11,8 @@ import pytest
 
 from support_commands import run_portrait
 
+pytestmark = pytest.mark.slow(70)
+
 
 @pytest.fixture(scope="module")
 def second_home(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -25,7 +27,6 @@ def state_of(home: Path) -> tuple[object, ...]:
     return tables, run_portrait("status", home)["redis"]["keys"]
 
 
-@pytest.mark.slow
 def test_a_second_demo_changes_nothing(second_home: Path) -> None:
     run_portrait("up", second_home)
     before = state_of(second_home)

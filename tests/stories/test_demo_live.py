@@ -15,6 +15,8 @@ from feature_repo.core.stores import connect_redis
 from feature_repo.jobs.consume import CONSUMERS
 from support_commands import portrait, run_portrait
 
+pytestmark = pytest.mark.slow(40)
+
 
 @contextmanager
 def running_copy(shop: Path, home: Path) -> Iterator[Path]:
@@ -37,7 +39,6 @@ def live_home(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield home
 
 
-@pytest.mark.slow
 def test_a_visit_is_seen_in_the_profile_while_it_happens(unvisited_home: Path) -> None:
     found = run_portrait("demo --live", unvisited_home)
     changed = {change["feature"]: (change["before"], change["after"]) for change in found["changes"]}

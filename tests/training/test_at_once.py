@@ -8,8 +8,12 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from feature_repo.core.settings import Settings
 from training.runs.tracking import tracking
+
+pytestmark = pytest.mark.slow(20)
 
 SCRIPT = """
 import json, sys

@@ -21,6 +21,8 @@ from training.monitor.references import reference_of
 from training.monitor.thresholds import USUAL
 from training.task import Task
 
+pytestmark = pytest.mark.slow(40)
+
 LATER = 8
 CHANGED = 2
 
@@ -87,7 +89,6 @@ EXPECTED = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
 def test_an_injected_change_alarms_by_the_signals_it_touches(
     change: Change, cut: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -32,6 +32,8 @@ from training.jobs.train import TrainReport, train
 from training.runs.tracking import tracking
 from training.task import LABEL, Context, Gate, Task, find_task
 
+pytestmark = pytest.mark.slow(14)
+
 SMALL = Boosting(eta=0.3, max_depth=3, min_child_weight=1.0, seeds=(7,), max_rounds=30, patience=10)
 
 

@@ -13,6 +13,8 @@ from training.data.log_views import head_versions, tables_in
 from training.data.lookahead import check_lookahead
 from training.task import Task, find_task
 
+pytestmark = pytest.mark.slow(24)
+
 KEYS = {"redemption": ["user_id"], "churn": ["user_id"], "spend": ["user_id"], "category": ["user_id", "category"]}
 
 

@@ -20,6 +20,8 @@ from training.evaluation.trained import fit_and_measure
 from training.registry.register import register, up_to_date
 from training.task import Task
 
+pytestmark = pytest.mark.slow(20)
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:

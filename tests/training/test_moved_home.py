@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +17,28 @@ from feature_repo.core.errors import ModelUnavailableError
 from feature_repo.core.mlflow_client import quiet_mlflow
 from feature_repo.core.mlflow_home import MOVED, settle
 from feature_repo.core.settings import Settings, load_settings
+from once import once
 from serving.scoring import ModelRegistry
 from training.declaring.recipe import Linear, Recipe
+from training.jobs import train as train_module
 from training.jobs.train import TrainReport, train
+from training.registry import register as register_module
 from training.runs.tracking import tracking
 from training.task import Task
 
+pytestmark = pytest.mark.slow(50)
+
 # Paths, URIs and databases write these differently.
 NAMES = ["home of 张三", "a b#c's"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fitted_once() -> Iterator[None]:
+    """All homes here hold the same log: the same model, with the same study and reference, is registered in each."""
+    with pytest.MonkeyPatch.context() as patch:
+        once(patch, train_module, "fit_and_measure", "study")
+        once(patch, register_module, "reference_text")
+        yield
 
 
 @pytest.fixture

@@ -17,17 +17,21 @@ from feature_repo import cli
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.privacy.tombstones import Tombstones
 from mlflow_process import MlflowServer
+from once import once
 from training import task as task_module
 from training.data.dataset import Dataset
 from training.declaring.recipe import Linear, Recipe
 from training.evaluation.study import study
 from training.evaluation.trained import Trained, fit_and_measure
+from training.registry import register as register_module
 from training.registry.erasure import ENTITY_ROWS, erase_entity_rows
 from training.registry.pending import RunKeptError, pending, pending_root
 from training.registry.register import read_report, register
 from training.registry.upload import upload
 from training.runs.tracking import tracking
 from training.task import Task
+
+pytestmark = pytest.mark.slow(110)
 
 MOMENTS = {
     "before": "search_experiments",
@@ -38,17 +42,28 @@ MOMENTS = {
 GARBAGE = b"no database" * 1000
 
 
-@pytest.fixture
-def small(redemption: Task, monkeypatch: pytest.MonkeyPatch) -> Task:
-    task = replace(
+@pytest.fixture(scope="module")
+def small(redemption: Task) -> Task:
+    return replace(
         redemption, model=Recipe(linear=Linear(strength=0.03)), baselines={}, gates=(), must_beat=(), not_worse_than=()
     )
-    monkeypatch.setattr(task_module, "all_tasks", lambda: {"redemption": task})
-    monkeypatch.setattr("training.registry.upload.all_tasks", lambda: {"redemption": task})
-    return task
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
+def declared(small: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_module, "all_tasks", lambda: {"redemption": small})
+    monkeypatch.setattr("training.registry.upload.all_tasks", lambda: {"redemption": small})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compared_once() -> Iterator[None]:
+    """All homes here hold the same log and register the same model: so is what monitoring compares with."""
+    with pytest.MonkeyPatch.context() as patch:
+        once(patch, register_module, "reference_text")
+        yield
+
+
+@pytest.fixture(scope="module")
 def trained(rows: Dataset, small: Task, demo_home: Path) -> Trained:
     found = fit_and_measure(replace(rows, task=small), threads=1, step=lambda what, done: None)
     return replace(found, study=study(found.data, found.fitted, load_settings(home=demo_home)))

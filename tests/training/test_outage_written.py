@@ -24,6 +24,8 @@ from training.written.instants import log_end
 from training.written.job import fit, show
 from training.written.model import ShopperModel
 
+pytestmark = pytest.mark.slow(80)
+
 FIVE = Segments(k=5)
 NOWHERE = "http://127.0.0.1:1"
 

@@ -35,6 +35,8 @@ from training.refreshing.refresh import RefreshReport, refresh
 from training.runs.tracking import tracking
 from training.task import Gate, Task
 
+pytestmark = pytest.mark.slow(90)
+
 END = datetime(2026, 6, 1, 9, tzinfo=UTC)
 WEEK = timedelta(days=7)
 WEEKS = 40
@@ -132,7 +134,6 @@ def versions(settings: Settings) -> tuple[str, int]:
         return str(found.version), len(client.search_model_versions("name = 'away'"))
 
 
-@pytest.mark.slow
 def test_prices_that_rise_are_trained_on_once_and_promoted(shop: Settings):
     pay(shop, END, 1, times=3.0, seed=2)
     plan = run(shop, dry_run=True)
@@ -152,7 +153,6 @@ def test_prices_that_rise_are_trained_on_once_and_promoted(shop: Settings):
     assert versions(shop) == ("2", 2)
 
 
-@pytest.mark.slow
 def test_a_champion_is_followed_by_one_of_its_own_options(shop: Settings):
     chosen = Options(select="filter")
     assert train(AWAY, shop, options=chosen).promoted
@@ -181,7 +181,6 @@ def test_a_champion_older_than_allowed_is_trained_anew(shop: Settings):
     assert plan.reason == "The log has gone on for 7 days since it was trained, and 6 are allowed."
 
 
-@pytest.mark.slow
 def test_what_fails_its_gates_is_kept_back_and_not_trained_again_and_others_have_their_turn(
     shop: Settings, capsys, monkeypatch: pytest.MonkeyPatch
 ):

@@ -33,6 +33,8 @@ from training.registry.register import STUDY, Registered, register
 from training.runs.tracking import tracking
 from training.task import Task
 
+pytestmark = pytest.mark.slow(60)
+
 
 def small_of(task: Task) -> Task:
     return replace(

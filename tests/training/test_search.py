@@ -17,6 +17,8 @@ from training.fitting.options import Options
 from training.preparing.prepare import prepare
 from training.preparing.search import WARMUP, Search, declared, search, with_params
 
+pytestmark = pytest.mark.slow(30)
+
 # Slow, and told to overfit: easily bettered.
 POOR = Recipe(boosting=Boosting(eta=0.9, max_depth=8, min_child_weight=0.0, seeds=(1, 2), max_rounds=80, patience=45))
 BLEND = replace(POOR, linear=Linear(strength=0.03))

@@ -45,6 +45,8 @@ from training.written import job
 from training.written.instants import WEEK, log_end, weeks_before
 from training.written.report import AssignReport
 
+pytestmark = pytest.mark.slow(30)
+
 Write = Callable[..., None]
 fit, assign, show = (partial(each, Segments()) for each in (job.fit, job.assign, job.show))
 

@@ -18,6 +18,8 @@ from training.registry.targeting import lift_of
 from training.runs.tracking import tracking
 from training.task import Task
 
+pytestmark = pytest.mark.slow(30)
+
 
 def silent(_what: str, _share: float) -> None:
     """Tell nobody."""
@@ -32,7 +34,6 @@ def champion(own_demo: Settings, rows: Dataset, redemption: Task) -> Settings:
     return own_demo
 
 
-@pytest.mark.slow
 def test_the_highest_100_of_the_real_test_campaigns_redeem_far_more_often_than_chance(champion: Settings) -> None:
     found = lift_of(champion, "redemption", "champion", top=100, by="campaign_id", step=silent)
     assert (found.rows, found.top) == (1653, 100)

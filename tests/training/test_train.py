@@ -32,6 +32,8 @@ from training.registry.register import up_to_date
 from training.runs.tracking import tracking
 from training.task import Gate, Task
 
+pytestmark = pytest.mark.slow(60)
+
 LOAD = """
 import sys, json, mlflow
 mlflow.set_tracking_uri(sys.argv[1])

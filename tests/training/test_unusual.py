@@ -43,6 +43,8 @@ from training.written import job
 from training.written.instants import log_end
 from training.written.report import AssignReport
 
+pytestmark = pytest.mark.slow(30)
+
 Write = Callable[..., None]
 fit, assign, show = (partial(each, UNUSUAL) for each in (job.fit, job.assign, job.show))
 

@@ -6,12 +6,15 @@ import time
 from collections import defaultdict
 
 import numpy as np
+import pytest
 
 from feature_repo.core.clock import SECOND
 from feature_repo.core.settings import Settings
 from feature_repo.events.stream.channel import Message
 from feature_repo.events.stream.kafka_channel import KafkaChannel
 from kafka_streams import PATIENCE_S, by_partition, collect, counted, messages, opened, until
+
+pytestmark = pytest.mark.slow(42)
 
 
 def test_what_is_sent_is_read_in_order_and_once(kafka: Settings) -> None:

@@ -30,6 +30,8 @@ from kafka_streams import (
 )
 from tansu_process import Broker, tansu_broker
 
+pytestmark = pytest.mark.slow(65)
+
 READS_AND_HANGS = """
 import sys
 from feature_repo.core.clock import SystemClock

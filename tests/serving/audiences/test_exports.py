@@ -211,6 +211,7 @@ def test_only_the_coupons_of_a_campaign_count_where_one_is_named(tmp_path: Path)
     assert rates == pytest.approx([100 / made.handed_out, 100 / made.handed_out, 50 / made.handed_out, 0])
 
 
+@pytest.mark.slow(4)
 def test_consent_is_what_redis_says_now_and_an_erasure_leaves_nothing(settings: Settings, redis: Any) -> None:
     home = settings.home
     write_snapshot(home, {"tag__risk": ["high"] * 8})

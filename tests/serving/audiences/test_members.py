@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from example_counts import examples
 from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings
 from feature_repo.privacy.tombstones import Tombstones
@@ -90,7 +91,7 @@ def indexed(home: Path, columns: dict[str, Any]) -> Index:
     return open_index(made, find_snapshot(made))
 
 
-@settings(max_examples=400)
+@examples(400, seconds=16)
 @given(columns=people(), texts=st.lists(SELECTIONS, min_size=1, max_size=4))
 def test_an_audience_is_whom_duckdb_finds_by_the_same_text(columns: dict[str, Any], texts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as oracle:

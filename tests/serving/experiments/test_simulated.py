@@ -25,6 +25,8 @@ from serving.experiments.findings import ExperimentReport
 from serving.experiments.report import report_of
 from serving.experiments.split import split
 
+pytestmark = pytest.mark.slow(60)
+
 END = to_us(START) + 70 * DAY
 SHOPS, SPLITS = (3, 5, 8), 80
 KEY = bytes(range(32))
@@ -103,7 +105,6 @@ def everybody(shops: Shops) -> Visitors:
     return Visitors([user for each in parts for user in each.users], [at for each in parts for at in each.first])
 
 
-@pytest.mark.slow
 def test_where_nothing_differs_one_in_twenty_looks_so(shops: Shops) -> None:
     """Each of 240 splits of the shops' visitors is an experiment whose variants are the same."""
     experiments = [

@@ -36,7 +36,7 @@ from training.declaring.recipe import Linear, Recipe
 from training.jobs.train import train
 from training.task import Gate, Task, find_task
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(40)
 
 MODELS = replace(
     PAGE,

@@ -129,6 +129,7 @@ def test_a_port_in_use_is_told(running: Running) -> None:
     assert "--port 0" in caught.value.hint
 
 
+@pytest.mark.slow(4)
 def test_the_command_says_where_it_listens_and_ends_when_told(settings: Settings) -> None:
     command = [sys.executable, "-m", "feature_repo.cli", "serve", "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -86,6 +86,7 @@ def key(shop: Settings) -> Iterator[str]:
     (shop.home / "api_keys.json").unlink()
 
 
+@pytest.mark.slow(8)
 def test_a_json_log_has_a_line_for_each_request_and_none_names_anybody(
     shop: Settings, key: str, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_json_log_has_a_line_for_each_request_and_none_names_anybody(
     assert_nobody(text, key)
 
 
+@pytest.mark.slow(7)
 def test_a_text_log_names_nobody_either(shop: Settings, key: str, tmp_path: Path) -> None:
     server = Server(tmp_path, "text", key=key)
     try:

@@ -13,6 +13,8 @@ import pytest
 from feature_repo.core.settings import Settings
 from serving_process import Serving, serving, until
 
+pytestmark = pytest.mark.slow(25)
+
 BUY = {"event_type": "purchase", "event_id": "a", "user_id": "ada@example.com", "amount": 3.49}
 
 

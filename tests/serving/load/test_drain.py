@@ -15,6 +15,8 @@ from serving.bench_model import TASK
 from serving.http.server import GRACE_S
 from serving_process import Serving, serving, until
 
+pytestmark = pytest.mark.slow(50)
+
 HELD_BACK = 10  # bytes of a request's body
 
 
@@ -56,7 +58,6 @@ def test_requests_that_have_begun_are_answered_after_the_word_to_end(home: Rival
     assert {len(json.loads(body)["scores"]) for _, body in answers} == {50}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_request_that_never_ends_keeps_the_server_no_longer_than_its_grace(home: Rivals, workers: int) -> None:
     request = post("/v1/predict", {"task": TASK, "users": home.users[:50]})

@@ -13,7 +13,7 @@ from paced_load import paced
 from serving.bench_load import load, post
 from serving_process import Serving, serving, until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(160)
 
 CONNECTIONS = 4
 SHARE = 0.8

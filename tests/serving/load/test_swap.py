@@ -22,7 +22,7 @@ from serving.models import Scores
 from serving.scoring import REFRESH_US
 from serving_process import serving, until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(90)
 
 USERS = 50
 CONNECTIONS = 4

@@ -23,6 +23,8 @@ from serving.consents import CONSENT
 from serving.models import Score
 from serving.scoring import ModelRegistry
 
+pytestmark = pytest.mark.slow(35)
+
 RAW, OTHER = "2375", "1364"
 TIMEOUT_S = 3.0
 

@@ -18,6 +18,8 @@ from feature_repo.core.settings import Settings, load_settings
 from mlflow_process import MlflowServer
 from running_app import Running
 
+pytestmark = pytest.mark.slow(30)
+
 ASKED = {"task": "redemption", "users": ["2375", "never seen"]}
 
 

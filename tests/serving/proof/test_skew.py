@@ -27,6 +27,8 @@ from served_shop import rewritten
 from serving.sdk import ProfileClient
 from shop_stream import USERS, Traffic, pseudonym
 
+pytestmark = pytest.mark.slow(50)
+
 SHOPPERS = [pseudonym(n) for n in range(USERS)]
 ROUNDS = 3
 PAUSE_S = 0.1

@@ -117,6 +117,7 @@ def test_traces_name_the_window_that_is_between_its_length_and_an_hop_more(expla
     }
 
 
+@pytest.mark.slow(17)
 def test_evidence_computes_what_was_served_from_the_events(portrait: ProfileClient, shop: Settings) -> None:
     for user in shoppers(shop, 6):
         for reason in portrait.explain(TASK, user).reasons:

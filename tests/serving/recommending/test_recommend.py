@@ -25,6 +25,8 @@ from running_app import Running
 from serving import AsyncProfileClient, ProfileClient
 from serving.recommending.recommendation import Recommendations
 
+pytestmark = pytest.mark.slow(40)
+
 ADA, BOB = shop_of.user(0), shop_of.user(1)  # who buys of the bakery, and of the garden
 
 

@@ -201,6 +201,7 @@ WRONG: dict[str, Question] = {
 }
 
 
+@pytest.mark.slow(25)
 def test_every_question_has_the_same_answer(shop: Settings, url: str, clock: FixedClock) -> None:
     with ProfileClient(clock=clock) as portrait:
         expected = {name: told(question, portrait) for name, question in (QUESTIONS | WRONG).items()}
@@ -289,6 +290,7 @@ def marked(question: Question, client: Any) -> Any:
     return [each.degraded for each in rows]
 
 
+@pytest.mark.slow(19)
 def test_without_redis_the_last_known_is_answered_alike(shop: Settings, clock: FixedClock) -> None:
     brief = shop.model_copy(update={"timeout_s": 2.0})
     running = Running(brief, clock)

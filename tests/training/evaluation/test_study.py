@@ -43,6 +43,7 @@ def asked(rows: Dataset, *who: tuple[str, datetime]) -> Dataset:
     return replace(rows, frame=frame, log_versions={})
 
 
+@pytest.mark.slow(9)
 def test_an_attribute_is_what_was_known_before_the_instant(
     rows: Dataset, shop: Settings, write: Callable[..., None]
 ) -> None:
