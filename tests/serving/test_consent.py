@@ -40,9 +40,9 @@ def asked(settings: Settings) -> Settings:
     apply()
     said = [("marketing", True, 1), ("marketing", False, 2), ("personalisation", False, 1), ("service", False, 1)]
     assert say(settings, *((ADA, *each) for each in said)) == {}
-    materialize(settings, SystemClock())
+    materialize(settings, SystemClock(), views=["user_consent"])
     assert say(settings, (ADA, "personalisation", True, 3), (ADA, "marketing", True, 0)) == {}
-    materialize(settings, SystemClock())
+    materialize(settings, SystemClock(), views=["user_consent"])
     return settings
 
 

@@ -25,6 +25,8 @@ from feature_repo.jobs.features import apply
 from feature_repo.jobs.materialize import materialize
 from serving.online_features import ServicePlan
 
+pytestmark = pytest.mark.slow(20)
+
 END = to_us(datetime(2026, 11, 21, 22, 0, 12, 345678, tzinfo=UTC))  # a Saturday afternoon in New York
 NOBODY = "u_" + "0" * 32
 SERVICES = {

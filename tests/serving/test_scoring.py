@@ -338,6 +338,7 @@ def test_of_many_versions_that_are_pinned_the_last_are_kept_and_the_champion_alw
     assert registry.version("pinned", third) is champion
 
 
+@pytest.mark.slow(10)
 def test_a_champion_is_swapped_under_load_without_a_failed_question(
     registry: ModelRegistry, registrar: Registrar, clock: FixedClock
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.events.demo import load_demo
 from feature_repo.events.schema import TABLES, arrow_schema, log_table
 from feature_repo.jobs.features import apply
+from once import once
 from training.data.dataset import Dataset, dataset
+from training.registry import register
 from training.task import Task, find_task
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -53,6 +55,14 @@ def rows(demo_home: Path, redemption: Task) -> Dataset:
     with pytest.MonkeyPatch.context() as patch:
         _use(patch, demo_home)
         return dataset(redemption)
+
+
+@pytest.fixture(scope="module")
+def one_reference() -> Iterator[None]:
+    """For a file whose homes hold one log and whose tests ask no drift: what monitoring compares with is found once."""
+    with pytest.MonkeyPatch.context() as patch:
+        once(patch, register, "reference_text")
+        yield
 
 
 @pytest.fixture

@@ -22,11 +22,10 @@ from serving.scoring import ModelRegistry
 from training.declaring.recipe import Linear, Recipe
 from training.jobs import train as train_module
 from training.jobs.train import TrainReport, train
-from training.registry import register as register_module
 from training.runs.tracking import tracking
 from training.task import Task
 
-pytestmark = pytest.mark.slow(50)
+pytestmark = [pytest.mark.slow(50), pytest.mark.usefixtures("one_reference")]
 
 # Paths, URIs and databases write these differently.
 NAMES = ["home of 张三", "a b#c's"]
@@ -34,10 +33,9 @@ NAMES = ["home of 张三", "a b#c's"]
 
 @pytest.fixture(scope="module", autouse=True)
 def fitted_once() -> Iterator[None]:
-    """All homes here hold the same log: the same model, with the same study and reference, is registered in each."""
+    """All homes here hold the same log: the same model, with the same study, is registered in each."""
     with pytest.MonkeyPatch.context() as patch:
         once(patch, train_module, "fit_and_measure", "study")
-        once(patch, register_module, "reference_text")
         yield
 
 

@@ -17,13 +17,11 @@ from feature_repo import cli
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.privacy.tombstones import Tombstones
 from mlflow_process import MlflowServer
-from once import once
 from training import task as task_module
 from training.data.dataset import Dataset
 from training.declaring.recipe import Linear, Recipe
 from training.evaluation.study import study
 from training.evaluation.trained import Trained, fit_and_measure
-from training.registry import register as register_module
 from training.registry.erasure import ENTITY_ROWS, erase_entity_rows
 from training.registry.pending import RunKeptError, pending, pending_root
 from training.registry.register import read_report, register
@@ -31,7 +29,7 @@ from training.registry.upload import upload
 from training.runs.tracking import tracking
 from training.task import Task
 
-pytestmark = pytest.mark.slow(110)
+pytestmark = [pytest.mark.slow(110), pytest.mark.usefixtures("one_reference")]
 
 MOMENTS = {
     "before": "search_experiments",
@@ -53,14 +51,6 @@ def small(redemption: Task) -> Task:
 def declared(small: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_module, "all_tasks", lambda: {"redemption": small})
     monkeypatch.setattr("training.registry.upload.all_tasks", lambda: {"redemption": small})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compared_once() -> Iterator[None]:
-    """All homes here hold the same log and register the same model: so is what monitoring compares with."""
-    with pytest.MonkeyPatch.context() as patch:
-        once(patch, register_module, "reference_text")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -346,6 +346,7 @@ def test_only_models_of_tasks_are_tasks(portrait: ProfileClient) -> None:
     assert portrait.tasks() == (TASK,)
 
 
+@pytest.mark.slow(6)
 def test_the_command_prints_reasons_and_one_object(shop: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["explain", TASK, RAW, "--events", "1", "--what-if"]) == 0
     shown = capsys.readouterr().out

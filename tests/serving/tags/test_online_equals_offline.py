@@ -27,6 +27,8 @@ from serving.tags.inputs import Inputs
 from serving.tags.offline import LogSource
 from serving.tags.panel import Panel
 
+pytestmark = pytest.mark.slow(45)
+
 NOW = 20_500 * DAY + 12_345
 NOBODY = "u_" + "f" * 32
 

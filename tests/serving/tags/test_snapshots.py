@@ -91,6 +91,7 @@ def test_nobody_and_the_future_are_refused(shop_log: Settings) -> None:
         compute(shop_log, CLOCK, at=to_us(NOW - timedelta(days=90)))
 
 
+@pytest.mark.slow(5)
 def test_twice_is_once_until_the_log_goes_on(shop_log: Settings) -> None:
     first, again = compute(shop_log, CLOCK), compute(shop_log, CLOCK)
     assert (first.unchanged, again.unchanged, first.path) == (False, True, again.path)
@@ -125,6 +126,7 @@ def test_the_newest_are_kept(settings: Settings) -> None:
     assert [each.manifest.as_of for each in snapshots(few)] == [NOW - timedelta(days=n) for n in (3, 2, 1)]
 
 
+@pytest.mark.slow(6)
 def test_who_is_erased_leaves_every_snapshot_and_the_scan_proves_it(shop_log: Settings) -> None:
     for days in (0, 1, 2):
         compute(shop_log, FixedClock(to_us(NOW) + days * DAY))
@@ -165,6 +167,7 @@ def test_damage_is_named_with_what_to_do(settings: Settings) -> None:
         snapshots(settings)
 
 
+@pytest.mark.slow(4)
 def test_a_refresh_makes_one_a_day(shop_log: Settings) -> None:
     assert "would be written" in refresh_snapshot(shop_log, CLOCK, dry_run=True)
     assert "4 shoppers" in refresh_snapshot(shop_log, CLOCK, dry_run=False)
