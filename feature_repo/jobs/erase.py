@@ -7,8 +7,8 @@ is left to do, and does it once; a run that was killed is finished by running it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -157,9 +157,7 @@ def erase(
         progress("tombstone", 0.0)
         tombstones.add(pseudonym)
     needles = Needles(pseudonym.removeprefix("u_"), None if is_pseudonym(user) else user)
-    # Erasures take turns: one that sleeps before it writes a state would bring another's person back.
-    turn = nullcontext() if dry_run else locked(settings.home / "run" / "erase.lock")
-    with turn, redis_answers(), closing(connect_redis(settings, timeout_s=60.0)) as client:
+    with _redis_in_turn(settings, dry_run=dry_run) as client:
         run = _Erasure(settings, clock, client, needles, dry_run)
         if not dry_run:
             progress("consumers", 0.05)
@@ -171,6 +169,14 @@ def erase(
         report = run.report(found, progress, erased_before=before, started=started)
     progress("done", 1.0)
     return report
+
+
+@contextmanager
+def _redis_in_turn(settings: Settings, *, dry_run: bool) -> Iterator[Any]:
+    """Erasures take turns: one that sleeps before it writes a state would bring another's person back."""
+    turn = nullcontext() if dry_run else locked(settings.home / "run" / "erase.lock")
+    with turn, redis_answers(), closing(connect_redis(settings, timeout_s=60.0)) as client:
+        yield client
 
 
 @dataclass

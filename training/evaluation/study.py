@@ -145,10 +145,7 @@ def study(
     scores, valid = _scores(fitted, data, data.test), (fitted.rehearsal or fitted)
     labels, shoppers = data.labels[data.test], data.frame[data.key].to_numpy()[data.test]
     binary, tallies = data.task.objective == BINARY, Tallies.of(shoppers)
-    decisions = None
-    if binary:
-        threshold = best_f1(_scores(valid, data, data.valid), data.labels[data.valid])
-        decisions = decide(scores, labels, tallies, threshold=threshold)
+    decisions = decide(scores, labels, tallies, threshold=_threshold(valid, data)) if binary else None
     lift = deciles(scores, labels, tallies) if binary else ()
     precisions = precision_at(scores, labels, tallies) if binary else {}
     table = () if binary else tenths(scores, labels, tallies)
@@ -194,6 +191,11 @@ class _Watch:
 def _scores(fitted: Fitted, data: Dataset, rows: npt.NDArray[np.bool_]) -> Floats:
     scorer = fitted.scorer()
     return np.asarray(scorer.score(data.matrix(scorer.columns)[rows]), np.float64)
+
+
+def _threshold(fitted: Fitted, data: Dataset) -> float:
+    """Chosen on the rows before the test rows, whose answers it must not know."""
+    return best_f1(_scores(fitted, data, data.valid), data.labels[data.valid])
 
 
 def _fair(
