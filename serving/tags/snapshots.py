@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_repo.core.console import to_json
-from feature_repo.core.errors import DataError, LogError
+from feature_repo.core.errors import LogError
 from feature_repo.core.locks import locked
 from feature_repo.core.settings import Settings, ensure_home
 from feature_repo.engine.retrieval import replacing
@@ -103,25 +103,6 @@ def snapshots(settings: Settings) -> tuple[Snapshot, ...]:
     paths = sorted(snapshots_root(settings).glob(f"*/{MANIFEST}"))
     found = (_read(path) for path in paths if not path.parent.name.startswith("."))
     return tuple(each for each in found if each is not None)
-
-
-def snapshot_at(settings: Settings, at: datetime) -> Snapshot:
-    """Return the latest snapshot that tells of an instant, or of one before it.
-
-    Raises
-    ------
-    DataError
-        There is none.
-    LogError
-        A manifest is damaged.
-    """
-    found = [each for each in snapshots(settings) if each.manifest.as_of <= at]
-    if not found:
-        raise DataError(
-            f"There is no snapshot as of {at:%Y-%m-%d %H:%M} UTC or before.",
-            hint=f"`portrait tags compute --at {at:%Y-%m-%dT%H:%M:%S}` makes one.",
-        )
-    return found[-1]
 
 
 def write_snapshot(settings: Settings, people: pa.Table, manifest: Manifest) -> Snapshot:

@@ -17,7 +17,7 @@ from sklearn.metrics import (
 
 from training.declaring.objective import REGRESSION
 from training.declaring.recipe import Linear, Recipe
-from training.evaluation.evaluate import Rows, auc_difference, check_gates, evaluate
+from training.evaluation.evaluate import Rows, check_gates, difference, evaluate
 from training.evaluation.metrics import BINS, BY_NAME, auc, average_precision, ece, mae, r2, spearman, top_rows
 from training.task import Gate, Task
 
@@ -97,14 +97,14 @@ def test_an_evaluation_is_the_same_twice():
 
 def test_a_model_does_not_differ_from_itself():
     scores, rows = some_rows(50, 2)
-    same = auc_difference(scores, scores, rows)
+    same = difference("auc", scores, scores, rows)
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
 def test_a_pair_is_compared_on_the_same_shoppers():
     scores, rows = some_rows(200, 1)
     noisy = scores + np.random.default_rng(1).normal(scale=0.01, size=len(scores))
-    paired = auc_difference(scores, np.clip(noisy, 0, 1), rows)
+    paired = difference("auc", scores, np.clip(noisy, 0, 1), rows)
     alone = evaluate(scores, rows).metrics["auc"]
     assert paired.high - paired.low < (alone.high - alone.low) / 5
 
@@ -134,7 +134,7 @@ def test_gates_compare_with_bounds_baselines_and_slices_and_an_absent_slice_hold
         not_worse_than=("all_feature_logistic",),
     )
     others = {"rfm_logistic": poor, "all_feature_logistic": good}
-    differences = {"all_feature_logistic": auc_difference(scores, scores, rows)}
+    differences = {"all_feature_logistic": difference("auc", scores, scores, rows)}
     held = {name: each.holds for name, each in check_gates(task, good, others, differences).items()}
     assert held == {
         "auc": True,
@@ -142,7 +142,7 @@ def test_gates_compare_with_bounds_baselines_and_slices_and_an_absent_slice_hold
         "not_worse_than:all_feature_logistic": True,
         "beats:rfm_logistic": True,
     }
-    worse = {"all_feature_logistic": auc_difference(1 - scores, scores, rows)}
+    worse = {"all_feature_logistic": difference("auc", 1 - scores, scores, rows)}
     failed = check_gates(task, poor, others, worse)
     assert not any(each.holds for each in failed.values())
 

@@ -10,9 +10,7 @@ from training.declaring.recipe import Forest, Linear, Margin, Plain, Recipe, Tre
 RECENCY = ("user_payments__days_since",)
 RFM = (*RECENCY, "user_payments__count_84d", "user_payments__amount_sum_84d")
 
-RFM_LOGISTIC = "rfm_logistic"
 ALL_FEATURE = "all_feature"
-ALL_FEATURE_LOGISTIC = f"{ALL_FEATURE}_logistic"
 XGBOOST = "xgboost"
 
 

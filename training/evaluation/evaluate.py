@@ -146,11 +146,6 @@ def difference(metric: str, scores: Scores, other: Scores, rows: Rows) -> Estima
     return _estimate(lambda draws: ours(draws) - theirs(draws), rows)
 
 
-def auc_difference(scores: Scores, other: Scores, rows: Rows) -> Estimate:
-    """AUC of ``scores`` minus that of ``other``, paired."""
-    return difference("auc", scores, other, rows)
-
-
 def value_of(metric: str, scores: Scores, rows: Rows) -> float:
     """Return a metric without its interval."""
     return float(measure_of(metric, scores, rows)(_everyone(rows))[0])

@@ -23,7 +23,7 @@ from serving.tags import snapshots as module
 from serving.tags.compute import compute
 from serving.tags.declared import live_tags
 from serving.tags.refresh import refresh_snapshot
-from serving.tags.snapshots import Manifest, erase_snapshots, snapshot_at, snapshots, write_snapshot
+from serving.tags.snapshots import Manifest, erase_snapshots, snapshots, write_snapshot
 
 NOW = datetime(2026, 6, 1, 13, tzinfo=UTC)
 CLOCK = FixedClock(to_us(NOW))
@@ -79,9 +79,7 @@ def test_a_snapshot_of_before_knows_what_the_log_knew_then(shop_log: Settings) -
     report = compute(shop_log, CLOCK, at=to_us(NOW - timedelta(days=8)))
     table = pq.read_table(Path(report.path) / "people.parquet")
     assert table["user_id"].to_pylist() == USERS[2:]  # at its own instant an event is not known yet
-    assert snapshot_at(shop_log, NOW).manifest.as_of == NOW - timedelta(days=8)
-    with pytest.raises(DataError, match="no snapshot as of"):
-        snapshot_at(shop_log, NOW - timedelta(days=9))
+    assert [each.manifest.as_of for each in snapshots(shop_log)] == [NOW - timedelta(days=8)]
 
 
 def test_nobody_and_the_future_are_refused(shop_log: Settings) -> None:
