@@ -127,6 +127,7 @@ def test_all_benches_but_those_of_bytes_and_of_alarms_have_a_bound():
     assert without == ["memory", "drift"]
 
 
+@pytest.mark.slow(25)
 def test_a_record_of_a_real_run_is_the_contracts(tmp_path: Path):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
@@ -144,6 +145,7 @@ def test_a_record_of_a_real_run_is_the_contracts(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow(12)
 def test_sigterm_ends_the_bench_that_runs_and_leaves_nothing(tmp_path: Path):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
