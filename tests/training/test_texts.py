@@ -27,6 +27,8 @@ from training.jobs.reproduce import reproduce
 from training.registry.register import Registered, register
 from training.task import Task
 
+pytestmark = pytest.mark.slow(25)
+
 INCOME = "user_demographics__income"
 SERVICE = FeatureService(
     name="texts_v1", features=[user_demographics, user_payments[["days_since", "count_84d", "amount_sum_84d"]]]
