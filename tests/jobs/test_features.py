@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from copy import deepcopy
@@ -15,34 +14,19 @@ from typing import Any
 
 import pytest
 
+from checkouts import ROOT, Checkout
 from feature_repo.core.errors import DeclarationError
 from feature_repo.definitions.purchases import user_payments
 from feature_repo.engine.contract import service_contract
 from feature_repo.engine.feature_store import open_store, stored_views
 from feature_repo.jobs.features import apply, catalogue, describe
 
-ROOT = Path(__file__).parents[2]
-
 
 def apply_changed(place: Path, file: str, old: str, new: str) -> tuple[int, dict[str, Any]]:
     """Apply a copy of the checkout in which one text of a declaration file is another."""
-    checkout = place / "checkout"
-    ignored = shutil.ignore_patterns("__pycache__")
-    for package in ("feature_repo", "training", "serving"):
-        shutil.copytree(ROOT / package, checkout / package, ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", checkout)
-    declared = checkout / "feature_repo" / "definitions" / file
-    text = declared.read_text("utf-8")
-    assert old in text
-    declared.write_text(text.replace(old, new, 1), "utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "feature_repo.cli", "features", "apply", "--json"],
-        cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout), "PORTRAIT_HOME": str(place / "home")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    checkout = Checkout.copied(place / "checkout", place / "home")
+    checkout.change(f"feature_repo/definitions/{file}", old, new)
+    done = checkout.portrait("features apply")
     assert "Traceback" not in done.stderr
     assert not (place / "home" / "registry.db").exists() or done.returncode == 0
     return done.returncode, json.loads(done.stdout)
