@@ -29,6 +29,8 @@ SERVERS = ["embedded_redis"]
 if shutil.which(REDIS_SERVER) or os.environ.get("CI"):
     SERVERS.append("installed_redis")
 
+UNSAID_S = 30.0  # of a slow test that does not say how long it takes
+
 # Two shared cores: how long an example takes says nothing about the code.
 hypothesis.settings.register_profile("portrait", deadline=None)
 hypothesis.settings.load_profile("portrait")
@@ -53,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     seconds: dict[Path, dict[int, float]] = defaultdict(dict)
     for item in items:
         for mark in item.iter_markers("slow"):
-            seconds[item.path][id(mark)] = mark.args[0]
+            seconds[item.path][id(mark)] = sum(mark.args) or UNSAID_S
     items.sort(key=lambda item: -sum(seconds[item.path].values()))
 
 

@@ -82,7 +82,7 @@ def outputs(notebook: Any) -> list[Any]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(240)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_a_notebook_runs_draws_warns_of_nothing_and_stops_what_it_started(
     path: Path, kernel_home: Path, tmp_path: Path
