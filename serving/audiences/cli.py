@@ -35,7 +35,8 @@ Selection = Annotated[
     typer.Argument(
         metavar="AUDIENCE",
         show_default=False,
-        help="A selection such as \"churn_risk = 'high' and user_payments__amount_sum_84d > 100\", or @NAME of a saved one.",
+        help="A selection such as \"churn_risk = 'high' and user_payments__amount_sum_84d > 100\", or @NAME of a "
+        "saved one.",
     ),
 ]
 AsOf = Annotated[
