@@ -123,7 +123,7 @@ def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the demo loaded, materialized and trained on: made once for all workers, by a user's commands."""
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    root = Path(os.environ.get("PORTRAIT_TEST_SHOP", root))  # of two runs, the second of which has it made already
+    root = Path(os.environ.get("TEST_SHOP", root))  # of two runs, the second of which has it made already
     # A name that paths, URIs and globs all treat differently.
     home, done = root / "张三 shop", root / "shop.done"
     with (root / "shop.lock").open("w") as lock:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-ALL = os.environ.get("PORTRAIT_TEST_EXAMPLES") == "all"
+ALL = os.environ.get("TEST_EXAMPLES") == "all"
 
 
 def examples(count: int, *, seconds: float, **more: Any) -> Callable[[Any], Any]:
