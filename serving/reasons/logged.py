@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -55,6 +56,12 @@ class History:
     def newest(self, column: str, since: int, until: int, most: int) -> tuple[LoggedEvent, ...]:
         """Return the latest of them, the newest first."""
         return self._events(f" AND {quote(column)} IS NOT NULL" if column else "", [], since, until, most)
+
+    def weekly(self, since: int, until: int) -> list[tuple[datetime, int]]:
+        """Return how many events of ``[since, until)`` (us) each week has, by its Monday, but those that have none."""
+        ts = quote(self.source.timestamp_field)
+        rows = self._rows(f"epoch_us(date_trunc('week', {ts}))::BIGINT, count(*)", since, until, " GROUP BY 1")
+        return [(from_us(week), int(count)) for week, count in rows]
 
     def having(self, column: str, values: Sequence[str], until: int, most: int) -> tuple[LoggedEvent, ...]:
         """Return the latest events before an instant (us) with one of some values, the newest first."""

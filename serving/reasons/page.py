@@ -44,10 +44,14 @@ details { margin: .2rem 0; } summary { cursor: pointer; }
 
 @dataclass(frozen=True)
 class Unexplained:
-    """A task whose champion does not say why, and what is the matter."""
+    """A task whose champion does not say why, and what is the matter.
+
+    ``about_more``: it is about more than the shopper, and was not told what.
+    """
 
     task: str
     why: str
+    about_more: bool = False
 
 
 def write_page(portrait: ProfileClient, profile: Profile, path: Path) -> None:
@@ -61,7 +65,9 @@ def write_page(portrait: ProfileClient, profile: Profile, path: Path) -> None:
         MLflow or Redis does not answer. A champion that cannot answer is named on the page, with what is the matter.
     """
     text = page(
-        profile, _segment(portrait, profile), [_explained(portrait, profile, task) for task in portrait.tasks()]
+        profile,
+        segment_of(portrait, profile.user_id),
+        [explained(portrait, profile.user_id, task) for task in portrait.tasks()],
     )
     try:
         with replacing(path) as partial:
@@ -85,18 +91,21 @@ def page(profile: Profile, segment: Segment | None, scores: Iterable[Explanation
     )
 
 
-def _explained(portrait: ProfileClient, profile: Profile, task: str) -> Explanation | Unexplained:
+def explained(portrait: ProfileClient, user: str, task: str) -> Explanation | Unexplained:
+    """Ask the champion of a task why it answers as it does about a shopper."""
     try:
-        return portrait.explain(task, profile.user_id)
+        return portrait.explain(task, user)
     except DataError:
-        return Unexplained(task, f"Its model is about more than the shopper: portrait explain {task} USER --about ...")
+        why = f"Its model is about more than the shopper: portrait explain {task} USER --about ..."
+        return Unexplained(task, why, about_more=True)
     except PortraitError as error:
         return Unexplained(task, f"{error.what} {error.hint}".strip())
 
 
-def _segment(portrait: ProfileClient, profile: Profile) -> Segment | None:
+def segment_of(portrait: ProfileClient, user: str) -> Segment | None:
+    """Return where a shopper was last placed; None where that cannot be read."""
     try:
-        return portrait.segment(profile.user_id)
+        return portrait.segment(user)
     except PortraitError:  # no segmentation here, or not written yet
         return None
 
