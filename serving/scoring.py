@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,11 +31,11 @@ from feature_repo.core.allowed import Allowed
 from feature_repo.core.clock import SECOND, Clock
 from feature_repo.core.degrading import without_redis
 from feature_repo.core.errors import DataError, DeclarationError, ModelUnavailableError, StoreUnavailableError
-from feature_repo.core.mlflow_client import CHAMPION, open_mlflow, quiet_mlflow, unavailable, version_of
-from feature_repo.core.mlflow_home import settle
+from feature_repo.core.mlflow_client import CHAMPION, version_of
 from feature_repo.core.settings import Settings
 from feature_repo.core.stores import mask_password
 from serving.models import Model
+from serving.reading_mlflow import reading_mlflow
 
 _log = logging.getLogger("portrait")
 
@@ -209,21 +209,8 @@ class ModelRegistry:
             f"Task '{task}' has no {named} in {place}.", hint=f"`portrait models list {task}` names what there is."
         )
 
-    @contextmanager
-    def _client(self) -> Iterator[Any]:
-        """Yield a client of MLflow, or None if its database was never made, without a word from MLflow."""
-        uri = self._settings.tracking_uri
-        if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-            yield None
-            return
-        settle(self._settings)
-        try:
-            with quiet_mlflow():
-                yield open_mlflow(uri, timeout_s=self._timeout_s)
-        except (ModelUnavailableError, StoreUnavailableError):
-            raise
-        except Exception as error:
-            raise unavailable(uri, error) from error
+    def _client(self) -> AbstractContextManager[Any]:
+        return reading_mlflow(self._settings, timeout_s=self._timeout_s)
 
 
 def _load(client: Any, version: Any, uri: str) -> Model:
