@@ -11,6 +11,7 @@ from feature_repo.core.errors import DataError
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.privacy.pseudonyms import is_pseudonym, key_path
 from feature_repo.privacy.tombstones import Tombstones
+from serving.console.shelf import Shelf
 from serving.sdk import ProfileClient
 
 
@@ -22,17 +23,20 @@ class Desk:
     ----------
     portrait
         Keeps nothing of what it answers on the disk.
+    shelf
+        Registered models.
     """
 
     settings: Settings
     clock: Clock
     portrait: ProfileClient
+    shelf: Shelf
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock) -> Desk:
         """Return a desk of a home."""
         silent = settings.model_copy(update={"served_sample": 0.0})
-        return cls(silent, clock, ProfileClient(settings=silent, clock=clock))
+        return cls(silent, clock, ProfileClient(settings=silent, clock=clock), Shelf(silent, clock))
 
     @property
     def now(self) -> datetime:

@@ -116,9 +116,10 @@ def note(what: str, hint: str = "", *, warn: bool = False) -> Html:
     return tag("div", *parts, class_="note warn" if warn else "note")
 
 
-def fold(summary: Any, *inner: Any, plain: bool = True) -> Html:
+def fold(summary: Any, *inner: Any, plain: bool = True, opened: bool = False) -> Html:
     """Return something that opens when it is clicked; a plain summary is only how to open it."""
-    return tag("details", tag("summary", summary), *inner, class_="soft" if plain else "")
+    kind = {"class_": "soft"} if plain else {}
+    return tag("details", tag("summary", summary), *inner, **kind, **({"open": "open"} if opened else {}))
 
 
 def when(at: Moment) -> Html:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from feature_repo.core.errors import StoreUnavailableError
 from serving.console.desk import Desk
 from serving.console.instants import Moment, moment
 from serving.console.values import per_cent, value_text
@@ -36,6 +37,8 @@ class ScoreView:
 
     Attributes
     ----------
+    question
+        That the model answers, in English; empty where MLflow does not say.
     value
         A probability in per cent, or a number; empty where there is no answer, and ``why_not`` says why.
     reasons, smaller
@@ -43,6 +46,7 @@ class ScoreView:
     """
 
     task: str
+    question: str
     value: str
     model: str
     margin: str
@@ -63,18 +67,20 @@ def score_views(desk: Desk, user: str, words: Words) -> tuple[ScoreView, ...]:
         MLflow does not answer.
     """
     tasks = [task for task in desk.portrait.tasks() if task != LISTS]
-    found = [told(explained(desk.portrait, user, task), desk.now, words) for task in tasks]
+    questions = _questions(desk)
+    found = [told(explained(desk.portrait, user, task), questions.get(task, ""), desk.now, words) for task in tasks]
     return tuple(sorted(found, key=lambda each: bool(each.why_not)))
 
 
-def told(found: Explanation | Unexplained, now: datetime, words: Words) -> ScoreView:
+def told(found: Explanation | Unexplained, question: str, now: datetime, words: Words) -> ScoreView:
     """Put an answer into words."""
     if isinstance(found, Unexplained):
         why = words("about_more", task=found.task) if found.about_more else found.why
-        return ScoreView(found.task, "", "", "", None, (), (), (), (), why)
+        return ScoreView(found.task, question, "", "", "", None, (), (), (), (), why)
     reasons = tuple(_reasons(found, words))
     return ScoreView(
         task=found.task,
+        question=question,
         value=score_text(found),
         model=found.model,
         margin=words("margin", margin=f"{found.margin:+.4f}", base=f"{found.base:+.4f}"),
@@ -90,6 +96,13 @@ def told(found: Explanation | Unexplained, now: datetime, words: Words) -> Score
 def score_text(found: Explanation) -> str:
     """Return a score as a reader reads it: of a yes-or-no task the margin is a logit, and the value a probability."""
     return number(float(found.value)) if found.value == found.margin else per_cent(found.value)
+
+
+def _questions(desk: Desk) -> dict[str, str]:
+    try:
+        return {model.name: model.description for model in desk.shelf.models()}
+    except StoreUnavailableError:  # what is loaded answers all the same
+        return {}
 
 
 def _reasons(found: Explanation, words: Words) -> Iterator[ReasonLine]:

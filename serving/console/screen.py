@@ -10,12 +10,18 @@ import streamlit as st
 from feature_repo.core.errors import PortraitError
 from serving.console import markup
 from serving.console.address import LANGUAGES, PAGES, Address
+from serving.console.feature_screen import show_features
+from serving.console.model_screen import show_models
 from serving.console.shopper_screen import show_shopper
 from serving.console.words import Words
 
 _log = logging.getLogger("portrait")
 
-_SCREENS: Mapping[str, Callable[[Address, Words], None]] = {"shopper": show_shopper}
+_SCREENS: Mapping[str, Callable[[Address, Words], None]] = {
+    "shopper": show_shopper,
+    "features": show_features,
+    "models": show_models,
+}
 _NAMES = {"en": "English", "zh": "中文"}
 
 

@@ -214,11 +214,11 @@ _LEGEND = (("up", "raises"), ("down", "lowers"))
 
 def _score(view: ScoreView, words: Words) -> Html:
     if view.why_not or view.as_of is None:
-        return tag("section", tag("h2", view.task), markup.note(view.why_not))
+        return tag("section", _task(view), markup.note(view.why_not))
     told = f"{view.model}, {view.margin}, {view.as_of.ago} ({view.as_of.exact})"
     parts = [
-        tag("h2", view.task),
-        tag("p", tag("span", view.value, class_="score"), tag("small", told)),
+        _task(view),
+        tag("p", tag("span", view.value, class_="score"), " ", tag("small", told)),
         _reasons(view.reasons, words),
     ]
     if view.smaller:
@@ -227,6 +227,10 @@ def _score(view: ScoreView, words: Words) -> Html:
         if names:
             parts.append(tag("p", words(key, names=", ".join(names)), class_="soft"))
     return tag("section", *parts)
+
+
+def _task(view: ScoreView) -> Html:
+    return tag("h2", view.task, " ", tag("small", view.question))
 
 
 def _reasons(reasons: tuple[ReasonLine, ...], words: Words) -> Html:

@@ -148,6 +148,124 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "history_until": ("Purchases known up to {at}", "已知购买截至 {at}"),
         "no_history": ("nothing is known of what the shopper bought", "没有该顾客的购买记录"),
         "empty_list": ("The model recommends nothing.", "模型没有推荐任何商品。"),
+        # Features
+        "catalogue": ("Catalogue", "目录"),
+        "find": ("Find features, owners, tables, models", "查找特征、负责人、数据表、模型"),
+        "found": ("{found} of {features} features", "{features} 个特征中的 {found} 个"),
+        "feature": ("Feature", "特征"),
+        "says": ("What it says", "含义"),
+        "type": ("Type", "类型"),
+        "entity": ("About", "对象"),
+        "owner": ("Owner", "负责人"),
+        "read_by": ("Read by", "使用的模型"),
+        "freshness": ("Freshness", "新鲜度"),
+        "grew": ("table grew", "数据表更新于"),
+        "state.at_head": ("at the log's head (version {head})", "已同步至日志最新版本（{head}）"),
+        "state.behind": (
+            "holds version {held} of {head}: `portrait jobs materialize`",
+            "已同步至版本 {held}，最新为 {head}：请运行 `portrait jobs materialize`",
+        ),
+        "state.not_built": (
+            "not built yet (version {head} is there): `portrait jobs materialize`",
+            "尚未构建（日志版本 {head}）：请运行 `portrait jobs materialize`",
+        ),
+        "state.when_asked": ("built only when asked for", "仅在需要时构建"),
+        "state.made_anew": (
+            "of a table that was made anew: `portrait jobs materialize`",
+            "数据表已重建：请运行 `portrait jobs materialize`",
+        ),
+        "state.no_table": (
+            "the log has no such table: `portrait features apply`",
+            "日志中没有此表：请运行 `portrait features apply`",
+        ),
+        "state.unread": ("not known: Redis does not answer", "未知：Redis 无响应"),
+        "state.on_demand": ("computed when it is read", "读取时计算"),
+        "no_feature": ("There is no feature '{name}'.", "没有名为“{name}”的特征。"),
+        "everybody": ("Everybody", "全体顾客"),
+        "everybody_told": (
+            "{count} shoppers in the snapshot of {ago} ({at})",
+            "{ago}的快照（{at}）中的 {count} 位顾客",
+        ),
+        "training_of": ("Rows {model} was fitted on", "{model} 的训练样本"),
+        "null_share": ("not known", "未知"),
+        "mean": ("mean", "均值"),
+        "from": ("from", "从"),
+        "until": ("until", "至"),
+        "no_spread": (
+            "How its values are spread is not known: no snapshot holds it as a number, and no model was fitted on it.",
+            "取值分布未知：快照中没有此数值特征，也没有模型用它训练。",
+        ),
+        "no_spread_hint": (
+            "`portrait tags compute` makes a snapshot of the numbers of profile_v1.",
+            "`portrait tags compute` 会生成 profile_v1 数值特征的快照。",
+        ),
+        # Models
+        "no_models": ("No model is registered.", "没有已注册的模型。"),
+        "no_versions": ("No version is registered.", "没有已注册的版本。"),
+        "model": ("Model", "模型"),
+        "question": ("Question", "问题"),
+        "champion": ("Champion", "冠军版本"),
+        "challenger": ("Challenger", "挑战版本"),
+        "gates": ("Gates", "门槛"),
+        "gates.passed": ("passed", "通过"),
+        "gates.failed": ("failed", "未通过"),
+        "figures": ("Figures, with 95% intervals", "指标（95% 区间）"),
+        "trained_until": ("Trained until", "训练数据截至"),
+        "aliases": ("Role", "角色"),
+        "registered": ("Registered", "注册时间"),
+        "reads": ("Reads", "读取"),
+        "features_read": ("{count} features", "{count} 个特征"),
+        "versions": ("Versions", "版本"),
+        "metrics": ("Metrics", "指标"),
+        "metrics_told": (
+            "On test rows observed after those it was fitted on, with 95% intervals; below it what it has to beat.",
+            "在训练之后的测试样本上测得；区间为 95%，按顾客重抽样。其下为需要超越的基准。",
+        ),
+        "beside": ("Beside the champion or challenger", "与冠军或挑战版本对比"),
+        "beside_told": (
+            "Each on test rows of its own: `portrait models compare A B` scores both on the same.",
+            "各自在自己的测试样本上测得：`portrait models compare A B` 可在相同样本上比较。",
+        ),
+        "gate": ("Gate", "门槛"),
+        "measured": ("Measured", "实测"),
+        "holds": ("holds", "达到"),
+        "fails": ("fails", "未达到"),
+        "calibration": ("Calibration", "校准"),
+        "no_calibration": ("No picture of calibration was drawn for this version.", "此版本没有校准图。"),
+        "pictures": ("Pictures of the training", "训练图"),
+        "history": ("How the roles moved", "角色变更记录"),
+        "alias": ("Role", "角色"),
+        "before": ("From", "原版本"),
+        "after": ("To", "新版本"),
+        "why": ("Why", "原因"),
+        "card": ("Model card (English)", "模型卡（英文）"),
+        # Fairness
+        "fairness": ("Fairness", "公平性"),
+        "fairness_told": (
+            "The largest gap of each figure between groups, beside what chance shows in 19 of 20 random deals.",
+            "各指标在群体间的最大差距，以及随机分组在 20 次中有 19 次不超过的差距。",
+        ),
+        "no_fairness": ("Fairness was not measured for this version.", "此版本未测量公平性。"),
+        "group_is_read": ("The model reads it.", "模型使用此项。"),
+        "group_is_not_read": ("The model does not read it.", "模型不使用此项。"),
+        "group_unknown": ("Not known in {count} rows.", "{count} 行未知。"),
+        "every_group": ("All {count} groups", "全部 {count} 个群体"),
+        "group": ("Group", "群体"),
+        "rows": ("Rows", "行数"),
+        "shoppers": ("Shoppers", "顾客数"),
+        "figure": ("Figure", "指标"),
+        "highest": ("Highest", "最高"),
+        "lowest": ("Lowest", "最低"),
+        "gap": ("Gap", "差距"),
+        "chance": ("By chance", "随机差距"),
+        "beyond_chance": ("Beyond chance", "超出随机"),
+        "fair.selection_rate": ("said yes", "判为是的比例"),
+        "fair.tpr": ("said yes, of positives", "正例中判为是"),
+        "fair.fpr": ("said yes, of others", "负例中判为是"),
+        "fair.mae": ("mean error", "平均误差"),
+        "fair.share": ("answer", "实际结果"),
+        "fair.excess": ("score less answer", "得分减实际结果"),
+        "fair.auc": ("AUC", "AUC（排序能力）"),
     }
 )
 
@@ -171,6 +289,10 @@ class Words:
             The table has no such key, or something is not filled in.
         """
         return self.of(*WORDS[key]).format(**filled)
+
+    def alias(self, name: str) -> str:
+        """Return what an alias of a version is called."""
+        return self(name) if name in {"champion", "challenger"} else name
 
     def of(self, english: str, chinese: str) -> str:
         """Return one of two; the English where there is no Chinese."""

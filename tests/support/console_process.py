@@ -17,6 +17,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 from serving_process import until
@@ -52,7 +53,7 @@ def console(home: Path, *options: str, **environment: str) -> Iterator[str]:
             until(lambda: _answers(address))
             yield address
         finally:
-            process.terminate()
+            process.kill()  # what is looked at is kept nowhere
 
 
 def _answers(address: str) -> bool:
@@ -75,7 +76,9 @@ class Browser:
 
     def reads(self, said: str) -> str:
         """Wait until the page is all there and says something; return what is to be read on it."""
-        WebDriverWait(self.driver, PATIENCE_S).until(lambda _: self._still() and said in self._text())
+        WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.1).until(
+            lambda _: self._still() and said in self._text()
+        )
         return self._text()
 
     def one(self, selector: str) -> WebElement:
@@ -85,6 +88,14 @@ class Browser:
     def click(self, label: str) -> None:
         """Click on what has a label: a button, or one of several choices."""
         self.driver.find_element(By.XPATH, f"//*[self::label or self::button][.//*[text()='{label}']]").click()
+
+    def click_on(self, by: str, what: str) -> None:
+        """Click on an element; a link's page is begun before this returns."""
+        found = self.driver.find_element(by, what)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+        found.click()
+        if by == By.LINK_TEXT:
+            WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.1).until(staleness_of(found))
 
     def open_all(self) -> str:
         """Open all that is folded, and return what is to be read then."""

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from console_process import Browser, beyond_loopback, browser, chromium_lacks, console
 from feature_repo.core.clock import SystemClock
@@ -21,16 +22,20 @@ from feature_repo.core.settings import Settings
 from feature_repo.events.door import admit
 from feature_repo.events.log import read_snapshot
 from feature_repo.jobs import services
+from feature_repo.jobs.features import catalogue
 from feature_repo.jobs.materialize import materialize
 from feature_repo.privacy.tombstones import Tombstones
 from serving import ProfileClient
 from serving.console.consent import allowed
 from serving.console.values import per_cent, value_text
 from serving.console.words import Words
+from serving.tags.snapshots import Manifest, write_snapshot
+from training.registry.models import show_version
 
 pytestmark = pytest.mark.skipif(chromium_lacks(), reason="there is no Chromium here")
 
 RAW, REFUSING = "2375", "1364"
+FEATURE = "user_payments__count_28d"
 NOBODY, ERASED = ("u_" + digit * 32 for digit in "0e")
 
 
@@ -49,6 +54,9 @@ def settings(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
             _withdraw(found, portrait.key(REFUSING), "personalisation", "risk")
         materialize(found, SystemClock(), views=["user_consent"])
         Tombstones(home).add(ERASED)
+        people = {"user_id": [f"u_{n:032x}" for n in range(9)], FEATURE: range(1, 10)}
+        at = datetime.now(UTC)
+        write_snapshot(found, pa.table(people), Manifest(at, at, 9, {}, {}, {}))
         yield found
         services.down(found)
 
@@ -166,9 +174,8 @@ def test_a_timeline_is_what_the_log_says(page: Browser, addresses: dict[str, str
         By.CSS_SELECTOR, "[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg"
     )
     while links := page.driver.find_elements(By.LINK_TEXT, "Older events"):
-        links[0].click()
-        page.reads("Back to the newest")
-        shown = page.reads("")
+        page.click_on(By.LINK_TEXT, links[0].text)
+        shown = page.reads("Back to the newest")
     assert f"{first.event_timestamp:%Y-%m-%d %H:%M:%S} UTC" in shown
     assert f"amount {first.amount:,.2f}" in shown
 
@@ -212,6 +219,72 @@ def test_pages_parts_and_languages_are_chosen_by_a_click(
     assert asked == {"user": [portrait.key(RAW)], "part": ["timeline"], "lang": ["zh"]}
 
 
+@pytest.mark.parametrize(("lang", "role", "held"), [("en", "Champion", "holds"), ("zh", "冠军版本", "达到")])
+def test_a_model_is_what_mlflow_holds_of_it(
+    page: Browser, addresses: dict[str, str], settings: Settings, lang: str, role: str, held: str
+) -> None:
+    said = show_version(settings, "redemption", "champion")
+    shown = page.look(addresses["shop"], page="models", model="redemption", lang=lang)
+    assert f"redemption@{said.facts.version}" in shown
+    assert role in shown
+    for name, title in (("auc", "AUC"), ("average_precision", "AP")):
+        each = said.facts.metrics[name]
+        assert f"{title} {each['value']:.3f} [{each['low']:.3f}, {each['high']:.3f}]" in shown
+    for name, each in said.report["baselines"].items():
+        assert f"{name} {each['auc']:.3f} [" in shown
+    for gate, measured in said.report["measured"].items():
+        assert f"{gate} {measured} {held}" in shown
+    assert "age" in shown
+    pictures = page.driver.find_elements(
+        By.CSS_SELECTOR, "[data-testid=stImage] img, [data-testid=stImageContainer] img"
+    )
+    assert pictures
+    assert all(page.driver.execute_script("return arguments[0].naturalWidth", each) > 0 for each in pictures)
+    page.click_on(By.CSS_SELECTOR, "[data-testid=stExpander] summary")
+    page.reads("What the score depends on")
+
+
+def test_models_without_fairness_or_calibration_say_so(page: Browser, addresses: dict[str, str]) -> None:
+    shown = page.look(addresses["shop"], page="models", model="segments")
+    assert "segments@1" in shown
+    assert "silhouette" in shown
+    assert "Fairness was not measured" in shown
+    assert "No picture of calibration" in shown
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_feature_is_what_the_registry_and_the_snapshot_say(
+    page: Browser, addresses: dict[str, str], settings: Settings, lang: str
+) -> None:
+    words = Words(lang)
+    line = next(each for each in catalogue() if f"{each.view}__{each.feature}" == FEATURE)
+    shown = page.look(addresses["shop"], page="features", feature=FEATURE, lang=lang)
+    assert words.of(line.description, line.zh) in shown
+    assert "redemption@1" in shown
+    assert f"{words('everybody')} 9 0.0% 1 5 9 5" in shown
+    assert page.driver.find_elements(By.CSS_SELECTOR, "[data-testid=stVegaLiteChart]")
+
+
+def test_a_feature_is_found_and_leads_to_the_models_that_read_it(page: Browser, addresses: dict[str, str]) -> None:
+    page.look(addresses["shop"], page="features")
+    page.one("input[type=text]").send_keys("redemptions count_182d", Keys.ENTER)
+    page.reads("1 of ")
+    page.click_on(By.LINK_TEXT, "user_redemptions__count_182d")
+    page.reads("Rows redemption@1 was fitted on")
+    page.click_on(By.LINK_TEXT, "redemption@1")
+    page.reads("Will this shopper redeem a coupon")
+
+
+def test_without_its_servers_the_other_pages_say_so(page: Browser, addresses: dict[str, str]) -> None:
+    shown = page.look(addresses["away"], page="features")
+    assert "Redis at" in shown
+    assert "MLflow at" in shown
+    assert "user_payments" in shown
+    shown = page.look(addresses["away"], page="models")
+    assert "MLflow at" in shown
+    assert "MLFLOW_TRACKING_URI" in shown
+
+
 def test_without_redis_a_page_says_so_and_nothing_else(page: Browser, addresses: dict[str, str]) -> None:
     shown = page.look(addresses["away"], user=NOBODY)
     assert "Redis" in shown
@@ -225,3 +298,5 @@ def test_an_empty_home_says_what_to_do(page: Browser, addresses: dict[str, str])
     page.click("查看")
     page.reads("portrait demo")
     assert "portrait features apply" in page.look(addresses["empty"], user=NOBODY)
+    assert "portrait features apply" in page.look(addresses["empty"], page="features")
+    assert "portrait train --all" in page.look(addresses["empty"], page="models")

@@ -88,7 +88,7 @@ def test_consent_that_cannot_be_read_is_none() -> None:
 @pytest.mark.parametrize(("granted", "shown"), [(True, True), (None, True), (False, False)])
 def test_a_list_is_withheld_from_who_does_not_want_one(granted: bool | None, shown: bool) -> None:
     client: Any = Client(said(granted).said)
-    desk = Desk(settings=None, clock=None, portrait=client)  # type: ignore[arg-type]
+    desk = Desk(settings=None, clock=None, portrait=client, shelf=None)  # type: ignore[arg-type]
     if not shown:
         found = list_view(desk, USER, EN)
         assert (found.items, found.model) == ((), "")

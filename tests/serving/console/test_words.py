@@ -41,7 +41,8 @@ def test_every_word_that_is_asked_for_is_in_the_table() -> None:
 
 def test_every_word_of_the_table_is_used() -> None:
     text = "".join(source for source in _SOURCES if "WORDS: Mapping" not in source)
-    made = ("purpose.", "withheld.", "unread.", "unasked.")
+    # Of these the rest of the key is what is found.
+    made = ("purpose.", "withheld.", "unread.", "unasked.", "state.", "fair.", "gates.")
     unused = {key for key in WORDS if not re.search(f"""['"]{key}['"]""", text) and not key.startswith(made)}
     assert unused == set()
 
