@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from feature_repo.core.errors import ModelUnavailableError, StoreUnavailableError
 from feature_repo.core.mlflow_client import SQLITE, open_mlflow, quiet_mlflow, unavailable
 from feature_repo.core.mlflow_home import settle
 from feature_repo.core.settings import Settings
+
+_opening = Lock()  # whoever is first imports MLflow, which is no work for two
 
 
 @contextmanager
@@ -34,7 +37,9 @@ def reading_mlflow(settings: Settings, *, timeout_s: float) -> Iterator[Any]:
     settle(settings)
     try:
         with quiet_mlflow():
-            yield open_mlflow(uri, timeout_s=timeout_s)
+            with _opening:
+                client = open_mlflow(uri, timeout_s=timeout_s)
+            yield client
     except (ModelUnavailableError, StoreUnavailableError):
         raise
     except Exception as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Thread
 
-from feature_repo.core.errors import SettingsError
+from feature_repo.core.errors import PortraitError, SettingsError
 
 _SCRIPT = Path(__file__).with_name("main.py")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -27,7 +29,8 @@ SETTINGS = {
     "logger.hideWelcomeMessage": "true",
     "logger.level": "error",
     "runner.magicEnabled": "false",
-    "theme.primaryColor": "#3d5a80",
+    "theme.light.primaryColor": "#3d5a80",
+    "theme.dark.primaryColor": "#98b4d8",
 }
 
 
@@ -46,7 +49,16 @@ def launch(host: str, port: int, lang: str) -> None:
             f"The console needs a package that is not installed: {error.name}.",
             hint="run `pip install 'user-portrait[console]'`.",
         ) from None
+    Thread(target=_warm_up, name="first look", daemon=True).start()
     cli.main(["run", str(_SCRIPT), *options(host, port), "--", lang], standalone_mode=False)
+
+
+def _warm_up() -> None:
+    """Import, compile and load what the first look would have to wait for; what is wrong is told on the page."""
+    from serving.console.desk import desk  # noqa: PLC0415 - seconds
+
+    with suppress(PortraitError):
+        desk().portrait.warm_up()
 
 
 def options(host: str, port: int) -> list[str]:

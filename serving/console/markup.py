@@ -15,6 +15,7 @@ STYLE = """
 [data-testid="stSidebarHeader"] { height: 12px; padding: 0; margin: 0; } [data-testid="stHeader"] { height: 0; }
 .p { font-size: 14px; line-height: 1.45; --line: rgba(128,128,128,.28); --up: #c2410c; --down: #1d4ed8; --soft: .68; }
 .p h2 { font-size: 17px; font-weight: 600; margin: 0 0 6px; padding: 0; }
+.p h2 small { font-weight: 400; }
 .p h3 { font-size: 15px; font-weight: 600; margin: 14px 0 4px; padding: 0; }
 .p p { margin: 2px 0 6px; font-size: 14px; }
 .p code { font-size: 12.5px; background: none; color: inherit; padding: 0; }

@@ -144,7 +144,10 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "category": ("Category", "品类"),
         "score": ("Score", "得分"),
         "bought_before": ("Bought before", "曾购买"),
-        "score_orders": ("The score orders the list; it is no probability.", "得分仅用于排序，不是概率。"),
+        "score_orders": (
+            "The score ranks items before the list is varied; it is no probability.",
+            "得分用于列表多样化之前的排序，不是概率。",
+        ),
         "history_until": ("Purchases known up to {at}", "已知购买截至 {at}"),
         "no_history": ("nothing is known of what the shopper bought", "没有该顾客的购买记录"),
         "empty_list": ("The model recommends nothing.", "模型没有推荐任何商品。"),
