@@ -107,4 +107,13 @@ def test_the_dimension_of_risk_is_withheld_from_who_withdrew(granted: bool | Non
     assert [line.word for line in risk.tags] == ([] if granted is False else ["High"])
     assert bool(risk.withheld) == (granted is False)
     assert bool(risk.warning) == (granted is not True)
-    assert not portrait_of(replace(PROFILE, degraded=True), None, Allowed(None), NOW, EN).dimensions[1].tags
+
+
+def test_without_redis_what_was_last_known_is_shown_as_such_and_nothing_is_permitted() -> None:
+    view = portrait_of(replace(PROFILE, degraded=True), None, Allowed(None), NOW, EN)
+    assert view.degraded == "2026-03-04 12:00:00 UTC"
+    assert view.consent == ()
+    [value, risk] = view.dimensions
+    assert value.facts
+    assert (risk.tags, risk.withheld) == ((), EN("unread.risk"))
+    assert portrait_of(PROFILE, None, said(None), NOW, EN).degraded == ""
