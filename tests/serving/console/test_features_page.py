@@ -110,7 +110,10 @@ def test_a_feature_is_shown_as_its_snapshot_and_its_trainings_have_it(desk: Desk
     assert feature_view(desk, found, "nothing__here", EN) is None
 
 
-@pytest.mark.parametrize("values", [[0, 1, 1, 2, None, 9], [0.5, 0.25, None, 7.0]])
+FAR_AWAY = [*[1] * 200, 10**6, None]
+
+
+@pytest.mark.parametrize("values", [[0, 1, 1, 2, None, 9], [0.5, 0.25, None, 7.0], FAR_AWAY])
 def test_everybody_is_counted_once(home: Any, values: list[Any]) -> None:
     settings = load_settings()
     assert everybody(settings, "a__b") is None
