@@ -67,6 +67,12 @@ def test_metrics_are_the_versions_and_what_it_has_to_beat() -> None:
     assert found.on == 0
 
 
+def test_figures_of_parts_are_no_figures_of_the_model() -> None:
+    found = view(run(**{"silhouette": 0.3, "k": 5.0, "k2/silhouette": 0.4, "k_low": 1.0})).metrics
+    assert found.heads == ("", "k", "silhouette")
+    assert found.rows == (("churn@2", "5.000", "0.300"),)
+
+
 def test_champion_and_challenger_stand_beside_each_other() -> None:
     assert view(run(auc=0.8)).beside is None
     found = view(run(auc=0.8), rival=(version("3", "challenger"), run(auc=0.7))).beside
