@@ -32,7 +32,10 @@ from serving.console.words import Words
 from serving.tags.snapshots import Manifest, write_snapshot
 from training.registry.models import show_version
 
-pytestmark = pytest.mark.skipif(chromium_lacks(), reason="there is no Chromium here")
+pytestmark = [
+    pytest.mark.slow(60),
+    pytest.mark.skipif(chromium_lacks(), reason="there is no Chromium here"),
+]
 
 RAW, REFUSING = "2375", "1364"
 FEATURE = "user_payments__count_28d"
