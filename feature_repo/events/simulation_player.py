@@ -48,7 +48,8 @@ class PlayReport:
     late
         Events that are told an hour or more after they happened.
     duplicates, malformed
-        Those that were sent before, and those that belong into quarantine.
+        Those that were sent before, and those without an id or a time, which who reads them fills in, or with a raw id,
+        which belong into quarantine.
     """
 
     sent: int

@@ -297,7 +297,8 @@ def _render_simulation(report: SimulationReport) -> None:
 def _render_play(report: PlayReport) -> None:
     sys.stdout.write(
         f"{report.sent:,} events sent in {report.seconds:.1f} s, {report.events_per_s:,.0f} a second: "
-        f"{report.late:,} late, {report.duplicates:,} sent twice, {report.malformed:,} malformed\n"
+        f"{report.late:,} late, {report.duplicates:,} sent twice, {report.malformed:,} malformed "
+        "(who reads them fills in a missing id or time, and refuses a raw id)\n"
     )
 
 
@@ -316,11 +317,15 @@ def _render_stats(tables: Sequence[TableStats], missing: Sequence[str]) -> None:
                 f"{each.last:%Y-%m-%d %H:%M}" if each.last else "",
                 each.version,
                 f"{each.bytes / 2**20:.1f}",
-                ", ".join(f"{reason} {rows:,}" for reason, rows in each.quarantined.items()),
+                f"{sum(each.quarantined.values()):,}" if each.quarantined else "",
             )
             for each in tables
         ],
     )
+    refused = [(each.name, reason, f"{rows:,}") for each in tables for reason, rows in sorted(each.quarantined.items())]
+    if refused:
+        sys.stdout.write("\n")
+        table(["table", "refused because of", "rows"], refused)
     for name in missing:
         sys.stdout.write(
             f"\nMISSING: table '{name}', which a feature view reads. Restore it from a backup, or import its events.\n"

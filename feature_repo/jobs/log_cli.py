@@ -91,13 +91,9 @@ def _render_import(report: ImportReport) -> None:
     else:
         table(["table", "rows"], [(name, f"{rows:,}") for name, rows in report.tables.items()])
         sys.stdout.write("\n")
-    left_out = f", {report.ignored:,} left out by their event type" if report.ignored else ""
-    derived = f", {report.derived:,} derived from them" if report.derived else ""
-    expired = f", {report.expired:,} older than their type is kept" if report.expired else ""
     sys.stdout.write(
-        f"{report.read:,} rows of {report.files} files read, {report.published:,} published{derived}, "
-        f"{report.duplicates:,} known already{left_out}{expired}, {sum(report.quarantined.values()):,} refused, "
-        f"{report.seconds:.1f} s\n"
+        f"{report.read:,} rows of {report.files} files read, {_became(report)}, "
+        f"{sum(report.quarantined.values()):,} refused, {report.seconds:.1f} s\n"
     )
     if report.quarantined:
         sys.stdout.write("\n")
@@ -106,6 +102,18 @@ def _render_import(report: ImportReport) -> None:
     if report.rules:
         sys.stdout.write("\n")
         table(["rule of reading", "rows"], [(rule, f"{rows:,}") for rule, rows in report.rules.items()])
+
+
+def _became(report: ImportReport) -> str:
+    """Say what became of the rows that are not refused; of a rehearsal, how many can be read and are wanted."""
+    left_out = f", {report.ignored:,} left out by their event type" if report.ignored else ""
+    if report.dry_run:
+        good = report.read - report.ignored - sum(report.quarantined.values())
+        return f"{good:,} good (those the log knows already included){left_out}"
+    derived = f", {report.derived:,} derived from them" if report.derived else ""
+    erased = f", {report.erased:,} of people who were erased" if report.erased else ""
+    expired = f", {report.expired:,} older than their type is kept" if report.expired else ""
+    return f"{report.published:,} published{derived}, {report.duplicates:,} known already{erased}{left_out}{expired}"
 
 
 def _render_draft(draft: Draft, *, shown: bool) -> None:

@@ -211,7 +211,9 @@ def test_the_command_plays_into_the_stream(
     assert found["sent"] == len(channel.messages) == 100
     assert channel.closed
     assert cli.main(words) == 0
-    assert "100 events sent in " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "100 events sent in " in told
+    assert "malformed (who reads them fills in a missing id or time, and refuses a raw id)" in told
     ids = [event["event_id"] for event in channel.events]
     assert len(ids) - len(set(ids)) <= 10  # duplicates; the second run's are new
     assert cli.main([*words[:-2], "--live", "0"]) == 2

@@ -1,10 +1,14 @@
 """The commands around a log of one's own, as a user types them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from feature_repo.core.settings import Settings
+from feature_repo.privacy.pseudonyms import load_pseudonymiser
+from feature_repo.privacy.tombstones import Tombstones
 from support_commands import portrait, run_portrait
 
 FIXTURES = Path(__file__).parents[1] / "events" / "fixtures"
@@ -107,3 +111,41 @@ def test_check_finds_that_the_demo_supports_all_but_views_of_what_shoppers_do_in
     unsupported = {each["name"]: each["reasons"] for each in report["tasks"] if not each["supported"]}
     assert unsupported.keys() == {"purchase_intent"}  # until a web shop's events are there
     assert "'view'" in unsupported["purchase_intent"][0]
+
+
+def test_a_rehearsal_says_how_many_rows_are_good(tmp_path: Path) -> None:
+    data = tmp_path / "orders.csv"
+    data.write_bytes((FIXTURES / "order_lines.csv").read_bytes() + b"000042;never;0009;00123;1;1,00\n")
+    told = portrait(f"events import {data} --mapping {FIXTURES / 'order_lines.yaml'} --dry-run", tmp_path / "home")
+    assert "6 rows of 1 files read, 5 good (those the log knows already included), 1 refused" in told
+
+
+@pytest.mark.slow(3)
+def test_rows_of_a_person_who_was_erased_are_counted_among_those_read(tmp_path: Path) -> None:
+    words = f"events import {FIXTURES / 'order_lines.csv'} --mapping {FIXTURES / 'order_lines.yaml'}"
+    portrait(words, tmp_path / "home")
+    settings = Settings(home=tmp_path / "home")
+    Tombstones(settings.home).add(load_pseudonymiser(settings.home).pseudonym("000042"))
+    report = run_portrait(words, tmp_path / "home")
+    assert report["erased"] > 0
+    assert f"{report['duplicates']} known already, {report['erased']} of people who were erased, 0 refused" in portrait(
+        words, tmp_path / "home"
+    )
+
+
+def test_an_empty_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+    data = tmp_path / "orders.csv"
+    data.touch()
+    words = f"events import {data} --mapping {FIXTURES / 'order_lines.yaml'}"
+    error = run_portrait(words, tmp_path / "home", expect=2)["error"]
+    assert (error["what"], error["hint"]) == (f"'{data}' is empty.", "name a file with some rows in it.")
+
+
+def test_the_reasons_of_refused_rows_have_lines_of_their_own(tmp_path: Path) -> None:
+    data = tmp_path / "orders.csv"
+    lines = b"000042;never;0009;00123;1;1,00\n;30.03.2024 18:30;0009;00123;1;1,00\n"
+    data.write_bytes((FIXTURES / "order_lines.csv").read_bytes() + lines)
+    portrait(f"events import {data} --mapping {FIXTURES / 'order_lines.yaml'}", tmp_path / "home")
+    told = portrait("events stats", tmp_path / "home")
+    assert max(map(len, told.splitlines())) <= 100
+    assert re.search(r"purchase +not_a_time_event_timestamp +1\n", told)

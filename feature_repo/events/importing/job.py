@@ -164,7 +164,8 @@ def read_pieces(opened: Opened, mapping: Mapping) -> Iterator[Piece]:
 def _stage(files: list[Path], mapping: Mapping, converter: Converter, staged: Staged, tell: Progress) -> None:
     sizes = [path.stat().st_size for path in files]
     if not any(sizes):
-        raise DataError(f"'{files[0]}' is empty." if len(files) == 1 else f"All {len(files)} files are empty.")
+        what = f"'{files[0]}' is empty." if len(files) == 1 else f"All {len(files)} files are empty."
+        raise DataError(what, hint="name a file with some rows in it.")
     before, whole = 0, sum(sizes)
     for number, (path, size) in enumerate(zip(files, sizes, strict=True)):
         tell(f"reading {path.name}", _READING * before / whole)
