@@ -39,13 +39,23 @@ def jobs_erase(user: User, *, dry_run: DryRun = False, wait: Wait = 60.0, as_jso
     return report
 
 
+def _nothing(report: EraseReport) -> str:
+    if report.erased_before:
+        return "Nothing of this person was here; they were erased before."
+    kept_out = "would be kept" if report.dry_run else "are kept"
+    return f"Nothing of this person was here: is the id right? Events of this id {kept_out} out from now on."
+
+
 def _render(report: EraseReport) -> None:
     if report.dry_run:
         sys.stdout.write("A rehearsal: nothing was removed.\n\n")
     counts = [*((f"table {name}", rows) for name, rows in report.rows.items()), ("keys of Redis", report.keys)]
-    counts += [("queued events", report.queued), ("states of others, folded anew", report.refolded)]
+    others = f"states of others, folded anew{', at most' if report.dry_run else ''}"
+    counts += [("queued events", report.queued), (others, report.refolded)]
     counts += [(name.replace("_", " "), rows) for name, rows in report.elsewhere.items()]
     table(["what", "removed"], [(what, f"{count:,}") for what, count in counts])
+    if not any(count for _, count in counts):
+        sys.stdout.write(f"\n{_nothing(report)}\n")
     for path in report.handed_out:
         sys.stdout.write(f"\nHanded out with the person in it: {path}. Whoever has that file has to be told.")
     if report.handed_out:

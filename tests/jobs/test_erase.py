@@ -424,3 +424,17 @@ def test_on_the_real_data_nothing_is_left_not_even_in_the_append_only_file(built
         assert run_portrait("jobs parity --users 100", home)["mismatches"] == 0
     finally:
         services.down(settings)
+
+
+def test_an_id_nobody_has_is_told_to_be_looked_at_again(
+    shop_of_few: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for words in (["--dry-run"], [], []):
+        assert cli.main(["jobs", "erase", "a slip of the pen", *words]) == 0
+        said.append(capsys.readouterr().out)
+    nobody = "Nothing of this person was here: is the id right? Events of this id"
+    assert f"{nobody} would be kept out from now on." in said[0]
+    assert "states of others, folded anew, at most" in said[0]
+    assert f"{nobody} are kept out from now on." in said[1]
+    assert "they were erased before" in said[2]
