@@ -56,7 +56,7 @@ from serving.transport import PROFILE
 _log = logging.getLogger("portrait")
 
 # Of the time of a question, what it may wait for Redis: the rest is for an answer without, and for its way back.
-_PATIENCE = 0.8
+PATIENCE = 0.8
 _PORTRAITS = "portraits"
 
 
@@ -72,7 +72,7 @@ class LocalTransport:
     def __init__(self, settings: Settings | None, clock: Clock | None, *, timeout_s: float) -> None:
         self._settings = settings or load_settings()
         self._clock: Clock = clock or SystemClock()
-        self._redis = RedisSession(self._settings, timeout_s=timeout_s * _PATIENCE)
+        self._redis = RedisSession(self._settings, timeout_s=timeout_s * PATIENCE)
         self._last_known = LastKnown(self._settings)
         self._catalogue = Catalogue(self._settings)
         self._models = ModelRegistry(self._settings, self._clock, timeout_s=timeout_s, aside=self._redis.aside)

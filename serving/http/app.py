@@ -31,7 +31,7 @@ from serving.http.reads import reads_router
 from serving.http.reasons import reasons_router
 from serving.http.recommending import recommend_router
 from serving.http.tags import tags_router
-from serving.local import LocalTransport
+from serving.local import PATIENCE, LocalTransport
 from serving.sdk import client_by
 
 
@@ -57,7 +57,7 @@ def create_app(
         The settings are of another home.
     """
     clock = clock or SystemClock()
-    collector = Collector(settings, clock, standing=standing, timeout_s=settings.timeout_s)
+    collector = Collector(settings, clock, standing=standing, timeout_s=settings.timeout_s * PATIENCE)
     transport = LocalTransport(settings, clock, timeout_s=settings.timeout_s)
     client = client_by(transport)
 

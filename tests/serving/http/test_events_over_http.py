@@ -16,6 +16,7 @@ from feature_repo import cli
 from feature_repo.core.errors import SettingsError
 from feature_repo.core.settings import Settings
 from feature_repo.events.stream.redis_keys import FACTS
+from hung_redis import Hung
 from running_app import Running
 from serving.http.bodies import MOST_BYTES
 from serving.http.events import MOST_EVENTS
@@ -46,6 +47,17 @@ def test_events_are_taken_and_bad_ones_named(running: Running, redis: Any) -> No
         ],
     }
     assert sum(redis.xlen(f"{FACTS}:{partition}") for partition in range(4)) == 2
+
+
+def test_a_hung_broker_is_told_before_a_sender_with_the_same_patience_gives_up(settings: Settings) -> None:
+    with Hung() as redis:
+        brief = settings.model_copy(update={"redis_url": redis.url, "timeout_s": 2.0})
+        running = Running(brief)
+        try:
+            answer = running.http.post("/v1/events", json={"events": [BUY]}, timeout=brief.timeout_s)
+        finally:
+            running.close()
+    assert (answer.status_code, answer.json()["error"]["type"]) == (503, "StoreUnavailableError")
 
 
 def test_a_full_stream_says_when_to_come_back_and_with_what(settings: Settings) -> None:
