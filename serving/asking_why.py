@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving.models import pinned_version
-from serving.reasons.answers import LAST_PURCHASE, Evidence, WhatIf, Without, check_without
+from serving.models import context_of, pinned_version
+from serving.reasons.answers import LAST_PURCHASE, Evidence, WhatIf, Without, check_reason, check_without
 from serving.reasons.explanation import Explanation, Reason
 from serving.transport import Transport
 
@@ -34,7 +34,7 @@ class AskingWhy:
             As :meth:`predict`; also of a model that cannot say why.
         """
         pinned = None if version is None else pinned_version(version)
-        return self._transport.explain(task, user, context or {}, pinned)
+        return self._transport.explain(task, user, context_of(context), pinned)
 
     def evidence(self, user: str | int, reason: Reason, *, most: int = 20) -> tuple[Evidence, ...]:
         """Show what the log holds of each windowed value behind a reason: its newest events, and the value again.
@@ -49,6 +49,7 @@ class AskingWhy:
         DataError, DeclarationError, LogError
             It is no reason, its views are not declared any more, or a table is damaged.
         """
+        check_reason(reason)
         return self._transport.evidence(user, reason, most)
 
     def what_if(
@@ -74,4 +75,4 @@ class AskingWhy:
         """
         check_without(without)
         pinned = None if version is None else pinned_version(version)
-        return self._transport.what_if(task, user, without, context or {}, pinned)
+        return self._transport.what_if(task, user, without, context_of(context), pinned)

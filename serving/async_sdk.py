@@ -22,9 +22,9 @@ from serving.experiments.exposures import Exposures
 from serving.experiments.scores import SplitScores
 from serving.features import Features
 from serving.feedback import feedback_event
-from serving.models import Scores, pinned_version
+from serving.models import Scores, context_of, pinned_version
 from serving.profile import Profile
-from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_without
+from serving.reasons.answers import LAST_PURCHASE, Evidence, Segment, WhatIf, Without, check_reason, check_without
 from serving.reasons.explanation import Explanation, Reason
 from serving.recommending.recommendation import Recommendations
 from serving.tags.answers import ShopperTags
@@ -141,10 +141,10 @@ class AsyncProfileClient:
     ) -> Scores | SplitScores:
         """As :meth:`serving.sdk.ProfileClient.predict`."""
         if version is not None:
-            return await self._transport.pinned(pinned_version(version, experiment), task, users, context or {})
+            return await self._transport.pinned(pinned_version(version, experiment), task, users, context_of(context))
         if experiment is None:
-            return await self._transport.predict(task, users, context or {})
-        return await self._transport.split(experiment, task, users, context or {})
+            return await self._transport.predict(task, users, context_of(context))
+        return await self._transport.split(experiment, task, users, context_of(context))
 
     async def variant(
         self, user: str | int, experiment: str, *, expose: bool = True, placement: str | None = None
@@ -209,10 +209,11 @@ class AsyncProfileClient:
     ) -> Explanation:
         """As :meth:`serving.sdk.ProfileClient.explain`."""
         pinned = None if version is None else pinned_version(version)
-        return await self._transport.explain(task, user, context or {}, pinned)
+        return await self._transport.explain(task, user, context_of(context), pinned)
 
     async def evidence(self, user: str | int, reason: Reason, *, most: int = 20) -> tuple[Evidence, ...]:
         """As :meth:`serving.sdk.ProfileClient.evidence`."""
+        check_reason(reason)
         return await self._transport.evidence(user, reason, most)
 
     async def what_if(
@@ -227,7 +228,7 @@ class AsyncProfileClient:
         """As :meth:`serving.sdk.ProfileClient.what_if`."""
         check_without(without)
         pinned = None if version is None else pinned_version(version)
-        return await self._transport.what_if(task, user, without, context or {}, pinned)
+        return await self._transport.what_if(task, user, without, context_of(context), pinned)
 
     async def segment(self, user: str | int) -> Segment:
         """As :meth:`serving.sdk.ProfileClient.segment`."""
@@ -241,7 +242,7 @@ class AsyncProfileClient:
         self, user: str | int, *, k: int = 10, context: Mapping[str, Any] | None = None
     ) -> Recommendations:
         """As :meth:`serving.sdk.ProfileClient.recommend`."""
-        return await self._transport.recommend(user, k, context or {})
+        return await self._transport.recommend(user, k, context_of(context))
 
     async def tasks(self) -> tuple[str, ...]:
         """As :meth:`serving.sdk.ProfileClient.tasks`."""

@@ -337,6 +337,27 @@ def pinned_version(version: object, experiment: object = None) -> str:
     return number
 
 
+def context_of(said: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the context of a question; without one, an empty one.
+
+    Raises
+    ------
+    DataError
+        It is no mapping of names to values.
+
+    >>> context_of(None)
+    {}
+    """
+    if said is None:
+        return {}
+    if not isinstance(said, Mapping):
+        raise DataError(
+            f"A context was passed that is of type {type(said).__name__}.",
+            hint="pass names with values, for example {'campaign_days': 30}.",
+        )
+    return said
+
+
 def spread(context: Mapping[str, Any], rows: int) -> dict[str, Sequence[Any]]:
     """Return context columns of so many rows, of columns and of numbers that hold for all rows.
 

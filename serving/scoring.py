@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock, Thread
@@ -191,18 +192,19 @@ class ModelRegistry:
             if version is None:
                 self.trouble = ""
                 self._loaded.pop((task, which), None)
-                raise self._absent(task, which)
+                raise self._absent(task, which, client)
             held = (each.model for each in self._loaded.values() if each.model.task == task)
             same = next((model for model in held if model.version == str(version.version)), None)
             return same or _load(client, version, self._settings.tracking_uri)
 
-    def _absent(self, task: str, which: str) -> ModelUnavailableError:
+    def _absent(self, task: str, which: str, client: Any) -> ModelUnavailableError:
         uri = self._settings.tracking_uri
         place = f"MLflow at {mask_password(uri)}" if urlsplit(uri).netloc else "the home's MLflow"
         if which == CHAMPION:
             return ModelUnavailableError(
                 f"Task '{task}' has no champion in {place}.",
-                hint=f"run `portrait train {task}`; a version becomes champion when its gates hold.",
+                hint=_meant(task, client)
+                or f"run `portrait train {task}`; a version becomes champion when its gates hold.",
             )
         named = f"version {which}" if which.isdigit() else which
         return ModelUnavailableError(
@@ -248,6 +250,13 @@ def _proposer(folder: Path) -> Proposer | None:
         return None
     shelf = Shelf.from_json((folder / SHELF).read_text("utf-8"))
     return Proposer(Taste.from_bytes((folder / TASTE).read_bytes()), shelf)
+
+
+def _meant(task: str, client: Any) -> str:
+    """Name the registered model that a name never heard of is close to; nothing if there is none."""
+    known = [each.name for each in client.search_registered_models()] if client else []
+    close = [] if task in known else get_close_matches(task, known, n=1)
+    return f"did you mean '{close[0]}'? `portrait models list` names what there is." if close else ""
 
 
 def _of_a_task(version: Any) -> bool:

@@ -16,7 +16,7 @@ from serving.asking_why import AskingWhy
 from serving.consents import CONSENT, consents_of, pairs, permissions
 from serving.experiments.scores import SplitScores
 from serving.features import Features
-from serving.models import Scores, pinned_version
+from serving.models import Scores, context_of, pinned_version
 from serving.profile import Profile
 from serving.reasons.answers import Segment
 from serving.recommending.recommendation import Recommendations
@@ -259,10 +259,10 @@ class ProfileClient(AskingWhy, Telling):
             There is no such experiment.
         """
         if version is not None:
-            return self._transport.pinned(pinned_version(version, experiment), task, users, context or {})
+            return self._transport.pinned(pinned_version(version, experiment), task, users, context_of(context))
         if experiment is None:
-            return self._transport.predict(task, users, context or {})
-        return self._transport.split(experiment, task, users, context or {})
+            return self._transport.predict(task, users, context_of(context))
+        return self._transport.split(experiment, task, users, context_of(context))
 
     def warm_up(self) -> None:
         """Compile, connect and load what the first questions would have to wait for: portraits, and every champion.
@@ -322,7 +322,7 @@ class ProfileClient(AskingWhy, Telling):
         ModelUnavailableError, NotMaterializedError, StoreUnavailableError, DataError
             As :meth:`predict`; also before `portrait jobs histories` was run.
         """
-        return self._transport.recommend(user, k, context or {})
+        return self._transport.recommend(user, k, context_of(context))
 
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that have a champion.

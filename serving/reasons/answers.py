@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from feature_repo.core.errors import DataError
+from serving.reasons.explanation import Reason
 
 MOST_EVENTS = 100
 MOST_LEFT_OUT = 1_000
@@ -155,6 +156,21 @@ class Segment:
     model_version: str | None
     placed_at: datetime | None
     read_at: datetime
+
+
+def check_reason(reason: Any) -> None:
+    """Refuse what is no reason of an explanation.
+
+    Raises
+    ------
+    DataError
+        It is something else.
+    """
+    if not isinstance(reason, Reason):
+        raise DataError(
+            f"Evidence was asked for by something of type {type(reason).__name__}, which is no reason.",
+            hint="pass one of `explain(task, user).reasons`.",
+        )
 
 
 def check_without(without: Any) -> None:

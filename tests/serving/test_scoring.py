@@ -146,6 +146,13 @@ def test_without_a_champion_the_hint_is_to_train(registry: ModelRegistry, regist
     assert f"portrait train {name}" in caught.value.hint
 
 
+def test_a_name_close_to_a_registered_model_is_taken_for_a_slip(registry: ModelRegistry, registrar: Registrar) -> None:
+    registrar.register("redemption_of")
+    with pytest.raises(ModelUnavailableError, match="'redemption_off' has no champion") as caught:
+        registry.champion("redemption_off")
+    assert caught.value.hint.startswith("did you mean 'redemption_of'?")
+
+
 def test_a_home_without_mlflow_has_no_champion_and_gets_no_database(
     home: Path, registry_at: Callable[[str], ModelRegistry]
 ) -> None:

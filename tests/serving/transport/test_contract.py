@@ -180,6 +180,9 @@ WRONG: dict[str, Question] = {
     "a flag for a number": lambda portrait: portrait.predict("redemption", [RAW], context={"campaign_days": True}),
     "a text as a number": lambda portrait: portrait.features([RAW]).to_numpy(["user_payments__last_event_at"]),
     "no such feature": lambda portrait: portrait.features([RAW]).to_numpy(["user_payments__cuont_182d"]),
+    "a context of no names": lambda portrait: portrait.predict("redemption", [RAW], context=30),  # type: ignore[call-overload]
+    "reasons in no context": lambda portrait: portrait.explain("redemption", RAW, context=[30]),  # type: ignore[arg-type]
+    "evidence of no reason": lambda portrait: portrait.evidence(RAW, "spend"),  # type: ignore[arg-type]
     "no version": lambda portrait: portrait.predict("redemption", [RAW], version=99),
     "no number of a version": lambda portrait: portrait.predict("redemption", [RAW], version="champion"),
     "no experiment": lambda portrait: portrait.variant(RAW, "redemption_models"),
