@@ -19,7 +19,7 @@ from feature_repo.core import errors
 from feature_repo.core.errors import BufferFullError, PortraitError, StoreUnavailableError, TooManyRequestsError
 from feature_repo.events.log import EVENT_ID
 from feature_repo.events.schema import Record
-from feature_repo.events.stream.collector import Collected, Rejected, Said
+from feature_repo.events.stream.collector import Collected, Rejected, Said, listed
 from feature_repo.events.stream.intake import EVENT_TYPE, check
 from serving.entities import USER, entity_columns
 from serving.experiments.enrolment import Assignment
@@ -115,7 +115,7 @@ def variants(users: Any, experiment: str, expose: bool, placement: str | None) -
 
 def track(events: Said | Iterable[Said]) -> Conversation[Collected]:
     """Send events, as many requests as it takes; in order, so that what was taken is always the first of them."""
-    batch = [events] if isinstance(events, (Mapping, Record)) else list(events)
+    batch = listed(events)
     whole = Collected(0, ())
     for start in range(0, len(batch), MOST_EVENTS):
         piece = batch[start : start + MOST_EVENTS]

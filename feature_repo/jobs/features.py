@@ -202,11 +202,12 @@ def _contents(declared: list[Any], project: str) -> RepoContents:
 
 
 def _changes(difference: RegistryDiff) -> tuple[Change, ...]:
-    return tuple(
+    changes = (
         Change(each.feast_object_type.value, each.name, each.transition_type.name.lower())
         for each in difference.feast_object_diffs
         if each.transition_type.name != "UNCHANGED" and not _same_view(each)
     )
+    return tuple(sorted(changes, key=lambda each: (each.kind, each.name)))
 
 
 def _same_view(each: Any) -> bool:

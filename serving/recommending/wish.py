@@ -62,7 +62,7 @@ def checked_count(k: Any) -> int:
         It is no whole number from 1 to ``MOST``.
     """
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST:
-        raise DataError("The number of items asked for is none.", hint=f"pass k=10, or another from 1 to {MOST}.")
+        raise DataError(f"How many items is no whole number from 1 to {MOST}.", hint="pass k=10, or another.")
     return k
 
 

@@ -58,6 +58,8 @@ def test_a_new_feature_is_one_line(tmp_path: Path) -> None:
     )
     assert code == 0, answer
     assert {"stream feature view", "feature service"} <= {change["kind"] for change in answer["changes"]}
+    told = [(change["kind"], change["name"]) for change in answer["changes"]]
+    assert told == sorted(told)
 
 
 @pytest.fixture

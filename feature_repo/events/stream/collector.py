@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from feature_repo.core.clock import Clock
 from feature_repo.core.deadlines import Deadline
-from feature_repo.core.errors import BufferFullError, StoreUnavailableError
+from feature_repo.core.errors import BufferFullError, DataError, StoreUnavailableError
 from feature_repo.core.settings import Settings
 from feature_repo.events.cleaning import USER_ID
 from feature_repo.events.log import CLIENT_TIMESTAMP, EVENT_ID, EVENT_TIMESTAMP, INGESTED_AT
@@ -75,6 +75,21 @@ class _Ready(NamedTuple):
     message: Message
 
 
+def listed(events: object) -> list[Any]:
+    """Return events as a list, also where there is one.
+
+    Raises
+    ------
+    DataError
+        It is neither.
+    """
+    if isinstance(events, (Mapping, Record)):
+        return [events]
+    if isinstance(events, str | bytes) or not isinstance(events, Iterable):
+        raise DataError("This is neither an event nor a list of events.", hint="track Event.purchase(...), or a list.")
+    return list(events)
+
+
 class Collector:
     """Takes events into the stream that some settings name. Threads may share one.
 
@@ -114,6 +129,8 @@ class Collector:
 
         Raises
         ------
+        DataError
+            It is neither an event nor a list.
         BufferFullError
             The stream is at its bound. ``accepted`` counts the events, from the first on, that need not be sent
             again: they were taken, or dropped, or are among its ``rejected``. The others were not taken.
@@ -122,8 +139,7 @@ class Collector:
         SettingsError
             The home's key or its tombstones cannot be read, or the stream has another number of partitions.
         """
-        batch = [events] if isinstance(events, (Mapping, Record)) else list(events)
-        ready, rejected = self._checked(batch, self._clock.now_us())
+        ready, rejected = self._checked(listed(events), self._clock.now_us())
         kept = self._without_erased(ready)
         self._send(kept, rejected)
         return Collected(len(kept), tuple(rejected), len(ready) - len(kept))

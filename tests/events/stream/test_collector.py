@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from feature_repo.core.clock import FixedClock, SystemClock, from_us
-from feature_repo.core.errors import BufferFullError, StoreUnavailableError
+from feature_repo.core.errors import BufferFullError, DataError, StoreUnavailableError
 from feature_repo.core.settings import Settings
 from feature_repo.events.schema import EVENTS, Purchase, arrow_schema
 from feature_repo.events.stream.channel import Entries, Message, partition_of
@@ -73,6 +73,12 @@ def channel(monkeypatch: pytest.MonkeyPatch) -> Unsent:
     found = Unsent()
     monkeypatch.setattr("feature_repo.events.stream.collector.open_channel", lambda _settings, **_: found)
     return found
+
+
+@pytest.mark.parametrize("said", [None, 3, "purchase", b"{}"])
+def test_what_is_no_event_and_no_list_is_refused_as_a_whole(collector: Collector, said: Any) -> None:
+    with pytest.raises(DataError, match="neither an event nor a list"):
+        collector.collect(said)
 
 
 def test_an_event_arrives_with_its_columns_times_and_pseudonym(collector: Collector, settings: Settings) -> None:

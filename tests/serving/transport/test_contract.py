@@ -182,6 +182,8 @@ WRONG: dict[str, Question] = {
     "no such feature": lambda portrait: portrait.features([RAW]).to_numpy(["user_payments__cuont_182d"]),
     "a context of no names": lambda portrait: portrait.predict("redemption", [RAW], context=30),  # type: ignore[call-overload]
     "reasons in no context": lambda portrait: portrait.explain("redemption", RAW, context=[30]),  # type: ignore[arg-type]
+    "nothing as an event": lambda portrait: portrait.track(None),  # type: ignore[arg-type]
+    "a text as events": lambda portrait: portrait.track("purchase"),  # type: ignore[arg-type]
     "evidence of no reason": lambda portrait: portrait.evidence(RAW, "spend"),  # type: ignore[arg-type]
     "no version": lambda portrait: portrait.predict("redemption", [RAW], version=99),
     "no number of a version": lambda portrait: portrait.predict("redemption", [RAW], version="champion"),
