@@ -5,8 +5,10 @@ A view says what its events are called; this table says what the columns are cal
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 COLUMNS = {
     "session_id": ("visit", "访问"),
@@ -22,6 +24,8 @@ COLUMNS = {
     "coupon_discount": ("coupon discount", "优惠券抵扣"),
     "coupon_match_discount": ("coupon match", "商家加码抵扣"),
 }
+
+_CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,17 @@ def feature_text(noun: Noun, column: str, function: str, window: str) -> Text:
     if function in _SENTENCES:
         return _SENTENCES[function](noun, labels, (window, length))
     return f"{function} of {labels[0] or noun.many} in {window}.", f"近{length}{noun.zh}{labels[1]}{function}"
+
+
+def texts_of(view: Any, field: Any) -> Text:
+    """Return what a field of a Feast view says in English and in Chinese, empty where it says nothing.
+
+    An on-demand view keeps the texts of its features as tags: English, then Chinese.
+    """
+    both = str(view.tags.get(field.name, ""))
+    found = _CHINESE.search(both)
+    begin = found.start() if found else len(both)
+    return field.description or both[:begin].strip(), field.tags.get("zh", "") or both[begin:]
 
 
 def _having(labels: Text) -> Text:

@@ -5,7 +5,6 @@ It needs no registry, no log and no Redis: two checkouts of one commit say the s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from feast import FeatureService, OnDemandFeatureView
 
+from feature_repo.definitions.texts import texts_of
 from feature_repo.definitions.windows import window_label
 from feature_repo.documents.markdown import anchor, table
 from feature_repo.engine.feature_store import BUILT, WHEN_ASKED, quiet_feast
@@ -31,7 +31,6 @@ and not built anew, a feature read online is NULL whatever the table says, and n
 _KINDS = ("windowed view", "facts", "computed on demand")
 _COLUMNS = ("feature", "type", "from", "window", "meaning", "含义", "NULL means", "read by")
 _NOTHING_TO_COMPUTE = "an input is NULL, or a ratio is over nothing"
-_CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 def feature_catalogue(declared: Mapping[str, Any] | None = None) -> str:
@@ -156,17 +155,9 @@ def _fields(view: Any) -> list[Any]:
 
 
 def _row(view: Any, field: Any) -> tuple[str, ...]:
-    english, chinese = _texts(view, field)
+    english, chinese = texts_of(view, field)
     origin, window, null = _meaning(view, field.name)
     return f"`{field.name}`", str(field.dtype), origin, window, english, chinese, null
-
-
-def _texts(view: Any, field: Any) -> tuple[str, str]:
-    # An on-demand view keeps the texts of its features as tags: English, then Chinese.
-    both = view.tags.get(field.name, "")
-    found = _CHINESE.search(both)
-    begin = found.start() if found else len(both)
-    return field.description or both[:begin].strip(), field.tags.get("zh", "") or both[begin:]
 
 
 def _zh(declared: Any) -> str:

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView, OnDemandFeatureView, Project, StreamFeatureView
@@ -17,15 +20,18 @@ from feast.errors import FeastError
 from feast.feature_view import DUMMY_ENTITY, DUMMY_ENTITY_NAME
 from feast.repo_contents import RepoContents
 
+from feature_repo import definitions
 from feature_repo.core.clock import from_us
 from feature_repo.core.errors import DeclarationError, PortraitError, did_you_mean
 from feature_repo.core.settings import PACKAGE_ROOT, load_settings
+from feature_repo.definitions.texts import texts_of
 from feature_repo.engine.contract import service_contract
 from feature_repo.engine.feature_store import open_store, quiet_feast
 from feature_repo.engine.spec import WindowedView, is_windowed, windowed_view_of
 from feature_repo.jobs.log_tables import present_tables
 
 DECLARATIONS = PACKAGE_ROOT / "definitions"
+_DECLARED = (DataSource, Entity, FeatureService, FeatureView, OnDemandFeatureView)
 
 
 @dataclass(frozen=True)
@@ -103,11 +109,12 @@ def apply() -> ApplyReport:
     Raises
     ------
     DeclarationError
-        A declaration contradicts itself; nothing is written.
+        A declaration contradicts itself, or ``feature_definitions`` does not list it; nothing is written.
     """
     with quiet_feast(), _declaring():
         from feature_repo import feature_definitions  # noqa: PLC0415 - declarations are built while Feast is quiet
 
+        _refuse_unlisted(feature_definitions)
         store = open_store()
         # Feast completes the objects it is given, and refuses a completed on-demand view the next time: give it copies.
         contents = _contents(
@@ -120,6 +127,19 @@ def apply() -> ApplyReport:
         store._apply_diffs(difference, infra, new_infra)  # noqa: SLF001 - what Feast's own CLI calls
         created = tuple(name for name in present_tables(load_settings()) if name not in before)
     return ApplyReport(_changes(difference), len(difference.feast_object_diffs), created)
+
+
+def _refuse_unlisted(door: ModuleType) -> None:
+    """Refuse what a module of the declarations names and the door does not list: the registry would lack it unsaid."""
+    listed = {getattr(door, name).name for name in door.__all__}
+    for found in iter_modules(definitions.__path__):
+        module = import_module(f"{definitions.__name__}.{found.name}")
+        for name, declared in vars(module).items():
+            if isinstance(declared, _DECLARED) and declared.name not in listed:
+                raise DeclarationError(
+                    f"{found.name}.py declares '{declared.name}', which feature_definitions.py does not list.",
+                    hint=f"nothing was written; import `{name}` there and add it to its `__all__`.",
+                )
 
 
 @contextmanager
@@ -181,7 +201,10 @@ def describe(name: str) -> Description:
             return _view_description(views[name], views)
         if name in services:
             return _service_description(store, services[name])
-    raise DeclarationError(f"There is no view or service '{name}'.", hint=did_you_mean(name, [*views, *services]))
+    raise DeclarationError(
+        f"There is no view or service '{name}'.",
+        hint=f"{did_you_mean(name, [*views, *services])} One that is declared is applied by `portrait features apply`.",
+    )
 
 
 def _contents(declared: list[Any], project: str) -> RepoContents:
@@ -239,8 +262,8 @@ def _lines(view: Any, known: Mapping[str, Any]) -> list[FeatureLine]:
             feature=field.name,
             dtype=str(field.dtype),
             entity=entities,
-            description=field.description or view.tags.get(field.name, ""),
-            zh=field.tags.get("zh", ""),
+            description=texts_of(view, field)[0],
+            zh=texts_of(view, field)[1],
             owner=view.owner,
         )
         for field in sorted(view.features, key=lambda field: str(field.name))

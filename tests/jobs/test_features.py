@@ -118,3 +118,17 @@ def test_a_stream_view_equals_its_registered_self_and_no_changed_one(applied: Pa
         setattr(changed, name, value)
         assert changed != registered, name
     assert declared != "user_payments"
+
+
+def test_a_service_the_door_does_not_list_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    new = 'redemption_v2 = FeatureService(name="redemption_v2", features=[user_trends])\n\nredemption_v1 = '
+    code, answer = apply_changed(tmp_path, "services.py", "redemption_v1 = ", new)
+    assert code == 2, answer
+    assert answer["error"]["what"].startswith("services.py declares 'redemption_v2'")
+    assert "import `redemption_v2` there" in answer["error"]["hint"]
+
+
+def test_a_ratio_says_what_it_is_in_each_language_by_itself(applied: Path) -> None:
+    told = {line.feature: (line.description, line.zh) for line in describe("user_trends").features}
+    assert told["spend_trend_28d_84d"] == ("Spend in 28 days against the average 28 of 84 days.", "消费金额趋势")
+    assert all(line.zh for line in catalogue())
