@@ -23,7 +23,7 @@ _SAID_ONCE = ("as_json",)
 
 
 def command_reference(known: Registry | None = None) -> str:
-    """Return Markdown: every command with its help, arguments, options and example, in the order of ``--help``.
+    """Return Markdown: every command with its help, arguments, options and example, by the letters of its words.
 
     Nothing is wrapped, so that no terminal's width matters.
 
@@ -38,7 +38,8 @@ def command_reference(known: Registry | None = None) -> str:
             f"The commands of {', '.join(sorted(known.failures))} could not be loaded, and would be missing.",
             hint="install what they need (`pip install -e '.[dev]'`), then run it again.",
         )
-    leaves = list(command_leaves(get_command(known.root), "portrait"))
+    # Groups list their commands as their modules were imported, which differs where somebody imported one before.
+    leaves = sorted(command_leaves(get_command(known.root), "portrait"), key=lambda leaf: leaf[0])
     index = table(
         ("command", "what it does"), [(f"[`{words}`](#{anchor(words)})", _summary(leaf)) for words, leaf in leaves]
     )

@@ -18,6 +18,7 @@ from feature_repo.jobs.cli import events, features
 if TYPE_CHECKING:
     from feature_repo.events.importing.draft import Draft
     from feature_repo.events.importing.job import ImportReport
+    from feature_repo.jobs.drafting import Drafted
     from feature_repo.jobs.support import SupportReport
 
 __all__ = ["events", "features"]
@@ -32,6 +33,17 @@ MaxBad = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check everything, and write nothing.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the draft here, unless there is such a file.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="Of the view and of its file.", show_default=False)]
+OfEvent = Annotated[str, typer.Option("--event", metavar="TYPE", help="The event type it reads, such as return.")]
+AboutEntity = Annotated[str, typer.Option("--entity", metavar="NAME", help="What it is about: user, item, category.")]
+NewFeatures = Annotated[
+    list[str], typer.Option("--feature", metavar="F", help="count, or function:column; may be said several times.")
+]
+Windows = Annotated[str, typer.Option("--days", metavar="DAYS", help="Lengths of the windows, separated by commas.")]
+Called = Annotated[
+    str, typer.Option("--called", metavar="WORDS", help="One event, several, and in Chinese: 'return, returns, 退货'.")
+]
+Rehearse = Annotated[bool, typer.Option("--dry-run", help="Print the file, and write nothing.")]
 
 
 @events.command(
@@ -72,6 +84,45 @@ def events_map(path: OnePath, *, out: Out = None, as_json: Json = False) -> obje
         note(f"Written to {out}. Read it, correct it, then: portrait events import {path} --mapping {out} --dry-run")
     emit(found, as_json, lambda draft: _render_draft(draft, shown=out is None))
     return found
+
+
+@features.command(
+    "new",
+    epilog=example(
+        "portrait features new user_returns --event return --feature count --feature sum:amount --days 28,84",
+        "portrait features new item_returns --event return --entity item --called 'return, returns, 退货' --dry-run",
+    ),
+)
+def features_new(
+    name: NewName,
+    *,
+    event: OfEvent,
+    entity: AboutEntity = "user",
+    feature: NewFeatures = ["count"],  # noqa: B006 - typer copies it
+    days: Windows = "7,28,84",
+    called: Called = "",
+    dry_run: Rehearse = False,
+    as_json: Json = False,
+) -> object:
+    """Draft a windowed view: a file below definitions/, listed in feature_definitions.py."""
+    from feature_repo.jobs.drafting import draft_view, wished, write_draft  # noqa: PLC0415
+
+    drafted = draft_view(wished(name, event=event, entity=entity, features=feature, days=days, called=called))
+    if not dry_run:
+        write_draft(drafted)
+    emit(drafted, as_json, lambda found: _render_view(found, written=not dry_run))
+    return drafted
+
+
+def _render_view(drafted: Drafted, *, written: bool) -> None:
+    sys.stdout.write(drafted.text)
+    if not written:
+        note(f"A rehearsal: nothing was written. Else it would be {drafted.path}.")
+        return
+    note(f"Written to {drafted.path}, and listed in feature_definitions.py. Read it, correct it, then:")
+    note("  portrait features apply; portrait jobs materialize; portrait document")
+    note(f"  portrait features describe {drafted.names[-1]}")
+    note("A model reads it once a new version of a service in definitions/services.py holds it.")
 
 
 @features.command("check", epilog=example("portrait features check", "portrait features check --json"))

@@ -31,6 +31,15 @@ def test_a_committed_document_is_what_the_code_says(name: str) -> None:
     assert committed == DOCUMENTS[name](), f"feature_repo/{name} differs from the code: run `portrait document`."
 
 
+def test_what_was_imported_before_changes_no_document() -> None:
+    code = (
+        "import sys; import feature_repo.jobs.erase_cli; from feature_repo.cli import main;"
+        "sys.exit(main(['document', '--check']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_neither_the_terminal_nor_the_order_of_hashing_changes_a_document() -> None:
     check = [sys.executable, "-m", "feature_repo.cli", "document", "--check"]
     for width, seed in (("30", "1"), ("300", "2")):
