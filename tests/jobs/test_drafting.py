@@ -85,7 +85,7 @@ def test_every_function_can_be_drafted(tmp_path: Path, function: str) -> None:
         ("user returns", {}, "no name of a view"),
         ("user_payments", {}, "already"),
         ("payment", {}, "already"),
-        ("user_returns", {"event": "retrun"}, "event type 'retrun'.\nHint: did you mean 'return'"),
+        ("user_returns", {"event": "returned"}, "event type 'returned'.\nHint: did you mean 'return'"),
         ("user_returns", {"entity": "usr"}, "entity 'usr'.\nHint: did you mean 'user'"),
         ("user_returns", {"features": ["avg:amount"]}, "function 'avg'"),
         ("user_returns", {"features": ["sum:amuont"]}, "lacks.\nHint: did you mean 'amount'"),
