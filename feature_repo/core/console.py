@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -179,14 +180,34 @@ def note(text: str) -> None:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under headers on stdout, aligned also for Chinese text; NULL is an empty cell."""
+    """Print rows under headers on stdout, aligned also for Chinese text; NULL is an empty cell.
+
+    Where a terminal is too narrow for them, cells go on in the next line; what is piped has a line per row.
+    """
     from rich.cells import cell_len  # noqa: PLC0415
 
     cells = [list(headers), *(["" if cell is None else str(cell) for cell in row] for row in rows)]
     widths = [max(cell_len(line[column]) for line in cells) for column in range(len(headers))]
+    if sys.stdout.isatty() and sum(widths) + 2 * len(widths) - 2 > shutil.get_terminal_size().columns:
+        _wrapped(cells)
+        return
     for line in cells:
         padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _wrapped(cells: Sequence[Sequence[str]]) -> None:
+    """Print lines of cells, the first of them headers, within the terminal's width."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for header in cells[0]:
+        drawn.add_column(Text(header), overflow="fold")
+    for line in cells[1:]:
+        drawn.add_row(*(Text(cell) for cell in line))
+    Console(file=sys.stdout, width=shutil.get_terminal_size().columns, color_system=None).print(drawn)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from feature_repo.core import console
 
@@ -117,3 +118,31 @@ def test_a_bar_is_drawn_only_on_a_terminal(capsys: pytest.CaptureFixture[str], m
     out, err = capsys.readouterr()
     assert out == ""
     assert "Importing: purchases" in err
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [40, 60, 100])
+def test_a_table_keeps_to_a_terminals_width_and_loses_no_word(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    shown = Terminal()
+    monkeypatch.setattr("sys.stdout", shown)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    because = "user_habits__weekday 7, user_habits__weekday_share [0.23], 常购日不固定，按周统计"
+    console.table(["tag", "标签", "because"], [["shopping_day", "常购日", because], [None, "x", "[bold]"]])
+    lines = shown.getvalue().splitlines()
+    assert all(cell_len(line) <= columns for line in lines)
+    squeezed = "".join("".join(lines).split())
+    assert {"shopping_day", "常购日"} <= set(shown.getvalue().split())
+    assert "[bold]" in squeezed
+    assert all(part in squeezed for part in ("[0.23],", "按周统计"))
+
+
+def test_a_table_that_fits_or_is_piped_has_a_line_per_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    for shown, cell in ((Terminal(), "short"), (io.StringIO(), "long " * 20)):
+        monkeypatch.setattr("sys.stdout", shown)
+        console.table(["a", "b"], [["1", cell.strip()]])
+        assert shown.getvalue().splitlines() == ["a  b", f"1  {cell.strip()}"]
