@@ -298,8 +298,6 @@ def connect_duckdb(settings: Settings) -> duckdb.DuckDBPyConnection:
         },
     )
     connection.execute("SET TimeZone = 'UTC'")
-    # In a notebook or at a prompt DuckDB would draw a bar of its own into what is printed.
-    connection.execute("SET enable_progress_bar = false")
     # The system reads local files ahead; whole row groups of several threads would only be held a second time.
     connection.execute("SET disable_parquet_prefetching = true")
     return connection

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import stat
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -80,18 +78,6 @@ def test_no_password_survives_the_mask(user: str, password: str):
 @pytest.mark.parametrize("url", ["redis://localhost:6379/0", "unix:///run/redis.sock?db=1"])
 def test_an_address_without_a_password_is_left_as_it_is(url: str):
     assert mask_password(url) == url
-
-
-def test_a_prompt_gets_no_bar_of_duckdbs(tmp_path: Path):
-    # Without a file as its main module DuckDB takes a process for a prompt.
-    code = (
-        "import sys; from pathlib import Path; from feature_repo.core.settings import Settings;"
-        "from feature_repo.core.stores import connect_duckdb;"
-        "print(connect_duckdb(Settings(home=Path(sys.argv[1]))).sql("
-        "\"SELECT current_setting('enable_progress_bar')\").fetchall())"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout == "[(False,)]\n"
 
 
 def test_duckdb_is_in_utc_bounded_and_offline(home: Path):
