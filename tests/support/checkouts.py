@@ -38,7 +38,7 @@ class Checkout:
         """Run the interpreter on it."""
         paths = [self.path, self.path / "tests" / "support"]
         environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PORTRAIT_", "MLFLOW_"))
+            name: value for name, value in os.environ.items() if not name.startswith(("PORTRAIT_", "MLFLOW_", "TEST_"))
         }
         return subprocess.run(
             [sys.executable, *words],
