@@ -90,7 +90,7 @@ def wished(name: str, *, event: str, entity: str, features: Sequence[str], days:
     Raises
     ------
     DeclarationError
-        The days are no whole numbers, or what the events are called is not three words or more.
+        The days are no whole numbers, or the events are not called by three names.
     """
     parts = [each.strip() for each in days.split(",") if each.strip()]
     if not parts or not all(each.isascii() and each.isdigit() and int(each) for each in parts):
