@@ -36,6 +36,16 @@ hypothesis.settings.register_profile("portrait", deadline=None)
 hypothesis.settings.load_profile("portrait")
 
 
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """No test leaves the environment to the next as it changed it: MLflow sets variables of its own."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home that PORTRAIT_HOME names; no service of the machine is inherited."""

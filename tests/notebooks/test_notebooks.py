@@ -57,7 +57,8 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def kernel_home(shared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The shared home, as the environment of a kernel says, and a directory for what is temporary."""
-    for name in ("PORTRAIT_REDIS_URL", "PORTRAIT_KAFKA_BOOTSTRAP", "MLFLOW_TRACKING_URI", "PYTHONWARNINGS"):
+    services_of_others = ("PORTRAIT_REDIS_URL", "PORTRAIT_KAFKA_BOOTSTRAP", "MLFLOW_TRACKING_URI")
+    for name in (*services_of_others, "PYTHONWARNINGS", "MPLBACKEND"):  # the last is set by importing Streamlit
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PORTRAIT_HOME", str(shared_home))
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=":")
