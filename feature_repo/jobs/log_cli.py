@@ -58,6 +58,7 @@ def events_import(
 ) -> object:
     """Import a log of your own: CSV, TSV, tables with spaces, JSON lines, Parquet. Twice is once."""
     from feature_repo.core.clock import SystemClock  # noqa: PLC0415
+    from feature_repo.core.errors import CheckFailedError  # noqa: PLC0415
     from feature_repo.core.settings import load_settings  # noqa: PLC0415
     from feature_repo.events.importing.job import import_events  # noqa: PLC0415
     from feature_repo.events.importing.mapping_file import load_mapping  # noqa: PLC0415
@@ -68,6 +69,11 @@ def events_import(
             load_settings(), SystemClock(), paths, rules, max_bad=max_bad, dry_run=dry_run, progress=step
         )
     emit(report, as_json, _render_import)
+    if report.read and report.read == sum(report.quarantined.values()):
+        raise CheckFailedError(
+            "Not one row could be imported.",
+            hint=f"the table of reasons says what to correct in {mapping}; --dry-run tries it without writing.",
+        )
     return report
 
 

@@ -52,6 +52,19 @@ def test_too_many_bad_rows_exit_with_1_and_a_wrong_mapping_with_2(tmp_path: Path
 
 
 @pytest.mark.slow(3)
+def test_a_file_of_which_no_row_is_good_exits_with_1_and_says_its_reasons(tmp_path: Path) -> None:
+    data = tmp_path / "orders.csv"
+    first, *_ = (FIXTURES / "order_lines.csv").read_bytes().splitlines(keepends=True)
+    data.write_bytes(first + b"000042;never;0009;00123;1;1,00\n")
+    words = f"events import {data} --mapping {FIXTURES / 'order_lines.yaml'}"
+    told = portrait(words, tmp_path / "home", expect=1)
+    assert "1 refused" in told
+    assert f"{data}, line 2" in told
+    report = run_portrait(words, tmp_path / "home", expect=1)
+    assert report["quarantined"] == {"not_a_time_event_timestamp": 1}
+
+
+@pytest.mark.slow(3)
 def test_map_writes_a_draft_once(tmp_path: Path) -> None:
     out = tmp_path / "draft.yaml"
     report = run_portrait(f"events map {FIXTURES / 'order_lines.csv'} --out {out}", tmp_path / "home")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.monitor.bins import Bins, noise, psi
+from training.monitor.cli import _line
 from training.monitor.drift import Finding, Verdict, judge, judge_answers
 from training.monitor.panels import Panel
 from training.monitor.references import Answers
@@ -108,6 +109,11 @@ def test_a_week_farther_away_is_allowed_what_a_nearer_one_was():
 def test_what_the_reference_hardly_knows_or_nobody_did_has_no_verdict():
     assert judged([1000] + [0] * 9, comparisons=USUAL.least_weeks - 1).verdict is Verdict.UNKNOWN
     assert judged([0] * 10).verdict is Verdict.UNKNOWN
+
+
+def test_a_reader_is_told_no_figure_where_nobody_was_asked():
+    assert _line(judged([0] * 10))[3:5] == ("-", "-")
+    assert _line(judged(EVEN))[3] == "0.000"
 
 
 ANSWERS = Answers(until=0, rows=10_000, mean=0.1, deviation=0.3, spread=0.02)

@@ -5,6 +5,7 @@ This module is imported for every ``portrait --help``, so what a command needs i
 
 from __future__ import annotations
 
+import math
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,5 +130,6 @@ _HEADERS = ("verdict", "what", "kind", "PSI", "alarm above", "quiet weeks", "NUL
 
 def _line(each: Finding) -> tuple[str, ...]:
     null = f"{each.null_then:.1%}", f"{each.null_now:.1%}"
-    figures = (f"{each.psi:.3f}", f"{each.limit:.3f}", f"{each.quiet:.3f}")
+    known = math.isfinite(each.psi) and math.isfinite(each.limit)  # not where no shopper was asked about
+    figures = (*((f"{each.psi:.3f}", f"{each.limit:.3f}") if known else ("-", "-")), f"{each.quiet:.3f}")
     return (each.verdict.value, each.name, each.kind, *figures, *null, f"{each.shoppers:,}")
