@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections import defaultdict
@@ -17,6 +16,7 @@ from feature_repo.core.clock import SystemClock
 from feature_repo.core.settings import Settings, load_settings
 from feature_repo.core.stores import connect_redis, redis_url
 from feature_repo.jobs import services
+from once import made_once
 from redis_process import REDIS_SERVER, debian_redis
 from support_commands import portrait
 from tansu_process import Broker, tansu_binary, tansu_broker
@@ -129,20 +129,22 @@ def redis(settings: Settings) -> Iterator[redis_py.Redis]:
 
 
 @pytest.fixture(scope="session")
-def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the demo loaded, materialized and trained on: made once for all workers, by a user's commands."""
+def shared_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of all workers; TEST_SHOP names one, so that the second of two runs finds what the first made."""
     base = tmp_path_factory.getbasetemp()
-    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    root = Path(os.environ.get("TEST_SHOP", root))  # of two runs, the second of which has it made already
+    return Path(os.environ.get("TEST_SHOP", base.parent if "PYTEST_XDIST_WORKER" in os.environ else base))
+
+
+@pytest.fixture(scope="session")
+def built_shop(shared_root: Path) -> Path:
+    """A home with the demo loaded, materialized and trained on: made once for all workers, by a user's commands."""
+
+    def make(home: Path) -> None:
+        (shared_root / "shop.txt").write_text(portrait("demo", home), "utf-8")
+        portrait("down", home)
+
     # A name that paths, URIs and globs all treat differently.
-    home, done = root / "张三 shop", root / "shop.done"
-    with (root / "shop.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            (root / "shop.txt").write_text(portrait("demo", home), "utf-8")
-            portrait("down", home)
-            done.touch()
-    return home
+    return made_once(shared_root, "张三 shop", make)
 
 
 @pytest.fixture(scope="session")

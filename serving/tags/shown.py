@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from serving.profile import DIMENSIONS
 from serving.reasons.sentences import number
 from serving.tags.answers import TagValue
 
@@ -45,15 +44,14 @@ def value_text(tag: TagValue) -> str:
 
 
 def _row(tag: TagValue) -> tuple[str, ...]:
-    english, chinese = DIMENSIONS.get(tag.dimension, (tag.dimension.capitalize(), ""))
     value = value_text(tag)
     strength = "" if tag.strength is None else f"{tag.strength:.2f} {bar(tag.strength)}"
     return (
-        f"{english} {chinese}".strip(),
+        tag.dimension,
         tag.name,
         tag.chinese,
         value,
-        tag.zh,
+        "" if tag.zh == value else tag.zh,
         strength,
         evidence_text(tag),
         _as_of(tag),

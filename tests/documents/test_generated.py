@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from feature_repo.bench.every import read_runs
+from feature_repo.bench.page import PAGE, RECORD, page
 from feature_repo.cli import Registry, main, registry
 from feature_repo.core.errors import PortraitError
 from feature_repo.definitions.engagement import user_feedback
@@ -126,6 +128,11 @@ def test_what_null_means_follows_from_the_oracle_and_the_time_a_fact_holds() -> 
     assert "| half-life 7d |" in said["amount_decayed_sum_7d"]
     assert "| never |" in said["read_at"]
     assert "| no row of the last 35 days, or it says nothing |" in said["tier"]
+
+
+def test_the_page_of_what_was_measured_is_what_its_record_makes() -> None:
+    bench = REPO / "bench"
+    assert (bench / PAGE).read_text("utf-8") == page(read_runs((bench / RECORD).read_text("utf-8")))
 
 
 def line(text: str, feature: str) -> str:

@@ -1,4 +1,4 @@
-"""The real data with its registry, once per worker; and small logs written by hand."""
+"""The real data with its registry, made once and copied to each worker; and small logs written by hand."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from feature_repo.core.settings import Settings, load_settings
 from feature_repo.events.demo import load_demo
 from feature_repo.events.schema import TABLES, arrow_schema, log_table
 from feature_repo.jobs.features import apply
-from once import once
+from once import made_once, once
 from training.data.dataset import Dataset, dataset
 from training.registry import register
+from training.runs.tracking import tracking
 from training.task import Task, find_task
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -27,13 +28,19 @@ Write = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
-def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the demo and an applied registry; tests that write to it must do so into a copy."""
+def demo_home(shared_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the demo, an applied registry and an empty MLflow; tests that write to it must do so into a copy."""
+
+    def make(home: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            _use(patch, home)
+            apply()
+            load_demo(load_settings(), FixedClock(to_us(NOW)))
+            with tracking(load_settings()):  # MLflow takes a second to make its database
+                pass
+
     home = tmp_path_factory.mktemp("training-demo") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        _use(patch, home)
-        apply()
-        load_demo(load_settings(), FixedClock(to_us(NOW)))
+    shutil.copytree(made_once(shared_root, "demo", make), home)
     return home
 
 

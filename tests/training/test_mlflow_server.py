@@ -37,7 +37,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def settings(demo_home: Path, home: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A home with the demo's registry and log whose models are the server's."""
-    shutil.copytree(demo_home, home)
+    shutil.copytree(demo_home, home, ignore=shutil.ignore_patterns("mlflow"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     return load_settings()
 
