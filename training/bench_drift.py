@@ -7,6 +7,7 @@ model's inputs and scores alone: an alarm where the PSI passes 0.25 (Siddiqi 200
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -163,7 +164,8 @@ def _load(ground: Ground) -> Settings:
 
 
 def _row(case: str, report: DriftReport, done: str, change: Change | None) -> dict[str, Any]:
-    top = max(report.findings, key=lambda each: (each.verdict == "alarm", each.psi / each.limit if each.limit else 0.0))
+    known = [each for each in report.findings if math.isfinite(each.psi) and each.limit]  # not where nobody was asked
+    top = max(known, key=lambda each: (each.verdict == "alarm", each.psi / each.limit))
     plain = any(each.kind in ("feature", "score") and each.psi > USUAL.alarm for each in report.findings)
     facts = [f"{len(report.alarms)} alarms", f"{top.name} {top.psi:.2f} (alarm above {top.limit:.2f})", done]
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from feature_repo.core.stores import atomic_write
 
 PAGE, PICTURE, RECORD = "RESULTS.md", "results.svg", "results.json"
 _BAR_INCHES = 0.32
+_WORDS = 24  # characters; a longer text is a sentence about a case, and stays in the record
 _TICKS = (0.1, 0.3, 1, 3, 10, 30, 100)
 
 
@@ -56,7 +57,7 @@ def _head(runs: Runs) -> str:
 
 
 def _section(name: str, report: Mapping[str, Any], runs: Runs) -> str:
-    ours, peer = dict(flat(report["ours"])), dict(flat(report["peer"]))
+    ours, peer = (dict(_figures(report[side])) for side in ("ours", "peer"))
     lines = [f"| {each} | {_cell(ours, each)} | {_cell(peer, each)} |" for each in dict.fromkeys([*ours, *peer])]
     against = report.get("setup", {}).get("peer", "the peer")
     return "\n".join(
@@ -70,6 +71,10 @@ def _section(name: str, report: Mapping[str, Any], runs: Runs) -> str:
             *lines,
         ]
     )
+
+
+def _figures(measures: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in flat(measures) if not (isinstance(value, str) and len(value) > _WORDS))
 
 
 def _cell(measures: Mapping[str, Any], name: str) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -47,6 +48,16 @@ def test_a_page_has_every_figure_beside_the_command_that_made_it():
     assert "| 20 rows_per_s | 411,183 | 66,393 |" in text
     assert "| flatness | 1.45 |  |" in text
     assert "- `serve`: The server did not start." in text
+
+
+def test_what_a_bench_says_in_a_sentence_stays_in_the_record(tmp_path: Path):
+    told = replace(
+        RUNS, benches={"pit": {**PIT, "ours": {"told": "24 of 24", "case": "a week in which nothing changed"}}}
+    )
+    write_page(told, tmp_path)
+    assert "| told | 24 of 24 |  |" in (tmp_path / PAGE).read_text("utf-8")
+    assert "nothing changed" not in (tmp_path / PAGE).read_text("utf-8")
+    assert "nothing changed" in (tmp_path / RECORD).read_text("utf-8")
 
 
 def test_the_picture_has_a_bar_for_every_ratio_in_words_that_are_text(tmp_path: Path):
