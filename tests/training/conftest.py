@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pytest
+from matplotlib.figure import Figure
 
 from feature_repo.core.clock import FixedClock, to_us
 from feature_repo.core.settings import Settings, load_settings
@@ -69,6 +70,18 @@ def one_reference() -> Iterator[None]:
     """For a file whose homes hold one log and whose tests ask no drift: what monitoring compares with is found once."""
     with pytest.MonkeyPatch.context() as patch:
         once(patch, register, "reference_text")
+        yield
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """For a file whose tests look at no picture: they are a seventh of the time of a training, and are left empty."""
+
+    def empty(_: Figure, place: Path | IO[bytes], **_how: Any) -> None:
+        place.write_bytes(b"") if isinstance(place, Path) else place.write(b"")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", empty)
         yield
 
 

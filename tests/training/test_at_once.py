@@ -13,7 +13,7 @@ import pytest
 from feature_repo.core.settings import Settings
 from training.runs.tracking import tracking
 
-pytestmark = pytest.mark.slow(20)
+pytestmark = [pytest.mark.slow(20), pytest.mark.usefixtures("undrawn")]
 
 SCRIPT = """
 import json, sys

@@ -29,7 +29,7 @@ from training.registry.register import register
 from training.task import Task, find_task
 from training.tasks.category import TEST_GROUPS, TRAIN_ROWS
 
-pytestmark = pytest.mark.slow(65)
+pytestmark = [pytest.mark.slow(65), pytest.mark.usefixtures("undrawn")]
 
 AT = to_us(datetime(2026, 11, 21, 12, 34, 56, tzinfo=UTC))  # after the demo's last event, in the middle of an hour
 PAIRS = 400

@@ -29,7 +29,7 @@ from training.runs.tracking import tracking
 from training.runs.version import champion_version
 from training.task import Task
 
-pytestmark = [pytest.mark.slow(52), pytest.mark.usefixtures("one_reference")]
+pytestmark = [pytest.mark.slow(52), pytest.mark.usefixtures("one_reference", "undrawn")]
 
 MODEL = Recipe(linear=Linear(strength=0.03), boosting=Boosting(seeds=(1, 2), max_rounds=60, patience=10, eta=0.1))
 FURTHER = Options(continue_from="champion")

@@ -27,7 +27,7 @@ from training.runs.aliases import moves
 from training.runs.tracking import tracking
 from training.task import Gate, Task
 
-pytestmark = [pytest.mark.slow(45), pytest.mark.usefixtures("one_reference")]
+pytestmark = [pytest.mark.slow(45), pytest.mark.usefixtures("one_reference", "undrawn")]
 
 MODEL = Recipe(linear=Linear(strength=0.03))
 WEAKER = Recipe(inputs=RFM, linear=Linear())

@@ -23,7 +23,7 @@ from training.written.instants import log_end
 from training.written.job import assign, fit, show
 from training.written.model import ShopperModel
 
-pytestmark = pytest.mark.slow(40)
+pytestmark = [pytest.mark.slow(40), pytest.mark.usefixtures("undrawn")]
 
 CLOCK = FixedClock(to_us(datetime(2026, 11, 21, 12, tzinfo=UTC)))  # the demo's, as the fixture loads it
 BOTH = (Segments(k=5), UNUSUAL)

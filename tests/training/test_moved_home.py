@@ -25,7 +25,7 @@ from training.jobs.train import TrainReport, train
 from training.runs.tracking import tracking
 from training.task import Task
 
-pytestmark = [pytest.mark.slow(50), pytest.mark.usefixtures("one_reference")]
+pytestmark = [pytest.mark.slow(50), pytest.mark.usefixtures("one_reference", "undrawn")]
 
 # Paths, URIs and databases write these differently.
 NAMES = ["home of 张三", "a b#c's"]

@@ -20,7 +20,7 @@ from training.jobs.train import train
 from training.runs.tracking import tracking
 from training.task import Task
 
-pytestmark = [pytest.mark.slow(30), pytest.mark.usefixtures("one_reference")]
+pytestmark = [pytest.mark.slow(30), pytest.mark.usefixtures("one_reference", "undrawn")]
 
 MODEL = Recipe(linear=Linear(strength=0.03), boosting=Boosting(seeds=(1, 2), max_rounds=30, patience=10))
 WORDS = ["train", "redemption", "--select", "embedded", "--reduce", "pca"]

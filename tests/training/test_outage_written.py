@@ -24,7 +24,7 @@ from training.written.instants import log_end
 from training.written.job import fit, show
 from training.written.model import ShopperModel
 
-pytestmark = pytest.mark.slow(80)
+pytestmark = [pytest.mark.slow(80), pytest.mark.usefixtures("undrawn")]
 
 FIVE = Segments(k=5)
 NOWHERE = "http://127.0.0.1:1"

@@ -28,7 +28,7 @@ from training.written.instants import log_end
 from training.written.job import assign, fit
 from training.written.model import ShopperModel
 
-pytestmark = pytest.mark.slow(60)
+pytestmark = [pytest.mark.slow(60), pytest.mark.usefixtures("undrawn")]
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)  # the demo's, as the fixture loads it
 CLOCK = FixedClock(to_us(NOW))

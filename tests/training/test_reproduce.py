@@ -33,7 +33,7 @@ from training.registry.register import STUDY, Registered, register
 from training.runs.tracking import tracking
 from training.task import Task
 
-pytestmark = pytest.mark.slow(60)
+pytestmark = [pytest.mark.slow(60), pytest.mark.usefixtures("undrawn")]
 
 
 def small_of(task: Task) -> Task:
