@@ -76,6 +76,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else libraries complain of what is never collected
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("both_servers") and "redis_server" in metafunc.fixturenames:
         metafunc.parametrize("redis_server", SERVERS, indirect=True, scope="session")
@@ -137,9 +141,9 @@ def redis(settings: Settings) -> Iterator[redis_py.Redis]:
 
 @pytest.fixture(scope="session")
 def shared_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of all workers; TEST_SHOP names one, so that the second of two runs finds what the first made."""
+    """A directory of all workers."""
     base = tmp_path_factory.getbasetemp()
-    return Path(os.environ.get("TEST_SHOP", base.parent if "PYTEST_XDIST_WORKER" in os.environ else base))
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")

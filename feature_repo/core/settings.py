@@ -6,6 +6,7 @@ Everything that runs writes below one home, so that removing the directory remov
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,7 +103,8 @@ def load_settings(**overrides: Any) -> Settings:
         A value is out of its range, or names no country or time zone; the message names the variable.
     """
     try:
-        settings = Settings(**overrides)
+        # Feast asks for no settings of ours: whatever it calls has to read them, some thousand times in a run.
+        settings = Settings(**overrides) if overrides else _of_environment(frozenset(os.environ.items()))
     except ValidationError as error:
         first = error.errors()[0]
         name = "PORTRAIT_" + "_".join(str(part) for part in first["loc"]).upper()
@@ -116,6 +118,11 @@ def load_settings(**overrides: Any) -> Settings:
     if blocking.exists() and not blocking.is_dir():
         raise SettingsError(f"The home {home} cannot be a directory: {blocking} is a file.", hint="set PORTRAIT_HOME.")
     return settings.model_copy(update={"home": home})
+
+
+@lru_cache(maxsize=2)
+def _of_environment(_environment: frozenset[tuple[str, str]]) -> Settings:
+    return Settings()
 
 
 def shop_place() -> tuple[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from duckdb import DuckDBPyConnection
 from feast import Entity, FeatureView, RepoConfig
 from feast.infra.common.materialization_job import MaterializationJob, MaterializationJobStatus, MaterializationTask
 from feast.infra.compute_engines.base import ComputeEngine
@@ -75,13 +76,15 @@ def materialize_view(
     project: str,
     settings: Settings,
     clock: Clock,
+    duckdb: DuckDBPyConnection | None = None,
     full: bool = False,
     dry_run: bool = False,
     progress: Progress = lambda _: None,
 ) -> Materialized:
     """Bring one view's state in Redis to the head of its table, or say what that would take (``dry_run``).
 
-    If somebody is erased meanwhile, it starts over.
+    If somebody is erased meanwhile, it starts over. ``duckdb`` is for who brings several views to the head: opening one
+    takes longer than to see that nothing is to be done.
 
     Raises
     ------
@@ -93,7 +96,10 @@ def materialize_view(
     read_again = False
     while True:
         try:
-            with _keeping(view, project, settings, clock) as (keeper, about):
+            with (
+                _cursor(settings, duckdb) as cursor,
+                _keeping(view, project, settings, clock, cursor) as (keeper, about),
+            ):
                 run = keeper.plan if dry_run else partial(keeper.bring_to_head, progress=progress)
                 done: Materialized = run(about, full=full)
                 return done
@@ -106,10 +112,19 @@ def materialize_view(
 
 
 @contextlib.contextmanager
-def _keeping(view: FeatureView, project: str, settings: Settings, clock: Clock) -> Iterator[tuple[Any, Any]]:
+def _cursor(settings: Settings, duckdb: DuckDBPyConnection | None) -> Iterator[DuckDBPyConnection]:
+    """A cursor, whose temporary tables go with it."""
+    opened = contextlib.closing(connect_duckdb(settings)) if duckdb is None else contextlib.nullcontext(duckdb)
+    with opened as connection, connection.cursor() as cursor:
+        yield cursor
+
+
+@contextlib.contextmanager
+def _keeping(
+    view: FeatureView, project: str, settings: Settings, clock: Clock, connection: DuckDBPyConnection
+) -> Iterator[tuple[Any, Any]]:
     """What keeps a view's state in Redis, and what it takes for the view."""
     with (
-        contextlib.closing(connect_duckdb(settings)) as connection,
         redis_answers(),
         folding_client(settings) as client,
         reading_from(view.batch_source),

@@ -24,6 +24,7 @@ from deltalake.exceptions import CommitFailedError
 
 from feature_repo.core.errors import CommitConflictError, LogError
 from feature_repo.core.locks import locked
+from feature_repo.events.known_heads import KnownHeads
 from feature_repo.events.table_head import first_line, load_table, restore_hint
 
 EVENT_ID = "event_id"
@@ -90,6 +91,9 @@ class Snapshot:
         return f"({typed} UNION ALL BY NAME FROM read_parquet([{names}], {options}))"
 
 
+_HEADS: KnownHeads[Snapshot] = KnownHeads()
+
+
 @dataclass(frozen=True)
 class Commit:
     """What a commit did: the version it made (the head when nothing was new), and what became of each row.
@@ -118,7 +122,13 @@ def read_snapshot(path: str | Path, *, version: int | None = None) -> Snapshot:
     LogError
         There is no table at ``path``, or its transaction log is damaged.
     """
-    return snapshot_of(path, load_table(path, version))
+    if version is not None:
+        return snapshot_of(path, load_table(path, version))
+    if (known := _HEADS.get(path)) is not None:
+        return known
+    head = snapshot_of(path, load_table(path))
+    _HEADS.put(path, head.version, head)
+    return head
 
 
 @contextmanager

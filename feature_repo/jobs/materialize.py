@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,7 +12,7 @@ from feast import FeatureStore, FeatureView
 from feature_repo.core.clock import Clock
 from feature_repo.core.errors import PortraitError, StoreUnavailableError, ViewsRefusedError
 from feature_repo.core.settings import Settings
-from feature_repo.core.stores import connect_redis, redis_answers
+from feature_repo.core.stores import connect_duckdb, connect_redis, redis_answers
 from feature_repo.engine.batch_engine import materialize_view
 from feature_repo.engine.builder import Materialized
 from feature_repo.engine.feature_store import kept_views, open_store, stored_views
@@ -62,15 +63,16 @@ def materialize(
     store = open_store()
     run = partial(materialize_view, project=store.project, settings=settings, clock=clock, full=full, dry_run=dry_run)
     done, refusals = [], {}
-    for view in stored_views(store, views) if views else _kept(settings, store):
-        progress(view.name, 0.0)
-        try:
-            done.append(run(view, progress=partial(progress, view.name)))
-        except StoreUnavailableError:  # of all views alike
-            raise
-        except PortraitError as error:
-            refusals[view.name] = error
-        progress(view.name, 1.0)
+    with closing(connect_duckdb(settings)) as duckdb:
+        for view in stored_views(store, views) if views else _kept(settings, store):
+            progress(view.name, 0.0)
+            try:
+                done.append(run(view, duckdb=duckdb, progress=partial(progress, view.name)))
+            except StoreUnavailableError:  # of all views alike
+                raise
+            except PortraitError as error:
+                refusals[view.name] = error
+            progress(view.name, 1.0)
     reasons = {name: error.what for name, error in refusals.items()}
     report = MaterializeReport(tuple(done), (clock.now_us() - started) / 1e6, reasons)
     if refusals:

@@ -17,11 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from cursors import duckdb_cursor
 from example_counts import examples
 from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import NotMaterializedError, StoreUnavailableError
@@ -112,18 +112,6 @@ def definitions() -> list[WindowedView]:
     return [*found, replace(found[0], features=found[0].features[::2])]
 
 
-@cache
-def database() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"threads": 1})
-
-
-def a_connection() -> duckdb.DuckDBPyConnection:
-    """A connection with its own temporary tables and settings; a database of its own takes a hundred times as much."""
-    connection = database().cursor()
-    connection.execute("SET TimeZone='UTC'")
-    return connection
-
-
 class History:
     """A log under construction, its prefixes, and the Redis that follows it."""
 
@@ -148,13 +136,13 @@ class History:
         if isinstance(run, Feed):
             self._feed(run, client)
             return
-        with a_connection() as connection, contextlib.suppress(KilledError, StoreUnavailableError):
+        with duckdb_cursor() as connection, contextlib.suppress(KilledError, StoreUnavailableError):
             builder(connection, client).bring_to_head(self.specs[run.definition], full=run.full)
 
     def _feed(self, feed: Feed, client: Any) -> None:
         snapshot = read_snapshot(self.table.path)
         newer, position = lambda _: read_snapshot(self.table.path), Position(snapshot.table_id, snapshot.version)
-        with a_connection() as connection, contextlib.suppress(KilledError):
+        with duckdb_cursor() as connection, contextlib.suppress(KilledError):
             landed = connection.sql(f"FROM {snapshot.sql()} WHERE log_version = {snapshot.version}").to_arrow_table()
             in_memory = Landed(landed, snapshot.version, PROJECT) if feed.from_memory else None
             head = Head(position, newer, in_memory)
@@ -207,7 +195,7 @@ def test_a_job_that_a_consumer_overtakes_does_not_miss_commits(tmp_path: Path, r
         history.run(Feed(0, frozenset({0, 1, 2}), from_memory=True))
 
     client = MeddledClient(redis, command, overtakes)
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         builder(connection, client).bring_to_head(history.specs[0])
     history.assert_never_wrong(history.specs[0])
     history.run(Run(0))

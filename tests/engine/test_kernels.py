@@ -6,13 +6,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cursors import duckdb_cursor
 from example_counts import examples
 from feature_repo.core.clock import HOUR
 from feature_repo.core.errors import DataError, DeclarationError, StoreUnavailableError
@@ -43,8 +43,7 @@ def monoids() -> list[Monoid]:
 
 def lifted(history: list[Event], *, entities: int = 3) -> State:
     """State of a history, as the builder makes it of the log."""
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.execute("SET TimeZone='UTC'")
+    with duckdb_cursor() as connection:
         connection.register("history", table_of(history).append_column("log_version", pa.array([1] * len(history))))
         rows = connection.sql(tiles_sql(VIEW, source="history", since=BASE - 10**12, versions=(-1, 1))).to_arrow_table()
     owner = np.array([int(user[1:]) for user in rows["k0"].to_pylist()], np.int64)
@@ -140,8 +139,7 @@ def test_what_is_encoded_is_decoded(history: list[Event], version: int) -> None:
 def test_a_commit_in_memory_is_folded_as_duckdb_folds_the_log(history: list[Event], shards: set[int]) -> None:
     rows, since = table_of(history), BASE - 12 * HOUR
     fold = Landed(rows, 7, "shop").fold(VIEW, since=since, shards=shards, of=4)
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.execute("SET TimeZone='UTC'")
+    with duckdb_cursor() as connection:
         connection.register("history", rows.append_column("log_version", pa.array([7] * len(history), pa.int64())))
         source = f"(FROM history WHERE {owned_sql(VIEW.join_keys, shards, of=4)})"
         expected = fold_of(connection, VIEW, source, project="shop", since=since, versions=(6, 7))
@@ -200,7 +198,7 @@ def test_more_distinct_values_than_the_limit_are_refused(monkeypatch: pytest.Mon
 
 
 def test_the_hash_of_a_distinct_value_is_duckdbs() -> None:
-    with duckdb.connect() as connection:
+    with duckdb_cursor() as connection:
         [(text, number, truth)] = connection.sql(
             "SELECT md5_number_lower('\u5f20'), md5_number_lower((-7)::VARCHAR), md5_number_lower(true::VARCHAR)"
         ).fetchall()

@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +22,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cursors import duckdb_cursor
 from feature_repo.core.clock import SystemClock, from_us
 from feature_repo.core.errors import DataError
 from feature_repo.engine import row_writer
@@ -102,8 +102,7 @@ class Facts:
         return self.bring(full=full).action
 
     def bring(self, **options: Any) -> Materialized:
-        with duckdb.connect(config={"threads": 1}) as connection:
-            connection.execute("SET TimeZone='UTC'")
+        with duckdb_cursor() as connection:
             return RowMaterializer(connection, self.client, "rows").bring_to_head(self.view, **options)
 
     def recreate(self) -> None:
@@ -383,7 +382,7 @@ def test_keys_are_of_the_declared_type_whatever_the_file_holds(
             pa.table({"thing": pa.array(kept, stored), "size": [1] * len(kept), "at": pa.array([5] * len(kept), US)}),
             path,
         )
-        with duckdb.connect(config={"threads": 1}) as connection:
+        with duckdb_cursor() as connection:
             assert RowMaterializer(connection, redis, "rows").bring_to_head(view).action == "built"
         protos = python_values_to_proto_values(kept, declared.to_value_type())
         keys = [EntityKey(join_keys=["thing"], entity_values=[proto]) for proto in protos]
@@ -397,8 +396,7 @@ def test_of_rows_with_one_time_the_latest_commit_holds_online_and_offline(facts:
     facts.materialize()
     assert facts.stock_read("u1")[0][1]["name"].string_val == "third"
     request = Request.of([facts.view], ["facts:name"], full_feature_names=False)
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone='UTC'")
+    with duckdb_cursor() as connection:
         spine = pd.DataFrame({"user_id": ["u1"], "event_timestamp": [from_us(3_000_000)]})
         found = PointInTimeQuery(request).run(connection, spine_of(connection, spine, ["user_id"]))
     assert found["name"].to_pylist() == ["third"]

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from cursors import duckdb_cursor
 from feature_repo.core.clock import DAY, FixedClock, to_us
 from feature_repo.core.errors import DataError, SettingsError
 from feature_repo.core.settings import Settings
@@ -97,7 +98,7 @@ def test_every_shopper_in_the_log_is_a_pseudonym(demo, name: str) -> None:
 
 def test_pseudonyms_are_those_of_the_homes_key(demo) -> None:
     pseudonymiser = load_pseudonymiser(demo.settings.home)
-    with duckdb.connect() as connection:
+    with duckdb_cursor() as connection:
         file = str(package_folder() / "demographics.parquet")
         raw = connection.sql("SELECT household_id FROM read_parquet($file)", params={"file": file}).to_arrow_table()
     expected = set(pseudonymiser.pseudonyms(raw["household_id"]).to_pylist())
@@ -300,7 +301,7 @@ def test_order_and_item_make_a_line_unique(journey: Journey) -> None:
 def shuffled(folder: Path) -> Path:
     """The data cut down to a few households, in files written backwards."""
     folder.mkdir()
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         for name in SOURCES:
             some = "WHERE household_id < 30" if "household_id" in SOURCES[name] else ""
             source, target = package_folder() / f"{name}.parquet", folder / f"{name}.parquet"
@@ -321,7 +322,7 @@ def test_event_ids_do_not_depend_on_the_order_of_the_files(tmp_path: Path, own_s
 
 def shuffled_again(source: Path, target: Path) -> Path:
     target.mkdir()
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         for file in source.iterdir():
             connection.execute(f"COPY (SELECT * FROM '{file}' ORDER BY hash(COLUMNS(*))) TO '{target / file.name}'")
     return target
@@ -397,7 +398,7 @@ def test_an_interrupted_import_goes_on_where_it_stopped(tmp_path: Path, own_sett
 def test_a_refused_line_is_in_quarantine_and_in_the_report(tmp_path: Path, own_settings: Settings) -> None:
     few = shuffled(tmp_path / "few")
     file = few / "transactions.parquet"
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         connection.execute(f"CREATE TABLE t AS FROM '{file}'")
         connection.execute("ALTER TABLE t ALTER quantity TYPE BIGINT")
         connection.execute(
@@ -413,7 +414,7 @@ def test_a_refused_line_is_in_quarantine_and_in_the_report(tmp_path: Path, own_s
     assert all(refused.values())
     [purchase] = [stats for stats in log_stats(own_settings) if stats.name == "purchase"]
     assert purchase.quarantined == {name: refused[name] for name in ("no_money", "integer_out_of_range_quantity")}
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         lines = connection.sql(f"SELECT count(*) FROM '{file}'").fetchall()[0][0]
     assert report.published["purchase"] + sum(purchase.quarantined.values()) == lines
 

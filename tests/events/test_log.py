@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from cursors import duckdb_cursor
 from feature_repo.core.errors import CommitConflictError, LogError, SettingsError
 from feature_repo.core.settings import Settings, ensure_home
 from feature_repo.events import log
@@ -26,7 +27,7 @@ def rows(*ids: str | None) -> pa.Table:
 def held(table: LogTable) -> list[tuple[str, int]]:
     """Ids with the version that brought them, in the order of the files' rows within a version."""
     snapshot = read_snapshot(table.path)
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         found = connection.sql(f"SELECT event_id, log_version FROM {snapshot.sql()}").to_arrow_table()
     return sorted(((row["event_id"], row["log_version"]) for row in found.to_pylist()), key=lambda pair: pair[1])
 
@@ -173,7 +174,7 @@ def test_a_directory_is_not_taken_for_a_column(tmp_path: Path) -> None:
     table.ensure()
     table.commit(rows("a"))
     snapshot = read_snapshot(table.path)
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         assert connection.sql(f"FROM {snapshot.sql()}").columns == snapshot.schema.names
 
 
@@ -189,13 +190,13 @@ def test_a_home_delta_cannot_open_is_refused_before_it_is_made(tmp_path: Path, l
 def test_a_file_is_read_by_its_name_and_not_by_a_pattern(tmp_path: Path, letter: str) -> None:
     for name in (f"a{letter}b]", "axb", "a"):
         (tmp_path / name).mkdir()
-        with duckdb.connect(config={"threads": 1}) as connection:
+        with duckdb_cursor() as connection:
             made = connection.sql("SELECT $name AS event_id", params={"name": name})
             made.write_parquet(str(tmp_path / name / "f.parquet"))
     snapshot = Snapshot(
         "t", "", 0, (str(tmp_path / f"a{letter}b]" / "f.parquet"),), pa.schema([("event_id", pa.string())])
     )
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         assert connection.sql(f"FROM {snapshot.sql()}").fetchall() == [(f"a{letter}b]",)]
 
 
@@ -237,7 +238,7 @@ def test_a_damaged_file_is_said_by_its_table_and_with_what_to_do(table: LogTable
 
 def test_a_page_found_damaged_while_batches_are_read_is_said_too(tmp_path: Path) -> None:
     file = tmp_path / "f.parquet"
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         connection.execute(f"COPY (SELECT i::VARCHAR AS event_id FROM range(500000) t(i)) TO '{file}'")
         whole = bytearray(file.read_bytes())
         middle = len(whole) // 2
@@ -253,7 +254,7 @@ def test_only_the_damaged_table_is_named(tmp_path: Path, table: LogTable) -> Non
     table.commit(rows("a"))
     left, right = read_snapshot(table.path), other.ensure()
     next(table.path.glob("*.parquet")).unlink()
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         query = f"SELECT count(*) FROM {left.sql()}, {right.sql()}"
         with pytest.raises(LogError, match="Table 'follow' of"), reading(right, left):
             connection.sql(query).fetchall()
@@ -266,7 +267,7 @@ def test_a_table_that_many_views_read_is_named_once(table: LogTable) -> None:
     snapshots = [read_snapshot(table.path) for _ in range(3)]
     next(table.path.glob("*.parquet")).unlink()
     with (
-        duckdb.connect(config={"threads": 1}) as connection,
+        duckdb_cursor() as connection,
         pytest.raises(LogError, match="Table 'follow' of") as caught,
         reading(*snapshots),
     ):
@@ -286,7 +287,7 @@ def test_of_several_tables_the_one_with_the_damaged_page_is_named(tmp_path: Path
     file.write_bytes(whole[:4] + bytes(footer - 4) + whole[footer:])
     left, right = read_snapshot(table.path), read_snapshot(other.path)
     with (
-        duckdb.connect(config={"threads": 1}) as connection,
+        duckdb_cursor() as connection,
         pytest.raises(LogError, match="Table 'follow' of") as caught,
         reading(right, left),
     ):
@@ -297,7 +298,7 @@ def test_of_several_tables_the_one_with_the_damaged_page_is_named(tmp_path: Path
 def test_an_error_of_the_query_is_left_as_it_is(table: LogTable) -> None:
     table.commit(rows("a"))
     snapshot = read_snapshot(table.path)
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         with pytest.raises(duckdb.BinderException), reading(snapshot):
             connection.sql(f"SELECT amuont FROM {snapshot.sql()}")
         with pytest.raises(duckdb.ConversionException), reading(snapshot):

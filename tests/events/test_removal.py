@@ -6,7 +6,6 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cursors import duckdb_cursor
 from feature_repo.core.errors import CommitConflictError
 from feature_repo.events import removal
 from feature_repo.events.cleaning import complete
@@ -36,7 +36,7 @@ def follows(*events: tuple[str, str | None]) -> pa.Table:
 
 
 def held(path: Path) -> list[tuple[str, str | None, int]]:
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         query = f"SELECT event_id, user_id, log_version FROM {read_snapshot(path).sql()} ORDER BY ALL"
         return connection.sql(query).fetchall()
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,6 +12,7 @@ from deltalake import DeltaTable
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from cursors import duckdb_cursor
 from example_counts import examples
 from feature_repo.core.errors import LogError
 from feature_repo.events import stream_table
@@ -65,7 +65,7 @@ class Model:
 
 def held(path: Path) -> dict[str, int]:
     snapshot = read_snapshot(path)
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         found = connection.sql(f"SELECT event_id, log_version FROM {snapshot.sql()}").to_arrow_table().to_pylist()
     assert len({row["event_id"] for row in found}) == len(found)
     return {row["event_id"]: row["log_version"] for row in found}

@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-import duckdb
 import pytest
 
+from cursors import duckdb_cursor
 from feature_repo.core.clock import FixedClock
 from feature_repo.core.errors import SettingsError
 from feature_repo.core.settings import Settings
@@ -23,7 +23,7 @@ CLOCK = FixedClock(NOW)
 
 
 def ids(snapshot) -> list[str]:
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         return sorted(row[0] for row in connection.sql(f"SELECT event_id FROM {snapshot.sql()}").fetchall())
 
 

@@ -4,11 +4,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from cursors import duckdb_cursor
 from example_counts import examples
 from feature_repo.events import removal, table_files, upkeep
 from feature_repo.events.log import LogTable, Snapshot, read_snapshot
@@ -39,7 +39,7 @@ STEP = st.one_of(
 
 
 def held(snapshot: Snapshot, above: int = -1) -> list[tuple[str, int]]:
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb_cursor() as connection:
         query = f"SELECT event_id, log_version FROM {snapshot.sql()} WHERE log_version > {above} ORDER BY ALL"
         return connection.sql(query).fetchall()
 

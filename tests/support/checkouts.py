@@ -24,7 +24,7 @@ class Checkout:
     def copied(cls, place: Path, home: Path) -> Checkout:
         """Copy the packages and the tests."""
         for part in PARTS:
-            shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, place / part)
         shutil.copy(ROOT / "pyproject.toml", place)
         return cls(place, home)
 
