@@ -43,6 +43,7 @@ _CONFIGURATION = {
     "delta.deletedFileRetentionDuration": "interval 60 minutes",
     "delta.logRetentionDuration": "interval 60 minutes",
 }
+_FEW_ROWS = 10_000  # to open DuckDB takes longer than to find which of them are alike
 _DUCKDB_TYPES = {
     pa.string(): "VARCHAR",
     pa.int64(): "BIGINT",
@@ -389,6 +390,8 @@ def _nullable(schema: pa.Schema) -> pa.Schema:
 def unknown_rows(rows: pa.Table, snapshot: Snapshot) -> pa.Table:
     """Rows in order, the first of each ``event_id``, without those the table holds."""
     batch = pa.table({EVENT_ID: rows[EVENT_ID], "n": pa.array(np.arange(rows.num_rows))})
+    if not snapshot.files and rows.num_rows <= _FEW_ROWS:
+        return _chosen(rows, batch.group_by(EVENT_ID).aggregate([("n", "min")])["n_min"])
     # Where ids grow from batch to batch, the row groups' statistics leave little to be read.
     ends = pc.min_max(rows[EVENT_ID]).as_py()
     with duckdb.connect(config=bounds(snapshot)) as connection, reading(snapshot):
@@ -396,14 +399,19 @@ def unknown_rows(rows: pa.Table, snapshot: Snapshot) -> pa.Table:
         chosen = connection.sql(
             f"SELECT min(n) AS n FROM batch ANTI JOIN "
             f"(FROM {snapshot.sql()} WHERE {EVENT_ID} BETWEEN $min AND $max) AS known USING ({EVENT_ID}) "
-            f"GROUP BY {EVENT_ID} ORDER BY n",
+            f"GROUP BY {EVENT_ID}",
             params=ends,
         ).to_arrow_table()
-    if chosen.num_rows == rows.num_rows:
+    return _chosen(rows, chosen["n"])
+
+
+def _chosen(rows: pa.Table, places: pa.ChunkedArray) -> pa.Table:
+    """Rows at these places, in their own order."""
+    if len(places) == rows.num_rows:
         return rows
-    fresh = np.zeros(rows.num_rows, bool)
-    fresh[chosen["n"].to_numpy()] = True
-    return rows.filter(pa.array(fresh))
+    chosen = np.zeros(rows.num_rows, bool)
+    chosen[places.to_numpy()] = True
+    return rows.filter(pa.array(chosen))
 
 
 def bounds(snapshot: Snapshot) -> dict[str, str | int | bool]:

@@ -32,11 +32,15 @@ def show_overlap(found: Overlap) -> None:
     table(("audience", "shoppers"), [(name, f"{size:,}") for name, size in found.sizes.items()])
     sys.stdout.write("\n")
     rows = [
-        (f"{each.left}  and  {each.right}", f"{each.both:,}", f"{each.share_of_left:.1%}", f"{each.share_of_right:.1%}")
+        (f"{each.left}  and  {each.right}", f"{each.both:,}", _share(each.share_of_left), _share(each.share_of_right))
         for each in found.pairs
     ]
     table(("in both", "shoppers", "of the first", "of the second"), rows)
     sys.stdout.write(f"\n{found.in_all:,} in all, {found.in_any:,} in any, as of {found.as_of:%Y-%m-%d %H:%M} UTC\n")
+
+
+def _share(part: float) -> str:
+    return "-" if math.isnan(part) else f"{part:.1%}"
 
 
 def show_insight(found: Insight, *, every: bool) -> None:

@@ -29,7 +29,7 @@ from training.registry.upload import upload
 from training.runs.tracking import tracking
 from training.task import Task
 
-pytestmark = [pytest.mark.slow(110), pytest.mark.usefixtures("one_reference")]
+pytestmark = [pytest.mark.slow(110), pytest.mark.usefixtures("one_reference", "undrawn")]
 
 MOMENTS = {
     "before": "search_experiments",
@@ -60,8 +60,8 @@ def trained(rows: Dataset, small: Task, demo_home: Path) -> Trained:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[MlflowServer]:
-    started = MlflowServer(tmp_path / "server")
+def server(tmp_path: Path, demo_home: Path) -> Iterator[MlflowServer]:
+    started = MlflowServer(tmp_path / "server", demo_home / "mlflow" / "mlflow.db")
     try:
         started.start()
         yield started

@@ -31,8 +31,8 @@ NOWHERE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[MlflowServer]:
-    started = MlflowServer(tmp_path / "server")
+def server(tmp_path: Path, demo_home: Path) -> Iterator[MlflowServer]:
+    started = MlflowServer(tmp_path / "server", demo_home / "mlflow" / "mlflow.db")
     try:
         started.start()
         yield started

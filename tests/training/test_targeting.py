@@ -18,7 +18,7 @@ from training.registry.targeting import lift_of
 from training.runs.tracking import tracking
 from training.task import Task
 
-pytestmark = pytest.mark.slow(30)
+pytestmark = [pytest.mark.slow(30), pytest.mark.usefixtures("undrawn")]
 
 
 def silent(_what: str, _share: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ FEWEST, _CELLS = 100, 12_000_000  # of many rows fewer resamples, down to a hund
 SEED = 20170101
 LEVEL = 0.95
 _BLOCK_CELLS = 4_000_000
+_KEPT_CELLS = 1_000_000  # two bytes each
 
 # How often each shopper is drawn, ``float64[b, shoppers]`` -> ``float64[b]``.
 Measure: TypeAlias = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
@@ -252,12 +254,24 @@ def _resamples(rows: Rows) -> Iterator[npt.NDArray[np.float64]]:
     shoppers, size = pd.unique(rows.shoppers).size, len(rows.labels)
     if not shoppers:
         return
-    random = np.random.default_rng(SEED)
     count = min(RESAMPLES, max(FEWEST, _CELLS // size))
     block = max(1, min(count, _BLOCK_CELLS // size))
-    even = np.full(shoppers, 1 / shoppers)
+    if count * shoppers <= _KEPT_CELLS and block == count:
+        yield _kept_draws(shoppers, count).astype(np.float64)
+        return
+    random = np.random.default_rng(SEED)
     for start in range(0, count, block):
-        yield random.multinomial(shoppers, even, min(block, count - start)).astype(np.float64)
+        yield _drawn(random, shoppers, min(block, count - start)).astype(np.float64)
+
+
+@lru_cache(maxsize=16)
+def _kept_draws(shoppers: int, count: int) -> npt.NDArray[np.uint16]:
+    """The draws of so many shoppers: each metric of each model asks for the same, and they take longer than most."""
+    return _drawn(np.random.default_rng(SEED), shoppers, count).astype(np.uint16)
+
+
+def _drawn(random: np.random.Generator, shoppers: int, count: int) -> npt.NDArray[np.int64]:
+    return random.multinomial(shoppers, np.full(shoppers, 1 / shoppers), count)
 
 
 def _masks(rows: Rows) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:

@@ -42,7 +42,7 @@ class VersionFacts:
     metrics
         Metric -> ``value``, ``low``, ``high``; the ends are null where none were logged.
     definitions
-        ``valid``, ``changed``, or ``unknown`` for a version that does not say which features it reads.
+        ``valid``, ``changed``, or ``none`` for a version that reads no feature service.
     changed
         The features it reads that the registry defines otherwise, or lacks.
     """
@@ -272,7 +272,7 @@ def _facts(version: Version, aliases: Mapping[str, str], contracts: dict[str, An
 def _definitions(version: Version, contracts: dict[str, Any]) -> tuple[str, list[str]]:
     service = version.tags.get("feature_service")
     if service is None:
-        return "unknown", []
+        return "none", []
     if service not in contracts:
         contracts[service] = current_contract(service)
     changed = version.changed(contracts[service] or {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,9 +57,8 @@ class Served:
 @pytest.fixture
 def mlflow(shop: Settings, tmp_path: Path) -> Iterator[MlflowServer]:
     """A server over a copy of the shop's registry; the artifacts stay where they are."""
-    server = MlflowServer(tmp_path / "mlflow")
     settle(shop)
-    shutil.copy(shop.home / "mlflow" / "mlflow.db", tmp_path / "mlflow" / "mlflow.db")
+    server = MlflowServer(tmp_path / "mlflow", shop.home / "mlflow" / "mlflow.db")
     server.start()
     yield server
     server.stop()
