@@ -272,7 +272,7 @@ def check_redis(client: redis.Redis, settings: Settings) -> None:
 
 
 def connect_duckdb(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory DuckDB in UTC, bounded by ``settings.threads`` and ``settings.memory``.
+    """Open an in-memory DuckDB, in UTC with all its cursors, bounded by ``settings.threads`` and ``settings.memory``.
 
     What does not fit in memory spills below ``<home>/tmp``, into a directory of the connection's own. Row order is
     not kept unless a query says ``ORDER BY``. Extensions are never fetched from the net.
@@ -297,9 +297,9 @@ def connect_duckdb(settings: Settings) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": False,
         },
     )
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # of its cursors too, which would have the machine's
     # The system reads local files ahead; whole row groups of several threads would only be held a second time.
-    connection.execute("SET disable_parquet_prefetching = true")
+    connection.execute("SET GLOBAL disable_parquet_prefetching = true")
     return connection
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -93,6 +96,22 @@ def test_duckdb_is_in_utc_bounded_and_offline(home: Path):
     with connect_duckdb(settings) as connection:
         asked = ", ".join(f"current_setting('{name}') AS {name}" for name in wanted)
         assert connection.sql(f"SELECT {asked}").to_arrow_table().to_pylist() == [wanted]
+
+
+def test_cursors_are_in_utc_wherever_the_machine_is(home: Path):
+    asked = (
+        "from feature_repo.core.settings import load_settings; from feature_repo.core.stores import connect_duckdb\n"
+        "with connect_duckdb(load_settings()) as connection, connection.cursor() as cursor:\n"
+        '    print([each.sql("SELECT make_timestamptz(0)::VARCHAR").fetchall() for each in (connection, cursor)])'
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", asked],
+        env=os.environ | {"TZ": "Asia/Shanghai"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[[('1970-01-01 00:00:00+00',)], [('1970-01-01 00:00:00+00',)]]\n"
 
 
 def test_duckdb_spills_below_the_home_and_leaves_nothing(home: Path):
