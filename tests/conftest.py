@@ -19,6 +19,7 @@ from feature_repo.core.stores import connect_redis, redis_url
 from feature_repo.jobs import services
 from once import made_once
 from redis_process import REDIS_SERVER, debian_redis
+from running_shop import living_in, running_copy
 from support_commands import portrait
 from tansu_process import Broker, tansu_binary, tansu_broker
 
@@ -167,18 +168,11 @@ def demo_text(built_shop: Path) -> str:
 @pytest.fixture(scope="session")
 def shop_home(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """This worker's copy of the shop, with its own Redis running."""
-    home = tmp_path_factory.mktemp("worker") / "shop"
-    shutil.copytree(built_shop, home)
-    settings = Settings(home=home, redis_url="")
-    services.up(settings, SystemClock())
-    yield home
-    services.down(settings)
+    with running_copy(built_shop, tmp_path_factory.mktemp("worker") / "shop") as home:
+        yield home
 
 
 @pytest.fixture
 def shop(shop_home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of the shop. Its events, registry, state and models are shared: a test that changes them copies it."""
-    for name in ("PORTRAIT_REDIS_URL", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PORTRAIT_HOME", str(shop_home))
-    return load_settings()
+    return living_in(shop_home, monkeypatch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +13,7 @@ import typer
 from typer.main import get_command
 
 from feature_repo import cli
-from feature_repo.core.clock import SystemClock
-from feature_repo.core.settings import Settings
-from feature_repo.jobs import services
+from running_shop import living_in, running_copy
 
 pytestmark = pytest.mark.slow(40)
 
@@ -75,19 +72,13 @@ OTHERS = {
 @pytest.fixture(scope="module")
 def own_home(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the shop for the commands of this file, with its own Redis."""
-    home = tmp_path_factory.mktemp("asked") / "shop"
-    shutil.copytree(built_shop, home)
-    settings = Settings(home=home, redis_url="")
-    services.up(settings, SystemClock())
-    yield home
-    services.down(settings)
+    with running_copy(built_shop, tmp_path_factory.mktemp("asked") / "shop") as home:
+        yield home
 
 
 @pytest.fixture
 def shop_of_commands(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PORTRAIT_REDIS_URL", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PORTRAIT_HOME", str(own_home))
+    living_in(own_home, monkeypatch)
 
 
 @pytest.mark.usefixtures("shop_of_commands")

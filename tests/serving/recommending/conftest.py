@@ -11,12 +11,13 @@ import pytest
 
 import made_baskets as shop_of
 from feature_repo.core.clock import FixedClock, SystemClock, to_us
-from feature_repo.core.settings import Settings, load_settings
+from feature_repo.core.settings import Settings
 from feature_repo.jobs import services
 from feature_repo.jobs.features import apply
 from feature_repo.jobs.histories import bring_histories
 from feature_repo.jobs.materialize import materialize
 from feature_repo.privacy.pseudonyms import load_pseudonymiser
+from running_shop import living_in
 from training.declaring.recipe import Boosting, Recipe
 from training.jobs.train import train
 from training.task import find_task
@@ -49,10 +50,7 @@ def baskets_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def baskets(baskets_home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of the shop. It is shared: a test adds events of shoppers and items of its own alone."""
-    for name in ("PORTRAIT_REDIS_URL", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PORTRAIT_HOME", str(baskets_home))
-    return load_settings()
+    return living_in(baskets_home, monkeypatch)
 
 
 @pytest.fixture
