@@ -45,6 +45,15 @@ def test_a_known_event_and_a_repeated_one_are_written_once(table: LogTable) -> N
     assert (second.version, second.rows, second.duplicates) == (2, 1, 1)
 
 
+@pytest.mark.parametrize("before", [(), ("x",)], ids=["empty", "filled"])
+def test_of_rows_with_one_id_the_first_is_kept_and_all_in_order(table: LogTable, before: tuple[str, ...]) -> None:
+    table.commit(rows(*before))
+    batch = rows("b", "a", "b", "c", "a")
+    batch = batch.set_column(batch.schema.get_field_index("user_id"), "user_id", pa.array([*"12345"]))
+    fresh = log.unknown_rows(batch, read_snapshot(table.path))
+    assert (fresh["event_id"].to_pylist(), fresh["user_id"].to_pylist()) == ([*"bac"], [*"124"])
+
+
 def test_a_batch_without_news_makes_no_version(table: LogTable) -> None:
     table.commit(rows("a"))
     assert table.commit(rows("a")).version == read_snapshot(table.path).version == 1

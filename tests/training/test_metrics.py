@@ -95,6 +95,13 @@ def test_an_evaluation_is_the_same_twice():
     assert evaluate(scores, rows) == evaluate(scores, rows)
 
 
+def test_draws_that_are_kept_are_those_that_are_drawn_anew(monkeypatch: pytest.MonkeyPatch):
+    scores, rows = some_rows(50, 2)
+    kept = [evaluate(scores, rows) for _ in range(2)]
+    monkeypatch.setattr("training.evaluation.evaluate._KEPT_CELLS", 0)
+    assert [evaluate(scores, rows)] * 2 == kept
+
+
 def test_a_model_does_not_differ_from_itself():
     scores, rows = some_rows(50, 2)
     same = difference("auc", scores, scores, rows)
