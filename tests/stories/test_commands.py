@@ -17,8 +17,8 @@ from running_shop import living_in, running_copy
 
 pytestmark = pytest.mark.slow(40)
 
-# Commands in the order in which a newcomer may give them, with what their answers have to say. The names of the JSON
-# object's first values are what a program reads.
+# Commands in the order in which a newcomer may give them, with what their answers have to say in words, and the names
+# their JSON object has to hold.
 ANSWERS = {
     "status": ("embedded", ["redis"]),
     "jobs status": ("views hold all of the log", ["views", "tables", "stream"]),
